@@ -1,0 +1,13 @@
+//! Floor 0: arithmetic. Nothing here reads a clock, waits, locks or draws a random number.
+
+mod backoff;
+mod bit_ring;
+mod instant;
+mod outcome_window;
+mod time_buckets;
+
+pub(crate) use backoff::{exponential, spread};
+pub(crate) use bit_ring::BitRing;
+pub(crate) use instant::{after, whole_seconds_up};
+pub(crate) use outcome_window::{OutcomeWindow, Tally, WindowSpan};
+pub(crate) use time_buckets::TimeBuckets;

@@ -1,0 +1,139 @@
+//! The outcomes of the last stretch of time, exact to a bucket, in constant memory.
+
+use std::time::{Duration, Instant};
+
+use super::Tally;
+
+/// Buckets of equal width in a ring; a bucket leaves whole when the window has moved past it.
+///
+/// Time alone moves the window. A call costs the same however many the window holds.
+#[derive(Clone, Debug)]
+pub(crate) struct TimeBuckets {
+    ring: [Tally; BUCKETS],
+    sum: Tally,
+    start: Instant,
+    width: u128,
+    current: u64,
+}
+
+impl TimeBuckets {
+    /// An empty window over the last `span`.
+    pub(crate) fn new(span: Duration, now: Instant) -> Self {
+        let width = (span.as_nanos() / BUCKETS as u128).max(1);
+        Self { ring: [Tally::default(); BUCKETS], sum: Tally::default(), start: now, width, current: 0 }
+    }
+
+    /// Lets time pass: what is older than the window leaves it. Time never goes back.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        let target = self.bucket_of(now);
+        let steps = target.saturating_sub(self.current);
+        for step in 1..=steps.min(BUCKETS as u64) {
+            let slot = Self::slot(self.current + step);
+            self.sum.subtract(self.ring[slot]);
+            self.ring[slot] = Tally::default();
+        }
+        self.current = self.current.max(target);
+    }
+
+    /// Adds outcomes to the bucket that is current since the last [`advance`](Self::advance).
+    pub(crate) fn add(&mut self, outcomes: Tally) {
+        self.ring[Self::slot(self.current)].add(outcomes);
+        self.sum.add(outcomes);
+    }
+
+    /// What the window holds.
+    pub(crate) fn tally(&self) -> Tally {
+        self.sum
+    }
+
+    /// When the current bucket ends: until then nothing leaves the window.
+    pub(crate) fn current_ends(&self) -> Instant {
+        self.starts(self.current.saturating_add(1))
+    }
+
+    /// The buckets, oldest first, each with the instant at which it began.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Instant, Tally)> {
+        let oldest = (self.current + 1).saturating_sub(BUCKETS as u64);
+        (oldest..=self.current).map(|bucket| (self.starts(bucket), self.ring[Self::slot(bucket)]))
+    }
+
+    fn bucket_of(&self, now: Instant) -> u64 {
+        let elapsed = now.saturating_duration_since(self.start).as_nanos();
+        u64::try_from(elapsed / self.width).unwrap_or(u64::MAX)
+    }
+
+    fn starts(&self, bucket: u64) -> Instant {
+        let nanos = self.width.saturating_mul(u128::from(bucket));
+        let seconds = u64::try_from(nanos / NANOS_PER_SECOND).unwrap_or(u64::MAX);
+        let rest = u32::try_from(nanos % NANOS_PER_SECOND).expect("a remainder by 10⁹ is a u32");
+        super::after(self.start, Duration::new(seconds, rest))
+    }
+
+    fn slot(bucket: u64) -> usize {
+        usize::try_from(bucket % BUCKETS as u64).expect("a remainder by 10 is a usize")
+    }
+}
+
+/// linkerd's and Polly's number: a step of a tenth of the window is finer than any threshold needs.
+const BUCKETS: usize = 10;
+const NANOS_PER_SECOND: u128 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::epoch;
+
+    const FAILED: Tally = Tally { total: 1, failed: 1, slow: 0 };
+
+    #[test]
+    fn a_sample_stays_to_the_end_of_its_window_and_not_longer() {
+        let mut window = TimeBuckets::new(Duration::from_secs(10), epoch());
+        window.add(FAILED);
+        window.advance(epoch() + Duration::from_nanos(9_999_999_999));
+        assert_eq!(window.tally().total, 1);
+        window.advance(epoch() + Duration::from_secs(10));
+        assert_eq!(window.tally().total, 0);
+    }
+
+    #[test]
+    fn an_idle_gap_of_more_than_u32_buckets_does_not_wedge_the_ring() {
+        let mut window = TimeBuckets::new(Duration::from_nanos(10), epoch());
+        window.add(FAILED);
+        let late = epoch() + Duration::from_secs(60);
+        window.advance(late);
+        assert_eq!(window.tally().total, 0);
+        window.add(FAILED);
+        assert_eq!(window.tally().total, 1);
+        assert_eq!(window.current_ends(), late + Duration::from_nanos(1));
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_changes_nothing() {
+        let mut window = TimeBuckets::new(Duration::from_secs(10), epoch() + Duration::from_secs(5));
+        window.add(FAILED);
+        window.advance(epoch());
+        assert_eq!(window.tally().total, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_list_of_samples(steps in prop::collection::vec((0_u64..4_000, any::<bool>()), 1..200)) {
+            let mut window = TimeBuckets::new(Duration::from_secs(10), epoch());
+            let mut samples: Vec<(u64, bool)> = Vec::new();
+            let mut millis = 0;
+            for (gap, failed) in steps {
+                millis += gap;
+                window.advance(epoch() + Duration::from_millis(millis));
+                window.add(Tally { total: 1, failed: u32::from(failed), slow: 0 });
+                samples.push((millis / 1_000, failed));
+                samples.retain(|(second, _)| *second + 10 > millis / 1_000);
+                prop_assert_eq!(window.tally().total as usize, samples.len());
+                prop_assert_eq!(window.tally().failed as usize, samples.iter().filter(|s| s.1).count());
+                let listed: u32 = window.iter().map(|(_, tally)| tally.total).sum();
+                prop_assert_eq!(listed, window.tally().total);
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! A call in flight: it settles its account with the circuit however it ends.
+
+use std::time::Instant;
+
+use super::{
+    permit::{Ending, Permit, Refusal},
+    shared::Circuit,
+};
+use crate::{Outcome, clock, sync::thread_number};
+
+/// Held by a call while it runs, by a service that waits with its place reserved. Dropping it gives back what it
+/// took, and counts the call by how far it had come.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Admission {
+    circuit: &'static Circuit,
+    permit: Permit,
+    started: Option<Instant>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Never polled.
+    Unused,
+    /// Inside the inner service. Who is dropped in here has panicked.
+    Inside,
+    /// Polled, and waiting.
+    Waiting,
+    Settled,
+}
+
+impl Admission {
+    #[inline]
+    pub(super) fn admit(circuit: &'static Circuit) -> Result<Self, Refusal> {
+        let permit = circuit.admit()?;
+        let started = circuit.slow_over().map(|_| clock::now());
+        Ok(Self { circuit, permit, started, stage: Stage::Unused })
+    }
+
+    /// Code of the inner service's runs from now on: a panic in it is a failure.
+    #[inline]
+    pub(super) fn enter(&mut self) {
+        self.stage = Stage::Inside;
+    }
+
+    /// The inner service has been called, and not been polled yet.
+    #[inline]
+    pub(super) fn called(&mut self) {
+        self.stage = Stage::Unused;
+    }
+
+    /// The call has been polled and is not done: from now on, dropping it abandons it.
+    #[inline]
+    pub(super) fn waiting(&mut self) {
+        self.stage = Stage::Waiting;
+    }
+
+    /// The call is done.
+    #[inline]
+    pub(super) fn finish(&mut self, outcome: Outcome) {
+        let slow = self.started.is_some_and(|started| self.is_slow(started));
+        self.stage = Stage::Settled;
+        let healthy = outcome == Outcome::Success && !slow;
+        if !healthy || !self.circuit.count_healthy(self.permit, thread_number()) {
+            self.circuit.record(self.permit, Ending::Done { outcome, slow });
+        }
+    }
+
+    fn is_slow(&self, started: Instant) -> bool {
+        let took = clock::now().saturating_duration_since(started);
+        self.circuit.slow_over().is_some_and(|over| took > over)
+    }
+
+    #[cold]
+    fn give_back(&mut self) {
+        let ending = match self.stage {
+            Stage::Unused => Ending::Unused,
+            Stage::Inside => Ending::Panicked,
+            Stage::Waiting => Ending::Abandoned,
+            Stage::Settled => return,
+        };
+        self.stage = Stage::Settled;
+        self.circuit.record(self.permit, ending);
+    }
+}
+
+impl Drop for Admission {
+    #[inline]
+    fn drop(&mut self) {
+        if self.stage != Stage::Settled {
+            self.give_back();
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The future of a call through a circuit breaker.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pin_project::pin_project;
+
+use super::{admission::Admission, keyed::InFlight};
+use crate::{Classifier, FromRejected, Rejected};
+
+/// The answer of the service below, or a rejection.
+///
+/// # Cancellation
+///
+/// Dropping it is safe at any time: a probe's place goes back, and the call counts as the config's `abandoned`
+/// says; before the first poll it does not count.
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<F, C> {
+    #[pin]
+    phase: Phase<F, C>,
+}
+
+#[pin_project(project = PhaseProj)]
+#[derive(Debug)]
+enum Phase<F, C> {
+    /// A call that nobody protects has no admission; only a keyed one keeps its key from being forgotten.
+    Running {
+        #[pin]
+        inner: F,
+        classifier: C,
+        admission: Option<Admission>,
+        key: Option<InFlight>,
+    },
+    Rejected(Option<Rejected>),
+}
+
+impl<F, C> ResponseFuture<F, C> {
+    #[inline]
+    pub(super) fn running(inner: F, classifier: C, admission: Admission) -> Self {
+        Self { phase: Phase::Running { inner, classifier, admission: Some(admission), key: None } }
+    }
+
+    pub(super) fn keyed(inner: F, classifier: C, admission: Admission, key: InFlight) -> Self {
+        Self { phase: Phase::Running { inner, classifier, admission: Some(admission), key: Some(key) } }
+    }
+
+    pub(super) fn unprotected(inner: F, classifier: C) -> Self {
+        Self { phase: Phase::Running { inner, classifier, admission: None, key: None } }
+    }
+
+    pub(super) fn rejected(rejected: Rejected) -> Self {
+        Self { phase: Phase::Rejected(Some(rejected)) }
+    }
+}
+
+impl<F, C, R, E> Future for ResponseFuture<F, C>
+where
+    F: Future<Output = Result<R, E>>,
+    C: Classifier<R, E>,
+    E: FromRejected,
+{
+    type Output = Result<R, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().phase.project() {
+            PhaseProj::Running { inner, classifier, admission, .. } => {
+                let Some(admission) = admission else { return inner.poll(cx) };
+                admission.enter();
+                let Poll::Ready(result) = inner.poll(cx) else {
+                    admission.waiting();
+                    return Poll::Pending;
+                };
+                let outcome = classifier.classify(result.as_ref());
+                admission.finish(outcome);
+                Poll::Ready(result)
+            }
+            PhaseProj::Rejected(rejected) => {
+                let rejected = rejected.take().expect("a future is not polled after it has completed");
+                Poll::Ready(Err(E::from_rejected(rejected)))
+            }
+        }
+    }
+}

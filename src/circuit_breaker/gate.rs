@@ -1,0 +1,185 @@
+//! The gate as every core reads it, and the healthy calls as every core counts them: without a lock.
+//!
+//! The state decides under its lock, and publishes what holds until it says otherwise. A call that passes reads
+//! one word. A healthy call that ends adds one to the stripe of its own thread. Whoever takes the state's lock
+//! first [closes](PublishedGate::close) the gate and collects the stripes, so the state sees every healthy call before it
+//! decides anything, in an order in which they could have happened one by one.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    health::Calm,
+    permit::{Collected, Gate, Permit, Refusal},
+};
+use crate::{
+    Reason,
+    circuit::Trip,
+    sync::{AtomicU64, Ordering, OwnLine, stripe_count},
+};
+
+#[derive(Debug)]
+pub(super) struct PublishedGate {
+    /// Generation (32 bits), round (29 bits), mode (3 bits).
+    word: AtomicU64,
+    /// Nanoseconds since `start`: the end of the calm, or of the time that the gate is shut.
+    until: AtomicU64,
+    trip: AtomicU64,
+    /// Nanoseconds above which a call is slow.
+    slow_over: AtomicU64,
+    start: Instant,
+    stripes: Box<[OwnLine<Stripe>]>,
+}
+
+#[derive(Debug, Default)]
+struct Stripe {
+    /// Round (32 bits), healthy calls (32 bits). A count of another round than the gate's takes no more calls.
+    healthy: AtomicU64,
+    rejected: AtomicU64,
+}
+
+impl PublishedGate {
+    pub(super) fn new(start: Instant) -> Self {
+        Self {
+            word: AtomicU64::new(pack(0, 0, ASK)),
+            until: AtomicU64::new(NEVER),
+            trip: AtomicU64::new(0),
+            slow_over: AtomicU64::new(NEVER),
+            start,
+            stripes: (0..stripe_count()).map(|_| OwnLine::default()).collect(),
+        }
+    }
+
+    /// The permit of a call that may pass without asking.
+    #[inline]
+    pub(super) fn pass(&self) -> Option<Permit> {
+        let word = self.word.load(Ordering::SeqCst);
+        (mode(word) >= FREE).then(|| Permit::free(generation(word)))
+    }
+
+    /// Turns a call away, if that needs no asking.
+    #[inline]
+    pub(super) fn turn_away(&self, now: impl FnOnce() -> Instant) -> Option<Refusal> {
+        let word = self.word.load(Ordering::SeqCst);
+        if mode(word) != SHUT {
+            return None;
+        }
+        let (until, trip) = (self.until.load(Ordering::SeqCst), self.trip.load(Ordering::SeqCst));
+        // The two belong together only if nobody published in between.
+        if self.word.load(Ordering::SeqCst) != word {
+            return None;
+        }
+        let reason = Reason::CircuitOpen(Trip::unpack(trip));
+        if until == NEVER {
+            return Some(Refusal { reason, retry_at: None });
+        }
+        let retry_at = self.start + Duration::from_nanos(until);
+        (now() < retry_at).then_some(Refusal { reason, retry_at: Some(retry_at) })
+    }
+
+    /// Counts a healthy call, if it is one that the state need not see. `now` is asked for only where time matters.
+    #[inline]
+    pub(super) fn count_healthy(&self, permit: Permit, stripe: usize, now: impl FnOnce() -> Instant) -> bool {
+        let word = self.word.load(Ordering::SeqCst);
+        let calm = match mode(word) {
+            FREE_CALM => true,
+            FREE_CALM_UNTIL => self.nanos(now()) < self.until.load(Ordering::SeqCst),
+            _ => false,
+        };
+        if !calm || generation(word) != permit.generation {
+            return false;
+        }
+        let healthy = &self.stripe(stripe).healthy;
+        let mut seen = healthy.load(Ordering::Relaxed);
+        while seen >> 32 == round(word) && seen & COUNT < COUNT {
+            match healthy.compare_exchange_weak(seen, seen + 1, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(found) => seen = found,
+            }
+        }
+        false
+    }
+
+    pub(super) fn count_rejected(&self, stripe: usize) {
+        self.stripe(stripe).rejected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Above what time a call is slow; `None` where that is not asked.
+    #[inline]
+    pub(super) fn slow_over(&self) -> Option<Duration> {
+        match self.slow_over.load(Ordering::Relaxed) {
+            NEVER => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+
+    /// Lets nothing happen unseen from here on, and collects what has. Only under the state's lock.
+    pub(super) fn close(&self) -> Collected {
+        let word = self.word.load(Ordering::SeqCst);
+        let next = (round(word) + 1) & MAX_ROUND;
+        self.word.store(pack(generation(word), next, ASK), Ordering::SeqCst);
+        let mut collected = Collected { healthy: 0, rejected: 0 };
+        for OwnLine(stripe) in &self.stripes {
+            collected.healthy += stripe.healthy.swap(next << 32, Ordering::SeqCst) & COUNT;
+            if stripe.rejected.load(Ordering::Relaxed) > 0 {
+                collected.rejected += stripe.rejected.swap(0, Ordering::Relaxed);
+            }
+        }
+        collected
+    }
+
+    /// Says what holds from now on. Only under the state's lock, after [`close`](Self::close).
+    pub(super) fn publish(&self, gate: Gate, generation: u32, slow_over: Option<Duration>) {
+        let slow_over = slow_over.map_or(NEVER, |over| u64::try_from(over.as_nanos()).unwrap_or(NEVER));
+        self.slow_over.store(slow_over, Ordering::Relaxed);
+        let (mode, until) = match gate {
+            Gate::Free(Calm::Always) => (FREE_CALM, NEVER),
+            Gate::Free(Calm::Until(end)) => (FREE_CALM_UNTIL, self.nanos(end)),
+            Gate::Free(Calm::Never) => (FREE, NEVER),
+            Gate::Shut(Refusal { reason: Reason::CircuitOpen(trip), retry_at }) => {
+                self.trip.store(trip.pack(), Ordering::SeqCst);
+                (SHUT, retry_at.map_or(NEVER, |until| self.nanos(until)))
+            }
+            // Only an open circuit shuts its gate.
+            Gate::Shut(_) | Gate::Ask => (ASK, NEVER),
+        };
+        self.until.store(until, Ordering::SeqCst);
+        let round = round(self.word.load(Ordering::SeqCst));
+        self.word.store(pack(generation, round, mode), Ordering::SeqCst);
+    }
+
+    fn stripe(&self, number: usize) -> &Stripe {
+        // The number of stripes is a power of two.
+        &self.stripes[number & (self.stripes.len() - 1)].0
+    }
+
+    fn nanos(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.start).as_nanos()).map_or(NEVER - 1, |n| n.min(NEVER - 1))
+    }
+}
+
+const fn pack(generation: u32, round: u64, mode: u64) -> u64 {
+    (generation as u64) << 32 | round << 3 | mode
+}
+
+const fn generation(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+const fn round(word: u64) -> u64 {
+    word >> 3 & MAX_ROUND
+}
+
+const fn mode(word: u64) -> u64 {
+    word & 0b111
+}
+
+const ASK: u64 = 0;
+const SHUT: u64 = 1;
+// From here on, all calls pass.
+const FREE: u64 = 2;
+const FREE_CALM: u64 = 3;
+const FREE_CALM_UNTIL: u64 = 4;
+
+const MAX_ROUND: u64 = (1 << 29) - 1;
+const COUNT: u64 = u32::MAX as u64;
+const NEVER: u64 = u64::MAX;

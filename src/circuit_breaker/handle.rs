@@ -1,0 +1,160 @@
+//! The hold on a circuit that users and services have.
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use tokio::sync::Notify;
+
+use super::{
+    admission::Admission,
+    config::CircuitBreakerConfig,
+    permit::{Override, Refusal},
+    shared::{Circuit, Owner},
+    snapshot::CircuitBreakerSnapshot,
+};
+use crate::{CircuitState, ConfigError, EventKind, Name, Rejected, event::Listeners, sync::thread_number};
+
+/// A hold on a running circuit breaker: look at it, take it in hand, change its numbers.
+///
+/// # Clone
+///
+/// Clones, and all services and handles of one layer, share one circuit.
+#[derive(Clone)]
+pub struct CircuitBreakerHandle {
+    circuit: &'static Circuit,
+    lease: Arc<Lease>,
+}
+
+/// Gives the circuit up when the last handle and the last service are gone.
+struct Lease {
+    circuit: &'static Circuit,
+    owner: Arc<Owner>,
+}
+
+impl CircuitBreakerHandle {
+    pub(super) fn new(config: CircuitBreakerConfig, name: Name, listeners: Listeners) -> Self {
+        let owner = Arc::new(Owner { name, listeners, changed: Arc::default() });
+        let circuit = Circuit::acquire(config, Arc::clone(&owner));
+        Self { circuit, lease: Arc::new(Lease { circuit, owner }) }
+    }
+
+    /// The layer's name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.lease.owner.name
+    }
+
+    /// What the circuit does with calls at the moment.
+    #[must_use]
+    pub fn state(&self) -> CircuitState {
+        self.circuit.ask(|state, _, _| (state.state(), None))
+    }
+
+    /// The state and all counts, taken at one instant.
+    #[must_use]
+    pub fn snapshot(&self) -> CircuitBreakerSnapshot {
+        self.circuit.ask(|state, _, now| (state.snapshot(now), None))
+    }
+
+    /// The numbers in force.
+    #[must_use]
+    pub fn config(&self) -> CircuitBreakerConfig {
+        self.circuit.ask(|state, _, _| (*state.config(), None))
+    }
+
+    /// Puts other numbers in force at once. What the window holds is kept.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that breaks its rule; nothing has changed then.
+    pub fn update(&self, config: CircuitBreakerConfig) -> Result<(), ConfigError> {
+        config.check()?;
+        self.circuit.ask(|state, _, now| {
+            state.update(config, now);
+            ((), Some(EventKind::Reconfigured))
+        });
+        Ok(())
+    }
+
+    /// Rejects every call until somebody says otherwise.
+    pub fn force_open(&self) {
+        self.take_over(Override::ForcedOpen);
+    }
+
+    /// Lets every call pass until somebody says otherwise; calls are counted, and nothing trips.
+    pub fn force_close(&self) {
+        self.take_over(Override::ForcedClosed);
+    }
+
+    /// Lets every call pass and counts none.
+    pub fn disable(&self) {
+        self.take_over(Override::Disabled);
+    }
+
+    /// Lets every call pass, and says in an event when it would have opened.
+    pub fn shadow(&self) {
+        self.take_over(Override::Shadow);
+    }
+
+    /// Hands the circuit back to itself: closed, with nothing held against the peer.
+    pub fn reset(&self) {
+        self.take_over(Override::Automatic);
+    }
+
+    /// Whether a service would certainly turn a call away now. Takes and counts nothing.
+    #[inline]
+    pub(super) fn peek(&self) -> Option<Rejected> {
+        if self.circuit.is_free() { None } else { self.circuit.peek().map(|refusal| self.rejected(refusal)) }
+    }
+
+    /// Lets a call pass, or says why not; a call turned away is not counted yet.
+    #[inline]
+    pub(super) fn admit(&self) -> Result<Admission, Refusal> {
+        Admission::admit(self.circuit)
+    }
+
+    /// Counts a call as turned away.
+    pub(super) fn reject(&self, refusal: Refusal) -> Rejected {
+        self.count_rejected();
+        self.rejected(refusal)
+    }
+
+    pub(super) fn count_rejected(&self) {
+        self.circuit.count_rejected(thread_number());
+    }
+
+    /// When it is worth asking again after a refusal, if nothing happens before.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.circuit.ask(|state, _, _| (state.next_timeout(), None))
+    }
+
+    /// Told whenever a call that waits might pass for another reason than time.
+    pub(super) fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.lease.owner.changed)
+    }
+
+    /// Whether it could be forgotten without loss: closed, and nothing bad in its window.
+    pub(super) fn is_healthy(&self) -> bool {
+        let snapshot = self.snapshot();
+        snapshot.window_failures == 0 && snapshot.window_slow == 0 && snapshot.state == CircuitState::Closed
+    }
+
+    fn take_over(&self, to: Override) {
+        self.circuit.ask(|state, _, now| ((), Some(state.take_over(to, now))));
+    }
+
+    fn rejected(&self, refusal: Refusal) -> Rejected {
+        Rejected::new(self.name().clone(), refusal.reason).at(refusal.retry_at)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.circuit.release();
+    }
+}
+
+impl fmt::Debug for CircuitBreakerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreakerHandle").field("name", self.name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,19 @@
+//! One circuit per key, so that one bad host or route does not shut out the others.
+//!
+//! ```
+//! use tower_reliability::circuit_breaker::CircuitBreakerConfig;
+//!
+//! struct Request { host: String }
+//! let layer = CircuitBreakerConfig::new().build()?.keyed(|request: &Request| request.host.clone()).max_keys(500);
+//! # let _: tower_reliability::circuit_breaker::KeyedCircuitBreakerLayer<String, _> = layer;
+//! # Ok::<(), tower_reliability::ConfigError>(())
+//! ```
+
+mod layer;
+mod registry;
+mod service;
+
+pub use layer::KeyedCircuitBreakerLayer;
+pub use registry::KeyedCircuitBreakerHandle;
+pub(super) use registry::InFlight;
+pub use service::KeyedCircuitBreaker;

@@ -1,0 +1,161 @@
+//! The calls that a half-open circuit lets through, and the verdict they come to.
+
+use std::time::Instant;
+
+use super::config::{Abandoned, CircuitBreakerConfig};
+use crate::algo::after;
+
+/// The probes of one half-open phase.
+///
+/// A place is taken by an admitted call and given back by its outcome, by its drop, or by its deadline: it can
+/// not be lost.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Probes {
+    out: Vec<Probe>,
+    issued: u32,
+    passed: u32,
+    failed: u32,
+    first: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    id: u32,
+    deadline: Instant,
+}
+
+/// What the probes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Healthy,
+    Sick { failed: u32 },
+    /// Too long without one.
+    Overdue,
+}
+
+impl Probes {
+    /// Takes a place, if there is one.
+    pub(super) fn take(&mut self, config: &CircuitBreakerConfig, now: Instant) -> Option<u32> {
+        if !self.has_place(config) {
+            return None;
+        }
+        self.first.get_or_insert(now);
+        let id = self.issued;
+        self.issued = self.issued.wrapping_add(1);
+        self.out.push(Probe { id, deadline: after(now, config.probe_timeout) });
+        Some(id)
+    }
+
+    /// A probe came back. A probe that lost its place has no vote any more; whether it had one is the answer.
+    pub(super) fn settle(&mut self, id: u32, passed: Option<bool>) -> bool {
+        let Some(at) = self.out.iter().position(|probe| probe.id == id) else { return false };
+        self.out.swap_remove(at);
+        self.count(passed);
+        true
+    }
+
+    /// Takes places back from probes that are out for too long, and gives the verdict, if there is one.
+    pub(super) fn verdict(&mut self, config: &CircuitBreakerConfig, now: Instant) -> Option<Verdict> {
+        let before = self.out.len();
+        self.out.retain(|probe| now < probe.deadline);
+        let vote = match config.abandoned {
+            Abandoned::Failure => Some(false),
+            Abandoned::Ignore => None,
+        };
+        (self.out.len()..before).for_each(|_| self.count(vote));
+
+        // Settled as soon as no probe that is still out could change it.
+        let spare = config.half_open_probes - config.half_open_successes;
+        if self.passed >= config.half_open_successes {
+            Some(Verdict::Healthy)
+        } else if self.failed > spare {
+            Some(Verdict::Sick { failed: self.failed })
+        } else if self.first.is_some_and(|first| now >= after(first, config.half_open_for)) {
+            Some(Verdict::Overdue)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn has_place(&self, config: &CircuitBreakerConfig) -> bool {
+        let used = u32::try_from(self.out.len()).unwrap_or(u32::MAX);
+        self.passed.saturating_add(self.failed).saturating_add(used) < config.half_open_probes
+    }
+
+    /// When the next place is taken back, or the phase ends, by time alone.
+    pub(super) fn next_timeout(&self, config: &CircuitBreakerConfig) -> Option<Instant> {
+        let phase_ends = self.first.map(|first| after(first, config.half_open_for));
+        self.out.iter().map(|probe| probe.deadline).chain(phase_ends).min()
+    }
+
+    fn count(&mut self, passed: Option<bool>) {
+        match passed {
+            Some(true) => self.passed += 1,
+            Some(false) => self.failed += 1,
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::epoch;
+
+    const CONFIG: CircuitBreakerConfig = CircuitBreakerConfig::new().half_open_probes(4).half_open_successes(3);
+
+    fn after_votes(votes: &[bool]) -> Option<Verdict> {
+        let mut probes = Probes::default();
+        for passed in votes {
+            let id = probes.take(&CONFIG, epoch()).expect("there is a place");
+            assert!(probes.settle(id, Some(*passed)));
+        }
+        probes.verdict(&CONFIG, epoch())
+    }
+
+    #[test]
+    fn the_verdict_comes_as_soon_as_nothing_can_change_it() {
+        assert_eq!(after_votes(&[true, true]), None);
+        assert_eq!(after_votes(&[true, true, true]), Some(Verdict::Healthy));
+        assert_eq!(after_votes(&[false, true, true]), None);
+        assert_eq!(after_votes(&[false, true, true, true]), Some(Verdict::Healthy));
+        assert_eq!(after_votes(&[true, false, false]), Some(Verdict::Sick { failed: 2 }));
+    }
+
+    #[test]
+    fn no_more_than_the_allowed_number_are_out() {
+        let mut probes = Probes::default();
+        let ids: Vec<u32> = std::iter::from_fn(|| probes.take(&CONFIG, epoch())).collect();
+        assert_eq!(ids, [0, 1, 2, 3]);
+        assert!(probes.settle(2, None));
+        assert!(probes.take(&CONFIG, epoch()).is_some());
+        assert!(!probes.has_place(&CONFIG));
+    }
+
+    #[test]
+    fn a_probe_that_hangs_loses_its_place_and_its_vote() {
+        let mut probes = Probes::default();
+        let id = probes.take(&CONFIG, epoch()).expect("there is a place");
+        let late = epoch() + CONFIG.probe_timeout;
+        assert_eq!(probes.next_timeout(&CONFIG), Some(late));
+        assert_eq!(probes.verdict(&CONFIG, late), None);
+        assert_eq!(probes.failed, 1);
+        assert!(!probes.settle(id, Some(true)));
+        assert_eq!(probes.passed, 0);
+    }
+
+    #[test]
+    fn a_hanging_probe_can_be_left_uncounted() {
+        let config = CONFIG.abandoned(Abandoned::Ignore);
+        let mut probes = Probes::default();
+        probes.take(&config, epoch());
+        assert_eq!(probes.verdict(&config, epoch() + config.probe_timeout), None);
+        assert_eq!((probes.failed, probes.has_place(&config)), (0, true));
+        assert_eq!(
+            probes.verdict(&config, epoch() + Duration::from_secs(60)),
+            Some(Verdict::Overdue)
+        );
+    }
+}

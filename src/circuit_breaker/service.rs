@@ -1,0 +1,125 @@
+//! The service: asks the circuit, passes on, and hands the call to the future.
+
+use std::{
+    fmt,
+    task::{Context, Poll, ready},
+};
+
+use tower_service::Service;
+
+use super::{
+    admission::Admission, future::ResponseFuture, handle::CircuitBreakerHandle, waiting::Waiting,
+};
+use crate::{Classifier, FromRejected, Rejected, StandardClassifier};
+
+/// A service behind a circuit breaker.
+///
+/// `poll_ready` reserves nothing, unless the layer [waits](super::CircuitBreakerLayer::wait_while_open). While the
+/// circuit is open it does not wait for the service below: the call is rejected at once. A `call` without a
+/// preceding `poll_ready` is admitted and counted like any other, and passes the breach of tower's contract on.
+///
+/// # Clone
+///
+/// Clones share the circuit. What a service has reserved by being ready stays with it.
+pub struct CircuitBreaker<S, C = StandardClassifier> {
+    inner: S,
+    classifier: C,
+    handle: CircuitBreakerHandle,
+    waits: bool,
+    /// Set by a `poll_ready` that found the circuit open, and so did not ask the service below.
+    turned_away: Option<Rejected>,
+    /// The place that a service which waits has got by being ready.
+    reserved: Option<Admission>,
+    waiting: Option<Waiting>,
+}
+
+impl<S, C> CircuitBreaker<S, C> {
+    pub(super) fn new(inner: S, classifier: C, handle: CircuitBreakerHandle, waits: bool) -> Self {
+        Self { inner, classifier, handle, waits, turned_away: None, reserved: None, waiting: None }
+    }
+
+    /// A hold on the circuit.
+    pub fn handle(&self) -> CircuitBreakerHandle {
+        self.handle.clone()
+    }
+
+    /// The service below.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service below, mutably.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Takes the service out.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    /// Waits for a place and keeps it.
+    fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.reserved.is_none() {
+            // Listening begins before asking, so that no change falls in between.
+            let waiting = self.waiting.get_or_insert_with(|| Waiting::new(&self.handle));
+            if let Ok(admission) = self.handle.admit() {
+                self.reserved = Some(admission);
+            } else {
+                ready!(waiting.poll_change(&self.handle, cx));
+            }
+            self.waiting = None;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S, C, Req> Service<Req> for CircuitBreaker<S, C>
+where
+    S: Service<Req>,
+    S::Error: FromRejected,
+    C: Classifier<S::Response, S::Error> + Clone,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, C>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        if self.waits {
+            ready!(self.poll_reserve(cx));
+        } else {
+            self.turned_away = self.handle.peek();
+            if self.turned_away.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        if let Some(rejected) = self.turned_away.take() {
+            self.handle.count_rejected();
+            return ResponseFuture::rejected(rejected);
+        }
+        let mut admission = match self.reserved.take().map_or_else(|| self.handle.admit(), Ok) {
+            Ok(admission) => admission,
+            Err(refusal) => return ResponseFuture::rejected(self.handle.reject(refusal)),
+        };
+        admission.enter();
+        let inner = self.inner.call(request);
+        admission.called();
+        ResponseFuture::running(inner, self.classifier.clone(), admission)
+    }
+}
+
+impl<S: Clone, C: Clone> Clone for CircuitBreaker<S, C> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.classifier.clone(), self.handle.clone(), self.waits)
+    }
+}
+
+impl<S: fmt::Debug, C> fmt::Debug for CircuitBreaker<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreaker").field("inner", &self.inner).field("name", self.handle.name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,146 @@
+//! The error types: a call's, and a config's.
+
+use std::{error, fmt};
+
+use crate::Rejected;
+
+/// An error of any type.
+pub type BoxError = Box<dyn error::Error + Send + Sync>;
+
+/// Either the call was turned away on this side, or the service below failed.
+///
+/// It is flat at any depth: every layer of a stack puts its [`Rejected`] into the same enum, and the service's
+/// own error is wrapped once, at the bottom. [`ReliabilityStack`](crate::stack::ReliabilityStack) does that by
+/// itself; around a single layer it is one line:
+///
+/// ```
+/// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+/// use tower_reliability::{Error, circuit_breaker::CircuitBreakerConfig};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut service = ServiceBuilder::new()
+///     .layer(CircuitBreakerConfig::new().build()?)
+///     .map_err(Error::inner)
+///     .service(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n + 1) }));
+/// match service.ready().await?.call(1).await {
+///     Ok(n) => assert_eq!(n, 2),
+///     Err(Error::Rejected(rejected)) => println!("turned away: {rejected}"),
+///     Err(Error::Inner(error)) => println!("peer failed: {error}"),
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error<E> {
+    /// The call was turned away on this side.
+    Rejected(Rejected),
+    /// The service below failed.
+    Inner(E),
+}
+
+impl<E> Error<E> {
+    /// Wraps the error of a service; for `.map_err(Error::inner)`.
+    pub const fn inner(error: E) -> Self {
+        Self::Inner(error)
+    }
+
+    /// The rejection, if it is one.
+    pub const fn rejected(&self) -> Option<&Rejected> {
+        match self {
+            Self::Rejected(rejected) => Some(rejected),
+            Self::Inner(_) => None,
+        }
+    }
+}
+
+impl<E> From<Rejected> for Error<E> {
+    fn from(rejected: Rejected) -> Self {
+        Self::Rejected(rejected)
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rejected) => rejected.fmt(f),
+            Self::Inner(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: error::Error + 'static> error::Error for Error<E> {
+    // It prints like what it holds, so that a plain `{error}` in a log says what happened, and still yields
+    // that as its source, so that a walk down the chain can downcast it.
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Rejected(rejected) => Some(rejected),
+            Self::Inner(error) => Some(error),
+        }
+    }
+}
+
+/// An error type that can carry a [`Rejected`]: anything that is `From<Rejected>`.
+///
+/// [`BoxError`], [`Error<E>`](Error) and every enum of your own with a `From<Rejected>` are. There is nothing to
+/// implement here; the trait exists so that the compiler can say what is missing.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot carry a rejection of this layer",
+    label = "needs `From<tower_reliability::Rejected>`",
+    note = "add `.map_err(Error::inner)` below this layer, or implement `From<Rejected>` for your error type"
+)]
+pub trait FromRejected: Sized {
+    /// The rejection, as this error.
+    fn from_rejected(rejected: Rejected) -> Self;
+}
+
+impl<E: From<Rejected>> FromRejected for E {
+    fn from_rejected(rejected: Rejected) -> Self {
+        rejected.into()
+    }
+}
+
+/// A number that a config may not have, named by its field.
+///
+/// ```
+/// use tower_reliability::circuit_breaker::CircuitBreakerConfig;
+///
+/// let error = CircuitBreakerConfig::new().failure_rate(1.5).build().unwrap_err();
+/// assert_eq!(error.to_string(), "failure_rate must be above 0 and at most 1");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    field: &'static str,
+    rule: &'static str,
+}
+
+impl ConfigError {
+    /// The rule that a field breaks.
+    #[must_use]
+    pub const fn new(field: &'static str, rule: &'static str) -> Self {
+        Self { field, rule }
+    }
+
+    /// The field, spelt as its setter.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        self.field
+    }
+
+    /// What the field must be.
+    #[must_use]
+    pub const fn rule(&self) -> &'static str {
+        self.rule
+    }
+
+    /// Nothing wrong, or this field breaks this rule.
+    pub(crate) const fn check(holds: bool, field: &'static str, rule: &'static str) -> Result<(), Self> {
+        if holds { Ok(()) } else { Err(Self::new(field, rule)) }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.field, self.rule)
+    }
+}
+
+impl error::Error for ConfigError {}

@@ -1,0 +1,117 @@
+//! What a call came to, in the one vocabulary from which every layer takes its vote.
+
+use std::{fmt, time::Duration};
+
+/// The verdict on one finished call.
+///
+/// A [`Classifier`](crate::Classifier) gives it once; each layer draws its own conclusion from it. A rate-limit
+/// answer, for example, is a failure in a circuit breaker's window but never one of its consecutive failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The peer did what was asked, or answered a question with "no".
+    Success,
+    /// The call failed.
+    #[non_exhaustive]
+    Failure {
+        /// What kind of failure it was.
+        class: ErrorClass,
+        /// When the peer asked to be called again, if it said so.
+        retry_after: Option<Duration>,
+    },
+    /// Says nothing about the peer, such as a rejection made on this side.
+    Ignored,
+}
+
+impl Outcome {
+    /// A failure of a class, with no hint when to come back.
+    #[must_use]
+    pub const fn failure(class: ErrorClass) -> Self {
+        Self::Failure { class, retry_after: None }
+    }
+
+    /// The same failure, with the peer's word on when to come back. Changes nothing but failures.
+    #[must_use]
+    pub const fn retry_after(self, delay: Duration) -> Self {
+        match self {
+            Self::Failure { class, .. } => Self::Failure { class, retry_after: Some(delay) },
+            other => other,
+        }
+    }
+
+    /// The class of a failure; `None` for everything else.
+    #[must_use]
+    pub const fn class(&self) -> Option<ErrorClass> {
+        match self {
+            Self::Failure { class, .. } => Some(*class),
+            _ => None,
+        }
+    }
+}
+
+/// The seven kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum ErrorClass {
+    /// The peer was not reached, or the connection broke: refused, reset, DNS, TLS.
+    Connection,
+    /// The peer did not answer in time.
+    Timeout,
+    /// The peer is there and asks for fewer calls: HTTP 429, 503 with `Retry-After`.
+    RateLimit,
+    /// The peer is broken: HTTP 5xx.
+    Server,
+    /// Who asked is not known, or may not: HTTP 401, 403.
+    Authentication,
+    /// What was asked is wrong: HTTP 4xx.
+    Validation,
+    /// An error that nobody could name.
+    Unknown,
+}
+
+impl ErrorClass {
+    /// All classes, in the order in which they are documented.
+    pub const ALL: [Self; 7] = [
+        Self::Connection,
+        Self::Timeout,
+        Self::RateLimit,
+        Self::Server,
+        Self::Authentication,
+        Self::Validation,
+        Self::Unknown,
+    ];
+
+    /// The class in lower case, as configs and metrics spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Timeout => "timeout",
+            Self::RateLimit => "rate_limit",
+            Self::Server => "server",
+            Self::Authentication => "authentication",
+            Self::Validation => "validation",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for ErrorClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_belongs_to_a_failure_only() {
+        let hint = Duration::from_secs(3);
+        assert_eq!(Outcome::Success.retry_after(hint), Outcome::Success);
+        assert_eq!(
+            Outcome::failure(ErrorClass::RateLimit).retry_after(hint),
+            Outcome::Failure { class: ErrorClass::RateLimit, retry_after: Some(hint) }
+        );
+    }
+}
