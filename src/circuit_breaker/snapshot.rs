@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::{config::Abandoned, permit::Ending, vote::Vote};
 use crate::circuit::{CircuitState, Trip};
 
 /// The state and the counts of one circuit, taken at one instant.
@@ -53,4 +54,29 @@ pub struct CircuitBreakerCounts {
     pub trips: u64,
     /// How often it would have opened, in shadow mode.
     pub would_trips: u64,
+}
+
+impl CircuitBreakerCounts {
+    /// Counts how a call ended; gives its vote, and whether it was slow.
+    pub(super) fn add(&mut self, ending: Ending, abandoned: Abandoned) -> (Vote, bool) {
+        let (counter, vote, slow) = match ending {
+            Ending::Done { outcome, slow } => {
+                let vote = Vote::of(&outcome);
+                let counter = match vote {
+                    Vote::Success | Vote::Answered => &mut self.successes,
+                    Vote::Failure | Vote::Refused => &mut self.failures,
+                    Vote::Ignored => &mut self.ignored,
+                };
+                (counter, vote, slow)
+            }
+            Ending::Panicked => (&mut self.failures, Vote::Failure, false),
+            Ending::Unused => (&mut self.ignored, Vote::Ignored, false),
+            Ending::Abandoned => match abandoned {
+                Abandoned::Failure => (&mut self.abandoned, Vote::Failure, false),
+                Abandoned::Ignore => (&mut self.abandoned, Vote::Ignored, false),
+            },
+        };
+        *counter += 1;
+        (vote, slow)
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use rand::{Rng, RngExt};
 
 use super::{
-    config::{Abandoned, CircuitBreakerConfig},
+    config::CircuitBreakerConfig,
     cooldown::Cooldown,
     health::{self, Calm, Health},
     permit::{Collected, Ending, Gate, Override, Permit, Refusal},
@@ -95,7 +95,7 @@ impl State {
         rng: &mut impl Rng,
         now: Instant,
     ) -> Option<EventKind> {
-        let (vote, slow) = self.count(ending);
+        let (vote, slow) = self.counts.add(ending, self.config.abandoned);
         if permit.generation != self.generation {
             self.counts.late += 1;
             return None;
@@ -314,28 +314,6 @@ impl State {
     /// If the probes fail, the circuit opens for about `open_for`; that is when it is worth coming back.
     fn probes_taken(config: &CircuitBreakerConfig, now: Instant) -> Refusal {
         Refusal { reason: Reason::ProbesTaken, retry_at: Some(after(now, config.open_for)) }
-    }
-
-    fn count(&mut self, ending: Ending) -> (Vote, bool) {
-        let (counter, vote, slow) = match ending {
-            Ending::Done { outcome, slow } => {
-                let vote = Vote::of(&outcome);
-                let counter = match vote {
-                    Vote::Success | Vote::Answered => &mut self.counts.successes,
-                    Vote::Failure | Vote::Refused => &mut self.counts.failures,
-                    Vote::Ignored => &mut self.counts.ignored,
-                };
-                (counter, vote, slow)
-            }
-            Ending::Panicked => (&mut self.counts.failures, Vote::Failure, false),
-            Ending::Unused => (&mut self.counts.ignored, Vote::Ignored, false),
-            Ending::Abandoned => match self.config.abandoned {
-                Abandoned::Failure => (&mut self.counts.abandoned, Vote::Failure, false),
-                Abandoned::Ignore => (&mut self.counts.abandoned, Vote::Ignored, false),
-            },
-        };
-        *counter += 1;
-        (vote, slow)
     }
 }
 
