@@ -24,6 +24,8 @@ pub(super) struct State {
     config: CircuitBreakerConfig,
     phase: Phase,
     generation: u32,
+    /// Permits of before were given to another owner.
+    first_generation: u32,
     cooldown: Cooldown,
     last_trip: Option<Trip>,
     counts: CircuitBreakerCounts,
@@ -48,6 +50,7 @@ impl State {
             config,
             phase: Phase::Closed(Health::new(&config, now)),
             generation,
+            first_generation: generation,
             cooldown: Cooldown::default(),
             last_trip: None,
             counts: CircuitBreakerCounts::default(),
@@ -95,6 +98,9 @@ impl State {
         rng: &mut impl Rng,
         now: Instant,
     ) -> Option<EventKind> {
+        if !self.knows(permit) {
+            return None;
+        }
         let (vote, slow) = self.counts.add(ending, self.config.abandoned);
         if permit.generation != self.generation {
             self.counts.late += 1;
@@ -261,6 +267,12 @@ impl State {
             Phase::Disabled => CircuitState::Disabled,
             Phase::Shadow { .. } => CircuitState::Shadow,
         }
+    }
+
+    /// Whether this circuit gave the permit, be it long ago. Generations wrap.
+    fn knows(&self, permit: Permit) -> bool {
+        let age = self.generation.wrapping_sub(permit.generation);
+        age <= self.generation.wrapping_sub(self.first_generation)
     }
 
     /// Every transition goes through here. In-flight calls of the phase that is left become stragglers.
