@@ -79,14 +79,15 @@ impl Health {
 
     /// Until when a healthy call cannot trip the circuit.
     ///
-    /// It can only where the window is about to hold enough calls to be judged, or where the failing share grows
-    /// because healthy calls leave by time.
+    /// It can only where the window is about to hold enough calls to be judged, where the failing share grows
+    /// because healthy calls leave by time, or where other numbers now condemn what the window holds already.
     pub(super) fn calm(&self, config: &CircuitBreakerConfig) -> Calm {
         let tally = self.window.tally();
         let judged = tally.total >= min_requests(config);
         let harmless = tally.failed == 0 && tally.slow == 0;
         match self.window.steady_until() {
             _ if !judged && !harmless => Calm::Never,
+            _ if self.trip(config).is_some() => Calm::Never,
             // With nothing bad in the window there is still time to be kept: the next failure's window.
             Some(end) => Calm::Until(end),
             None => Calm::Always,
