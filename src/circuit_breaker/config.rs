@@ -234,9 +234,9 @@ impl CircuitBreakerConfig {
         self
     }
 
-    /// How long after its first probe a half-open circuit without a verdict opens again.
+    /// How long after its first probe a half-open circuit opens again in which no probe has passed.
     ///
-    /// Above 0. Default: 60 s.
+    /// At least `probe_timeout`, or no probe could use up its time. Default: 60 s.
     #[must_use]
     pub const fn half_open_for(mut self, delay: Duration) -> Self {
         self.half_open_for = delay;

@@ -70,7 +70,7 @@ impl Probes {
             Some(Verdict::Healthy)
         } else if self.failed > spare {
             Some(Verdict::Sick { failed: self.failed })
-        } else if self.first.is_some_and(|first| now >= after(first, config.half_open_for)) {
+        } else if self.overdue_at(config).is_some_and(|at| now >= at) {
             Some(Verdict::Overdue)
         } else {
             None
@@ -84,8 +84,13 @@ impl Probes {
 
     /// When the next place is taken back, or the phase ends, by time alone.
     pub(super) fn next_timeout(&self, config: &CircuitBreakerConfig) -> Option<Instant> {
-        let phase_ends = self.first.map(|first| after(first, config.half_open_for));
-        self.out.iter().map(|probe| probe.deadline).chain(phase_ends).min()
+        self.out.iter().map(|probe| probe.deadline).chain(self.overdue_at(config)).min()
+    }
+
+    /// When the phase ends without a verdict. A peer that passed a probe only lacks callers: it has all the time it
+    /// needs, or a service that is called less than once in that time would never see its circuit closed.
+    fn overdue_at(&self, config: &CircuitBreakerConfig) -> Option<Instant> {
+        self.first.filter(|_| self.passed == 0).map(|first| after(first, config.half_open_for))
     }
 
     fn count(&mut self, passed: Option<bool>) {

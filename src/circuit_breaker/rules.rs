@@ -37,7 +37,8 @@ impl CircuitBreakerConfig {
         let rule = "must be at least 1 and at most half_open_probes";
         E::check(successes.contains(&self.half_open_successes), "half_open_successes", rule)?;
         E::check(lasting(self.probe_timeout), "probe_timeout", "must be above 0 and at most 1 day")?;
-        E::check(lasting(self.half_open_for), "half_open_for", "must be above 0 and at most 1 day")?;
+        let half_open = self.probe_timeout <= self.half_open_for && self.half_open_for <= DAY;
+        E::check(half_open, "half_open_for", "must be at least probe_timeout and at most 1 day")?;
         E::check(self.ramp <= DAY, "ramp", "must be at most 1 day")
     }
 }
