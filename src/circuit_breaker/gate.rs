@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct PublishedGate {
     /// Generation (32 bits), round (29 bits), mode (3 bits).
     word: AtomicU64,
-    /// Nanoseconds since `start`: the end of the calm, or of the time that the gate is shut.
+    /// Nanoseconds since `start`, biased by `ZERO`: the end of the calm, or of the time that the gate is shut.
     until: AtomicU64,
     trip: AtomicU64,
     /// Nanoseconds above which a call is slow.
@@ -72,7 +72,7 @@ impl PublishedGate {
         if until == NEVER {
             return Some(Refusal { reason, retry_at: None });
         }
-        let retry_at = self.start + Duration::from_nanos(until);
+        let retry_at = self.instant(until)?;
         (now() < retry_at).then_some(Refusal { reason, retry_at: Some(retry_at) })
     }
 
@@ -152,8 +152,21 @@ impl PublishedGate {
         &self.stripes[number & (self.stripes.len() - 1)].0
     }
 
+    // A reused circuit may have been made in another runtime whose paused clock was ahead of this one's, so an
+    // instant can lie before `start`.
     fn nanos(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.start).as_nanos()).map_or(NEVER - 1, |n| n.min(NEVER - 1))
+        let count = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        match at.checked_duration_since(self.start) {
+            Some(later) => ZERO.saturating_add(count(later)).min(NEVER - 1),
+            None => ZERO.saturating_sub(count(self.start.saturating_duration_since(at))),
+        }
+    }
+
+    fn instant(&self, nanos: u64) -> Option<Instant> {
+        match nanos.checked_sub(ZERO) {
+            Some(later) => self.start.checked_add(Duration::from_nanos(later)),
+            None => self.start.checked_sub(Duration::from_nanos(ZERO - nanos)),
+        }
     }
 }
 
@@ -183,3 +196,4 @@ const FREE_CALM_UNTIL: u64 = 4;
 const MAX_ROUND: u64 = (1 << 29) - 1;
 const COUNT: u64 = u32::MAX as u64;
 const NEVER: u64 = u64::MAX;
+const ZERO: u64 = 1 << 63;
