@@ -69,14 +69,16 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().phase.project() {
             PhaseProj::Running { inner, classifier, admission, .. } => {
-                let Some(admission) = admission else { return inner.poll(cx) };
-                admission.enter();
+                let Some(running) = admission else { return inner.poll(cx) };
+                running.enter();
                 let Poll::Ready(result) = inner.poll(cx) else {
-                    admission.waiting();
+                    running.waiting();
                     return Poll::Pending;
                 };
                 let outcome = classifier.classify(result.as_ref());
-                admission.finish(outcome);
+                running.finish(outcome);
+                // Who polls on, against the rules, meets the inner future, and is not counted twice.
+                *admission = None;
                 Poll::Ready(result)
             }
             PhaseProj::Rejected(rejected) => {
