@@ -33,9 +33,14 @@ enum Stage {
 impl Admission {
     #[inline]
     pub(super) fn admit(circuit: &'static Circuit) -> Result<Self, Refusal> {
-        let permit = circuit.admit()?;
-        let started = circuit.slow_over().map(|_| clock::now());
-        Ok(Self { circuit, permit, started, stage: Stage::Unused })
+        Ok(Self { circuit, permit: circuit.admit()?, started: None, stage: Stage::Unused })
+    }
+
+    /// The inner service is called now: how long the call takes is measured from here.
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        self.started = self.circuit.slow_over().map(|_| clock::now());
+        self.enter();
     }
 
     /// Code of the inner service's runs from now on: a panic in it is a failure.

@@ -105,7 +105,7 @@ where
             Ok(admission) => admission,
             Err(refusal) => return ResponseFuture::rejected(self.handle.reject(refusal)),
         };
-        admission.enter();
+        admission.begin();
         let inner = self.inner.call(request);
         admission.called();
         ResponseFuture::running(inner, self.classifier.clone(), admission)

@@ -76,7 +76,7 @@ where
             Ok(admission) => admission,
             Err(refusal) => return ResponseFuture::rejected(circuit.reject(refusal)),
         };
-        admission.enter();
+        admission.begin();
         let inner = self.inner.call(request);
         admission.called();
         ResponseFuture::keyed(inner, self.classifier.clone(), admission, in_flight)
