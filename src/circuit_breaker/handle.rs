@@ -132,10 +132,19 @@ impl CircuitBreakerHandle {
         Arc::clone(&self.lease.owner.changed)
     }
 
-    /// Whether it could be forgotten without loss: closed, and nothing bad in its window.
+    /// Whether it could be forgotten without loss: closed, its ramp over, and nothing bad in its window.
+    ///
+    /// It emits nothing, so that it may be asked under a lock that a listener might want.
     pub(super) fn is_healthy(&self) -> bool {
-        let snapshot = self.snapshot();
-        snapshot.window_failures == 0 && snapshot.window_slow == 0 && snapshot.state == CircuitState::Closed
+        self.circuit.look(|state, now| {
+            let snapshot = state.snapshot(now);
+            let closed = match snapshot.state {
+                CircuitState::Closed => true,
+                CircuitState::Ramping => state.next_timeout().is_some_and(|end| now >= end),
+                _ => false,
+            };
+            closed && snapshot.window_failures == 0 && snapshot.window_slow == 0
+        })
     }
 
     fn take_over(&self, to: Override) {

@@ -135,6 +135,17 @@ impl Circuit {
         self.ask_inside(|inside, rng, now| question(&mut inside.state, rng, now))
     }
 
+    /// Asks without letting time bring anything about, and so without an event.
+    pub(super) fn look<T>(&self, question: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let mut inside = lock(&self.inside);
+        let collected = self.gate.close();
+        let state = &mut inside.state;
+        state.absorb(collected);
+        let answer = question(state, clock::now());
+        self.gate.publish(state.gate(), state.generation(), state.config().slow_over());
+        answer
+    }
+
     /// Shows the state everything that has happened, lets time pass, asks, and publishes what holds from then on.
     fn ask_inside<T>(
         &self,
