@@ -42,7 +42,10 @@ impl Refusal {
 /// How an admitted call ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ending {
-    Done { outcome: Outcome, slow: bool },
+    Done {
+        outcome: Outcome,
+        slow: bool,
+    },
     Panicked,
     /// Dropped before it was done.
     Abandoned,

@@ -28,7 +28,9 @@ struct Probe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Healthy,
-    Sick { failed: u32 },
+    Sick {
+        failed: u32,
+    },
     /// Too long without one.
     Overdue,
 }
@@ -109,7 +111,8 @@ mod tests {
     use super::*;
     use crate::clock::epoch;
 
-    const CONFIG: CircuitBreakerConfig = CircuitBreakerConfig::new().half_open_probes(4).half_open_successes(3);
+    const CONFIG: CircuitBreakerConfig =
+        CircuitBreakerConfig::new().half_open_probes(4).half_open_successes(3);
 
     fn after_votes(votes: &[bool]) -> Option<Verdict> {
         let mut probes = Probes::default();
@@ -158,9 +161,6 @@ mod tests {
         probes.take(&config, epoch());
         assert_eq!(probes.verdict(&config, epoch() + config.probe_timeout), None);
         assert_eq!((probes.failed, probes.has_place(&config)), (0, true));
-        assert_eq!(
-            probes.verdict(&config, epoch() + Duration::from_secs(60)),
-            Some(Verdict::Overdue)
-        );
+        assert_eq!(probes.verdict(&config, epoch() + Duration::from_secs(60)), Some(Verdict::Overdue));
     }
 }

@@ -7,9 +7,7 @@ use std::{
 
 use tower_service::Service;
 
-use super::{
-    admission::Admission, future::ResponseFuture, handle::CircuitBreakerHandle, waiting::Waiting,
-};
+use super::{admission::Admission, future::ResponseFuture, handle::CircuitBreakerHandle, waiting::Waiting};
 use crate::{Classifier, FromRejected, Rejected, StandardClassifier};
 
 /// A service behind a circuit breaker.
@@ -120,6 +118,9 @@ impl<S: Clone, C: Clone> Clone for CircuitBreaker<S, C> {
 
 impl<S: fmt::Debug, C> fmt::Debug for CircuitBreaker<S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CircuitBreaker").field("inner", &self.inner).field("name", self.handle.name()).finish_non_exhaustive()
+        f.debug_struct("CircuitBreaker")
+            .field("inner", &self.inner)
+            .field("name", self.handle.name())
+            .finish_non_exhaustive()
     }
 }

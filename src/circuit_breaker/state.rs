@@ -34,14 +34,22 @@ pub(super) struct State {
 #[derive(Clone, Debug)]
 enum Phase {
     Closed(Health),
-    Ramping { health: Health, since: Instant },
-    Open { until: Instant },
+    Ramping {
+        health: Health,
+        since: Instant,
+    },
+    Open {
+        until: Instant,
+    },
     HalfOpen(Probes),
     ForcedOpen,
     ForcedClosed(Health),
     Disabled,
     /// `quiet` is set while a real circuit would be open, in which time it would see no calls.
-    Shadow { health: Health, quiet: Option<Instant> },
+    Shadow {
+        health: Health,
+        quiet: Option<Instant>,
+    },
 }
 
 impl State {
@@ -67,7 +75,9 @@ impl State {
                 let share = RAMP_START + (1.0 - RAMP_START) * ramped / self.config.ramp.as_secs_f64();
                 let admitted = rng.random::<f64>() < share;
                 let ramp_ends = after(*since, self.config.ramp);
-                admitted.then_some(permit).ok_or(Refusal { reason: Reason::Ramping, retry_at: Some(ramp_ends) })
+                admitted
+                    .then_some(permit)
+                    .ok_or(Refusal { reason: Reason::Ramping, retry_at: Some(ramp_ends) })
             }
             Phase::HalfOpen(probes) => {
                 let refusal = Self::probes_taken(&self.config, now);
@@ -331,4 +341,3 @@ impl State {
 
 /// The share of calls that a ramp begins with.
 const RAMP_START: f64 = 0.1;
-
