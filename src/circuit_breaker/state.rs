@@ -341,3 +341,10 @@ impl State {
 
 /// The share of calls that a ramp begins with.
 const RAMP_START: f64 = 0.1;
+
+#[cfg(test)]
+mod driven;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod twin;

@@ -1,0 +1,334 @@
+//! The machine, event by event.
+
+use std::time::Duration;
+
+use super::{
+    super::{
+        config::{Abandoned, CircuitBreakerConfig, Window},
+        permit::{Collected, Ending, Gate, Override, Permit},
+    },
+    driven::{ANSWERED, Driven, FAILURE, IGNORED, REFUSED, SEED, SLOW, SUCCESS},
+};
+use crate::{CircuitState, CircuitState as S, ErrorClass, EventKind, Outcome, Reason, Trip};
+
+const SECOND: Duration = Duration::from_secs(1);
+const RAMP: Duration = Duration::from_secs(10);
+
+/// One bad call of two trips it; two of two probes must pass; it ramps.
+const CONFIG: CircuitBreakerConfig = CircuitBreakerConfig::new()
+    .window(Window::Calls(10))
+    .min_requests(2)
+    .slow_call(SECOND, 0.5)
+    .open_for(Duration::from_secs(5))
+    .open_jitter(0.0)
+    .half_open_probes(2)
+    .half_open_successes(2)
+    .ramp(RAMP);
+
+/// A machine that got there by what it is for, with one healthy call in its window where it has one.
+fn machine_in(state: CircuitState) -> Driven {
+    let mut machine = Driven::new(CONFIG);
+    match state {
+        S::Closed => {}
+        S::Open => machine.calls(2, FAILURE),
+        S::HalfOpen => {
+            machine.calls(2, FAILURE);
+            machine.wait(CONFIG.open_for);
+        }
+        S::Ramping => {
+            machine.calls(2, FAILURE);
+            machine.wait(CONFIG.open_for);
+            machine.calls(2, SUCCESS);
+        }
+        S::ForcedOpen => machine.take_over(Override::ForcedOpen),
+        S::ForcedClosed => machine.take_over(Override::ForcedClosed),
+        S::Disabled => machine.take_over(Override::Disabled),
+        S::Shadow => machine.take_over(Override::Shadow),
+    }
+    assert_eq!(machine.tick(), state);
+    if !matches!(state, S::HalfOpen | S::Open) {
+        let permit = Permit::free(machine.state.generation());
+        machine.end(permit, SUCCESS);
+    }
+    machine.events.clear();
+    machine
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Admit,
+    Record(Ending),
+    Straggler,
+    Timeout,
+    TakeOver(Override),
+    Update,
+}
+
+fn happen(machine: &mut Driven, event: Event) {
+    match event {
+        Event::Admit => drop(machine.admit()),
+        Event::Record(ending) => {
+            // A ramp admits by chance, and an open circuit nobody: a permit of this generation stands in.
+            let stand_in = Permit::free(machine.state.generation());
+            let permit = machine.admit().unwrap_or(stand_in);
+            machine.end(permit, ending);
+        }
+        Event::Straggler => {
+            let before = Permit::free(machine.state.generation().wrapping_sub(1));
+            machine.end(before, FAILURE);
+        }
+        Event::Timeout => {
+            machine.wait(Duration::from_secs(60));
+            machine.tick();
+        }
+        Event::TakeOver(to) => machine.take_over(to),
+        Event::Update => {
+            machine.state.update(CONFIG.failure_rate(0.01).window(Window::Calls(5)), machine.now)
+        }
+    }
+}
+
+#[test]
+fn every_state_answers_every_event() {
+    use Event::{Admit, Record, Straggler, TakeOver, Timeout, Update};
+    // A letter is the state afterwards; "." the same as before, without an event; "!" the same, with one.
+    let states =
+        [S::Closed, S::Ramping, S::Open, S::HalfOpen, S::ForcedOpen, S::ForcedClosed, S::Disabled, S::Shadow];
+    #[rustfmt::skip]
+    let table: [(Event, &str); 18] = [
+        //                                 C R O H F L D S
+        (Admit,                           ". . . . . . . ."),
+        (Record(SUCCESS),                 ". . . . . . . ."),
+        (Record(ANSWERED),                ". . . . . . . ."),
+        (Record(FAILURE),                 "O O . O . . . !"),
+        (Record(REFUSED),                 "O O . O . . . !"),
+        (Record(SLOW),                    "O O . O . . . !"),
+        (Record(IGNORED),                 ". . . . . . . ."),
+        (Record(Ending::Unused),          ". . . . . . . ."),
+        (Record(Ending::Abandoned),       "O O . O . . . !"),
+        (Record(Ending::Panicked),        "O O . O . . . !"),
+        (Straggler,                       ". . . . . . . ."),
+        (Timeout,                         ". C H . . . . ."),
+        (TakeOver(Override::Automatic),   "C C C C C C C C"),
+        (TakeOver(Override::ForcedOpen),  "F F F F F F F F"),
+        (TakeOver(Override::ForcedClosed),"L L L L L L L L"),
+        (TakeOver(Override::Disabled),    "D D D D D D D D"),
+        (TakeOver(Override::Shadow),      "S S S S S S S S"),
+        (Update,                          ". . . . . . . ."),
+    ];
+    let letter = |letter: &str| "CROHFLDS".find(letter).map(|at| states[at]);
+    for (event, row) in table {
+        for (from, cell) in states.into_iter().zip(row.split(' ')) {
+            let mut machine = machine_in(from);
+            let generation = machine.state.generation();
+            happen(&mut machine, event);
+            let to = letter(cell).unwrap_or(from);
+            assert_eq!(machine.state.state(), to, "{event:?} in {from}, seed {SEED}");
+            match (cell, &machine.events[..]) {
+                (".", []) | ("!", [EventKind::CircuitWouldTrip(_)]) => {
+                    assert_eq!(machine.state.generation(), generation);
+                }
+                (_, [EventKind::CircuitChanged(change)]) => {
+                    assert_eq!((change.from, change.to, change.generation), (from, to, generation + 1));
+                    assert_eq!(machine.state.generation(), generation + 1);
+                }
+                (_, events) => panic!("{event:?} in {from} told {events:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn every_state_admits_whom_it_should() {
+    for (state, admits, reason) in [
+        (S::Closed, 5, None),
+        (S::Open, 0, Some(Reason::CircuitOpen(Trip::FailureRate { failed: 2, total: 2 }))),
+        (S::HalfOpen, 2, Some(Reason::ProbesTaken)),
+        (S::ForcedOpen, 0, Some(Reason::CircuitOpen(Trip::ByHand))),
+        (S::ForcedClosed, 5, None),
+        (S::Disabled, 5, None),
+        (S::Shadow, 5, None),
+    ] {
+        let mut machine = machine_in(state);
+        let admitted: Vec<_> = (0..5).map(|_| machine.admit()).collect();
+        assert_eq!(admitted.iter().filter(|call| call.is_ok()).count(), admits, "{state}");
+        let refusal = admitted.into_iter().find_map(Result::err);
+        assert_eq!(refusal.map(|refusal| refusal.reason), reason, "{state}");
+        assert_eq!(machine.state.peek(machine.now).map(|refusal| refusal.reason), reason, "{state}");
+        let gate = matches!(machine.state.gate(), Gate::Free(_));
+        assert_eq!(gate, admits == 5, "{state}");
+    }
+}
+
+#[test]
+fn case_14_the_count_window_slides() {
+    let mut machine = Driven::new(CircuitBreakerConfig::new().window(Window::Calls(100)).failure_rate(1.0));
+    machine.calls(10_000, SUCCESS);
+    machine.calls(99, FAILURE);
+    assert_eq!(machine.state.state(), S::Closed);
+    machine.calls(1, FAILURE);
+    assert_eq!(machine.state.state(), S::Open);
+    machine.calls(100, FAILURE);
+    assert_eq!((machine.events.len(), machine.snapshot().counts.trips), (1, 1));
+}
+
+#[test]
+fn case_15_the_time_window_is_exact_to_its_buckets_and_survives_idle_gaps() {
+    let span = Duration::from_secs(10);
+    let config = CircuitBreakerConfig::new().window(Window::Time(span)).min_requests(100);
+    let mut machine = Driven::new(config);
+    machine.calls(3, FAILURE);
+    machine.wait(span - Duration::from_nanos(1));
+    assert_eq!(machine.snapshot().window_failures, 3);
+    machine.wait(Duration::from_nanos(1));
+    assert_eq!(machine.snapshot().window_calls, 0);
+    machine.calls(1, FAILURE);
+    // More buckets of a second than a u32 can count.
+    machine.wait(SECOND * u32::MAX);
+    machine.wait(SECOND * 10);
+    assert_eq!(machine.snapshot().window_calls, 0);
+    machine.calls(2, FAILURE);
+    assert_eq!(machine.snapshot().window_calls, 2);
+}
+
+#[test]
+fn case_15_a_million_calls_in_the_window_take_no_more_memory_than_none() {
+    let mut machine =
+        Driven::new(CircuitBreakerConfig::new().window(Window::Time(Duration::from_secs(1_000))));
+    for _ in 0..1_000 {
+        machine.wait(Duration::from_millis(900));
+        machine.state.absorb(Collected { healthy: 999, rejected: 0 });
+        machine.calls(1, FAILURE);
+    }
+    let snapshot = machine.snapshot();
+    assert_eq!((snapshot.window_calls, snapshot.window_failures), (1_000_000, 1_000));
+    // A window over time owns no heap: what the machine weighs, it weighs whatever it holds.
+    assert!(size_of::<super::State>() < 1_024);
+}
+
+#[test]
+fn case_17_a_call_of_one_generation_never_moves_another() {
+    let mut machine = Driven::new(CONFIG.ramp(Duration::ZERO));
+    let early = machine.admit().expect("closed");
+    machine.calls(2, FAILURE);
+    machine.wait(CONFIG.open_for);
+    let first_cycle = machine.admit().expect("a probe");
+    machine.end(first_cycle, FAILURE);
+    assert_eq!(machine.state.state(), S::Open);
+    machine.wait(CONFIG.open_for * 4);
+    let second_cycle = machine.admit().expect("a probe");
+    // The same place of an earlier cycle has no say in this one, good or bad.
+    assert_eq!(first_cycle.probe, second_cycle.probe);
+    assert_eq!(machine.end(first_cycle, FAILURE), S::HalfOpen);
+    assert_eq!(machine.end(early, FAILURE), S::HalfOpen);
+    machine.end(second_cycle, SUCCESS);
+    machine.calls(1, SUCCESS);
+    assert_eq!(machine.state.state(), S::Closed);
+    (0..10).for_each(|_| assert_eq!(machine.end(early, FAILURE), S::Closed));
+    let snapshot = machine.snapshot();
+    assert_eq!((snapshot.window_calls, snapshot.counts.late), (0, 12));
+}
+
+#[test]
+fn a_call_of_a_former_owner_is_not_even_counted() {
+    let former = Driven::new(CONFIG).admit().expect("closed");
+    let mut machine = Driven::new(CONFIG);
+    machine.state = super::State::new(CONFIG, 1, machine.now);
+    machine.end(former, FAILURE);
+    assert_eq!(machine.snapshot().counts, super::CircuitBreakerCounts::default());
+}
+
+#[test]
+fn case_19_a_probe_that_hangs_is_cancelled_or_slow_is_no_recovery() {
+    let mut hanging = machine_in(S::HalfOpen);
+    let probe = hanging.admit().expect("a probe");
+    hanging.wait(CONFIG.probe_timeout);
+    assert_eq!(hanging.tick(), S::Open, "its time is up and it counts as abandoned: a failure");
+    assert_eq!(hanging.end(probe, SUCCESS), S::Open);
+
+    let mut cancelled = machine_in(S::HalfOpen);
+    cancelled.state.update(CONFIG.abandoned(Abandoned::Ignore), cancelled.now);
+    for _ in 0..100 {
+        assert!(cancelled.call(Ending::Abandoned), "the place came back");
+    }
+    assert_eq!(cancelled.tick(), S::HalfOpen);
+
+    let mut slow = machine_in(S::HalfOpen);
+    slow.calls(1, SLOW);
+    let trip = Trip::Probes { failed: 1, total: 2 };
+    assert_eq!((slow.tick(), slow.snapshot().last_trip), (S::Open, Some(trip)));
+}
+
+#[test]
+fn a_half_open_circuit_that_learns_nothing_opens_again() {
+    let mut machine = machine_in(S::HalfOpen);
+    machine.calls(1, IGNORED);
+    machine.wait(CONFIG.half_open_for);
+    assert_eq!(machine.tick(), S::Open);
+    assert_eq!(machine.snapshot().last_trip, Some(Trip::Undecided));
+}
+
+#[test]
+fn a_half_open_circuit_waits_for_rare_callers() {
+    let mut machine = machine_in(S::HalfOpen);
+    for _ in 0..2 {
+        machine.wait(CONFIG.half_open_for * 3);
+        assert!(machine.call(SUCCESS));
+    }
+    assert_eq!(machine.tick(), S::Ramping);
+}
+
+#[test]
+fn the_peers_hint_keeps_it_open_for_longer() {
+    let mut machine = Driven::new(CONFIG);
+    let hint = Duration::from_secs(60);
+    let outcome = Outcome::failure(ErrorClass::RateLimit).retry_after(hint);
+    machine.calls(2, Ending::Done { outcome, slow: false });
+    assert_eq!(machine.snapshot().retry_after, Some(hint));
+    machine.wait(hint - Duration::from_nanos(1));
+    let refusal = machine.admit().expect_err("still open");
+    assert_eq!(refusal.retry_at, Some(machine.now + Duration::from_nanos(1)));
+    machine.wait(Duration::from_nanos(1));
+    assert_eq!(machine.tick(), S::HalfOpen);
+}
+
+#[test]
+fn shadow_says_when_it_would_have_opened_and_rejects_nobody() {
+    let mut machine = machine_in(S::Shadow);
+    for _ in 0..1_000 {
+        assert!(machine.call(FAILURE));
+        machine.wait(Duration::from_millis(20));
+    }
+    // 20 s: it would have been open for 5 s, and then for 10 s, and so on.
+    let told = machine.events.len() as u64;
+    assert!(machine.events.iter().all(|event| matches!(event, EventKind::CircuitWouldTrip(_))));
+    assert_eq!((told, machine.snapshot().counts.would_trips, machine.snapshot().counts.trips), (3, 3, 0));
+}
+
+#[test]
+fn an_update_keeps_what_the_window_holds_and_judges_it_by_the_new_numbers() {
+    let lenient = CONFIG.failure_rate(1.0).window(Window::Calls(100)).min_requests(100);
+    let mut machine = Driven::new(lenient);
+    machine.calls(50, SUCCESS);
+    machine.calls(10, FAILURE);
+    machine.state.update(lenient.window(Window::Time(RAMP)), machine.now);
+    assert_eq!((machine.snapshot().window_calls, machine.snapshot().window_failures), (60, 10));
+    machine.state.update(lenient.min_requests(10).failure_rate(0.1), machine.now);
+    assert_eq!(machine.state.gate(), Gate::Free(super::Calm::Never), "the next call, good or bad, trips it");
+    machine.calls(1, SUCCESS);
+    assert_eq!(machine.tick(), S::Open);
+}
+
+#[test]
+fn a_ramp_admits_a_rising_share() {
+    let mut machine = machine_in(S::Ramping);
+    let shares = (0..4).map(|_| {
+        let admitted = (0..1_000).filter(|_| machine.admit().is_ok()).count();
+        machine.wait(RAMP / 4);
+        admitted
+    });
+    for (admitted, expected) in shares.collect::<Vec<_>>().into_iter().zip([100, 325, 550, 775]) {
+        assert!(admitted.abs_diff(expected) < 60, "{admitted}, not about {expected}; seed {SEED}");
+    }
+    assert_eq!(machine.tick(), S::Closed);
+}

@@ -1,0 +1,224 @@
+//! The machine beside a naive twin, which keeps every sample and recounts them every time.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::{
+    super::{
+        config::{Abandoned, CircuitBreakerConfig, Window},
+        health::Calm,
+        permit::{Collected, Ending, Gate, Override, Permit},
+    },
+    driven::{ANSWERED, Driven, FAILURE, IGNORED, REFUSED, SLOW, SUCCESS},
+};
+use crate::{CircuitState as S, clock::epoch};
+
+mod naive;
+
+use naive::Naive;
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Wait(Duration),
+    Call(Ending),
+    Begin,
+    End(usize, Ending),
+    TakeOver(Override),
+    /// Healthy calls that the gate lets pass unseen.
+    Unseen(u8),
+    Look,
+}
+
+fn run(config: CircuitBreakerConfig, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut machine = Driven::new(config);
+    let mut twin = Naive::new(config, epoch());
+    let mut out: Vec<(Permit, naive::Ticket)> = Vec::new();
+    for (at, step) in steps.iter().enumerate() {
+        match *step {
+            Step::Wait(delay) => machine.wait(delay),
+            Step::Call(_) | Step::Begin => {
+                // The dice of a ramp, seen before they are thrown.
+                let dice = || StdRng::seed_from_u64(at as u64);
+                let draw = dice().random::<f64>();
+                machine.rng = dice();
+                let (permit, ticket) = (machine.admit(), twin.admit(draw, machine.now));
+                prop_assert_eq!(permit.is_ok(), ticket.is_some(), "admitted at step {}", at);
+                match (permit, ticket, *step) {
+                    (Ok(permit), Some(ticket), Step::Call(ending)) => {
+                        machine.end(permit, ending);
+                        twin.end(ticket, ending, machine.now);
+                    }
+                    (Ok(permit), Some(ticket), _) => out.push((permit, ticket)),
+                    _ => {}
+                }
+            }
+            Step::End(nth, ending) if !out.is_empty() => {
+                let (permit, ticket) = out.swap_remove(nth % out.len());
+                machine.end(permit, ending);
+                twin.end(ticket, ending, machine.now);
+            }
+            Step::End(..) => {}
+            Step::TakeOver(to) => {
+                machine.take_over(to);
+                twin.take_over(to, machine.now);
+            }
+            Step::Unseen(count) => {
+                machine.tick();
+                twin.tick(machine.now);
+                let calm = match machine.state.gate() {
+                    Gate::Free(Calm::Always) => true,
+                    Gate::Free(Calm::Until(end)) => machine.now < end,
+                    _ => false,
+                };
+                if calm {
+                    machine.state.absorb(Collected { healthy: count.into(), rejected: 0 });
+                    for _ in 0..count {
+                        let ticket = twin.admit(0.0, machine.now).expect("a free gate is free");
+                        twin.end(ticket, SUCCESS, machine.now);
+                    }
+                }
+            }
+            Step::Look => {}
+        }
+        machine.tick();
+        twin.tick(machine.now);
+        prop_assert_eq!(machine.state.state(), twin.state, "after step {}", at);
+        prop_assert_eq!(machine.state.generation(), twin.generation, "after step {}", at);
+        prop_assert_eq!(machine.state.next_timeout().is_some_and(|at| at <= machine.now), false);
+        if matches!(step, Step::Look) {
+            let snapshot = machine.snapshot();
+            let seen = (snapshot.window_calls, snapshot.window_failures, snapshot.window_slow);
+            prop_assert_eq!(seen, twin.tally(machine.now), "after step {}", at);
+            prop_assert_eq!(snapshot.consecutive_failures, twin.row, "after step {}", at);
+            prop_assert_eq!(snapshot.retry_after, twin.until.map(|until| until - machine.now));
+        }
+    }
+    Ok(())
+}
+
+/// Any steps, and then a peer that is well and takes `latency`, called every `gap`: how the circuit ends.
+fn recover(config: CircuitBreakerConfig, steps: &[Step], latency: Duration, gap: Duration) -> S {
+    let mut machine = Driven::new(config);
+    for step in steps {
+        match *step {
+            Step::Wait(delay) => machine.wait(delay),
+            // Never ended: whoever called hangs.
+            Step::Begin => drop(machine.admit()),
+            Step::Call(ending) | Step::End(_, ending) => drop(machine.call(ending)),
+            _ => {}
+        }
+    }
+    machine.calls(100, FAILURE);
+    for _ in 0..(10 * config.half_open_probes + 100) {
+        machine.wait(gap);
+        match machine.admit() {
+            Ok(permit) => {
+                machine.wait(latency);
+                machine.end(permit, SUCCESS);
+            }
+            // Calls go on coming; those that are bound to be refused are left out.
+            Err(_) => machine.now = machine.state.next_timeout().unwrap_or(machine.now).max(machine.now),
+        }
+        if machine.tick() == S::Closed && machine.now > epoch() + gap {
+            return S::Closed;
+        }
+    }
+    machine.state.state()
+}
+
+proptest! {
+    #[test]
+    fn it_decides_as_its_twin_does(config in configs(), steps in prop::collection::vec(steps(), 1..150)) {
+        run(config, &steps)?;
+    }
+
+    #[test]
+    fn case_20_half_open_never_wedges(
+        config in configs(),
+        steps in prop::collection::vec(steps(), 0..60),
+        latency in 0.0..1.0,
+        gap in prop_oneof![millis(1..100), millis(1..10_000), millis(1..600_000)],
+    ) {
+        let slow_over = config.slow_over().unwrap_or(Duration::MAX);
+        let latency = config.probe_timeout.min(slow_over).mul_f64(latency);
+        prop_assert_eq!(recover(config, &steps, latency, gap), S::Closed);
+    }
+}
+
+fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> + Clone {
+    range.prop_map(Duration::from_millis)
+}
+
+fn endings() -> impl Strategy<Value = Ending> {
+    prop_oneof![
+        3 => Just(SUCCESS),
+        4 => Just(FAILURE),
+        1 => Just(SLOW),
+        1 => Just(ANSWERED),
+        1 => Just(REFUSED),
+        1 => Just(IGNORED),
+        1 => Just(Ending::Abandoned),
+        1 => Just(Ending::Panicked),
+        1 => Just(Ending::Unused),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let overrides = prop_oneof![
+        3 => Just(Override::Automatic),
+        1 => Just(Override::ForcedOpen),
+        1 => Just(Override::ForcedClosed),
+        1 => Just(Override::Disabled),
+        1 => Just(Override::Shadow),
+    ];
+    prop_oneof![
+        4 => millis(0..400).prop_map(Step::Wait),
+        2 => millis(0..8_000).prop_map(Step::Wait),
+        16 => endings().prop_map(Step::Call),
+        4 => Just(Step::Begin),
+        4 => (any::<usize>(), endings()).prop_map(|(nth, ending)| Step::End(nth, ending)),
+        1 => overrides.prop_map(Step::TakeOver),
+        2 => any::<u8>().prop_map(Step::Unseen),
+        4 => Just(Step::Look),
+    ]
+}
+
+fn configs() -> impl Strategy<Value = CircuitBreakerConfig> {
+    let window = prop_oneof![(1_u32..20).prop_map(Window::Calls), millis(10..5_000).prop_map(Window::Time)];
+    let share = prop_oneof![Just(0.25), Just(0.5), Just(1.0)];
+    let trips = (
+        window,
+        1_u32..8,
+        prop::option::weighted(0.8, share.clone()),
+        prop::option::of(1_u32..5),
+        prop::option::of((millis(1..2_000), share)),
+    );
+    let rest = (millis(1..5_000), prop_oneof![Just(1.0), Just(2.0)], millis(0..20_000), millis(1..5_000));
+    let probes = (1_u32..6, any::<prop::sample::Index>(), millis(1..5_000), millis(0..5_000));
+    let policy = prop_oneof![Just(Abandoned::Failure), Just(Abandoned::Ignore)];
+    let ramp = prop_oneof![Just(Duration::ZERO), millis(1..5_000)];
+    (trips, rest, probes, policy, ramp).prop_map(|(trips, rest, probes, policy, ramp)| {
+        let (window, min_requests, rate, row, slow) = trips;
+        let (open_for, multiplier, more, forgive_after) = rest;
+        let (count, needed, timeout, patience) = probes;
+        let mut config = CircuitBreakerConfig::new()
+            .window(window)
+            .min_requests(min_requests)
+            .open_for(open_for)
+            .open_multiplier(multiplier)
+            .max_open_for(open_for + more)
+            .forgive_after(forgive_after)
+            .open_jitter(0.0)
+            .half_open_probes(count)
+            .half_open_successes(needed.index(count as usize) as u32 + 1)
+            .probe_timeout(timeout)
+            .half_open_for(timeout + patience)
+            .ramp(ramp)
+            .abandoned(policy);
+        config.failure_rate = rate;
+        config.consecutive_failures = row;
+        slow.map_or(config, |(over, share)| config.slow_call(over, share))
+    })
+}

@@ -1,0 +1,251 @@
+//! The naive twin: lists, loops, and no cleverness.
+
+use std::time::{Duration, Instant};
+
+use super::{Abandoned, CircuitBreakerConfig, Ending, Override, S, Window};
+use crate::{ErrorClass, Outcome};
+
+pub(super) struct Naive {
+    config: CircuitBreakerConfig,
+    pub(super) state: S,
+    pub(super) generation: u32,
+    pub(super) row: u32,
+    /// When an open circuit ends.
+    pub(super) until: Option<Instant>,
+    /// While set, a shadow would be open.
+    quiet: Option<Instant>,
+    entered: Instant,
+    /// When the window was begun, and every sample since.
+    begun: Instant,
+    samples: Vec<Sample>,
+    probes: Vec<Probe>,
+    openings: u32,
+    healthy_since: Option<Instant>,
+}
+
+struct Sample {
+    at: Instant,
+    bad: bool,
+    slow: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Probe {
+    taken: Instant,
+    /// `None` while it is out; then whether it passed, if it had a vote.
+    result: Option<Option<bool>>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Ticket {
+    generation: u32,
+    probe: usize,
+}
+
+impl Naive {
+    pub(super) fn new(config: CircuitBreakerConfig, now: Instant) -> Self {
+        Self {
+            config,
+            state: S::Closed,
+            generation: 0,
+            row: 0,
+            until: None,
+            quiet: None,
+            entered: now,
+            begun: now,
+            samples: Vec::new(),
+            probes: Vec::new(),
+            openings: 0,
+            healthy_since: None,
+        }
+    }
+
+    pub(super) fn tick(&mut self, now: Instant) {
+        match self.state {
+            S::Open if Some(now) >= self.until => self.enter(S::HalfOpen, now),
+            S::Ramping if now >= self.entered + self.config.ramp => {
+                // The window and the row go on.
+                self.state = S::Closed;
+                self.generation += 1;
+            }
+            S::HalfOpen => self.judge(now),
+            S::Shadow if self.quiet.is_some_and(|until| now >= until) => {
+                self.quiet = None;
+                self.healthy_since = Some(now);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn admit(&mut self, draw: f64, now: Instant) -> Option<Ticket> {
+        self.tick(now);
+        let admitted = match self.state {
+            S::Open | S::ForcedOpen => false,
+            S::Ramping => {
+                let ramped = (now - self.entered).as_secs_f64() / self.config.ramp.as_secs_f64();
+                draw < 0.1 + 0.9 * ramped
+            }
+            S::HalfOpen => {
+                let used = self.probes.iter().filter(|probe| probe.result != Some(None)).count();
+                used < self.config.half_open_probes as usize
+            }
+            _ => true,
+        };
+        let ticket = Ticket { generation: self.generation, probe: self.probes.len() };
+        if admitted && self.state == S::HalfOpen {
+            self.probes.push(Probe { taken: now, result: None });
+        }
+        admitted.then_some(ticket)
+    }
+
+    pub(super) fn end(&mut self, ticket: Ticket, ending: Ending, now: Instant) {
+        self.tick(now);
+        if ticket.generation != self.generation {
+            return;
+        }
+        let Some((bad, slow)) = self.vote(ending) else {
+            self.settle(ticket, None, now);
+            return;
+        };
+        if self.state == S::HalfOpen {
+            self.settle(ticket, Some(!bad && !slow), now);
+            return;
+        }
+        let counts = matches!(self.state, S::Closed | S::Ramping | S::ForcedClosed | S::Shadow);
+        if !counts || self.quiet.is_some() {
+            return;
+        }
+        self.samples.push(Sample { at: now, bad, slow });
+        match ending {
+            Ending::Done { outcome: Outcome::Success, .. } => self.row = 0,
+            Ending::Done { outcome: Outcome::Failure { class, .. }, .. } => {
+                self.row += u32::from(bad && class != ErrorClass::RateLimit);
+            }
+            _ => self.row += 1,
+        }
+        if self.suffices(now) && self.state != S::ForcedClosed {
+            self.open(now);
+        }
+    }
+
+    pub(super) fn take_over(&mut self, to: Override, now: Instant) {
+        self.tick(now);
+        let state = match to {
+            Override::Automatic => S::Closed,
+            Override::ForcedOpen => S::ForcedOpen,
+            Override::ForcedClosed => S::ForcedClosed,
+            Override::Disabled => S::Disabled,
+            Override::Shadow => S::Shadow,
+        };
+        if to == Override::Automatic {
+            (self.openings, self.healthy_since) = (0, None);
+        }
+        self.enter(state, now);
+    }
+
+    /// Calls, failures and slow calls in the window.
+    pub(super) fn tally(&self, now: Instant) -> (u32, u32, u32) {
+        let kept: Vec<&Sample> = match self.config.window {
+            Window::Calls(size) => {
+                let skipped = self.samples.len().saturating_sub(size as usize);
+                self.samples.iter().skip(skipped).collect()
+            }
+            Window::Time(span) => {
+                let tenth = (span / 10).as_nanos();
+                let bucket = |at: Instant| (at - self.begun).as_nanos() / tenth;
+                self.samples.iter().filter(|sample| bucket(sample.at) + 10 > bucket(now)).collect()
+            }
+        };
+        let count = |is: fn(&Sample) -> bool| kept.iter().filter(|sample| is(sample)).count() as u32;
+        (count(|_| true), count(|sample| sample.bad), count(|sample| sample.slow))
+    }
+
+    fn suffices(&self, now: Instant) -> bool {
+        let config = &self.config;
+        let (calls, bad, slow) = self.tally(now);
+        let needed = match config.window {
+            Window::Calls(size) => config.min_requests.min(size),
+            Window::Time(_) => config.min_requests,
+        };
+        let reaches = |part: u32, share: f64| calls >= needed && f64::from(part) >= share * f64::from(calls);
+        config.consecutive_failures.is_some_and(|limit| self.row >= limit)
+            || config.failure_rate.is_some_and(|share| reaches(bad, share))
+            || config.slow_call.is_some_and(|limit| reaches(slow, limit.rate))
+    }
+
+    /// Whether it was bad, and slow; `None` without a vote.
+    fn vote(&self, ending: Ending) -> Option<(bool, bool)> {
+        match ending {
+            Ending::Done { outcome: Outcome::Success, slow } => Some((false, slow)),
+            Ending::Done { outcome: Outcome::Failure { class, .. }, slow } => {
+                Some((!matches!(class, ErrorClass::Validation | ErrorClass::Authentication), slow))
+            }
+            Ending::Panicked => Some((true, false)),
+            Ending::Abandoned if self.config.abandoned == Abandoned::Failure => Some((true, false)),
+            _ => None,
+        }
+    }
+
+    fn settle(&mut self, ticket: Ticket, passed: Option<bool>, now: Instant) {
+        if self.state == S::HalfOpen {
+            let result = &mut self.probes[ticket.probe].result;
+            *result = result.or(Some(passed));
+            self.judge(now);
+        }
+    }
+
+    /// Reclaims what hangs, and tries whether any result of the probes to come could still matter.
+    fn judge(&mut self, now: Instant) {
+        let config = self.config;
+        let hanging = (config.abandoned == Abandoned::Failure).then_some(false);
+        for probe in &mut self.probes {
+            if probe.result.is_none() && now >= probe.taken + config.probe_timeout {
+                probe.result = Some(hanging);
+            }
+        }
+        let voted = |vote| self.probes.iter().filter(|probe| probe.result == Some(Some(vote))).count() as u32;
+        let (passed, failed) = (voted(true), voted(false));
+        let overdue = self.probes.first().is_some_and(|first| now >= first.taken + config.half_open_for);
+        if passed >= config.half_open_successes {
+            self.healthy_since = Some(now);
+            self.enter(if config.ramp.is_zero() { S::Closed } else { S::Ramping }, now);
+        } else if config.half_open_probes - failed < config.half_open_successes || passed == 0 && overdue {
+            self.open(now);
+        }
+    }
+
+    fn open(&mut self, now: Instant) {
+        let config = &self.config;
+        let mut forgiven = match self.healthy_since.take() {
+            Some(since) => now - since,
+            None => Duration::ZERO,
+        };
+        while self.openings > 0 && forgiven >= config.forgive_after {
+            self.openings -= 1;
+            forgiven -= config.forgive_after;
+        }
+        let grown = (0..self.openings)
+            .fold(config.open_for, |delay, _| delay.mul_f64(config.open_multiplier).min(config.max_open_for));
+        self.openings += 1;
+        if self.state == S::Shadow {
+            self.quiet = Some(now + grown);
+            self.forget(now);
+        } else {
+            self.enter(S::Open, now);
+            self.until = Some(now + grown);
+        }
+    }
+
+    fn enter(&mut self, state: S, now: Instant) {
+        (self.state, self.entered) = (state, now);
+        self.generation += 1;
+        (self.until, self.quiet) = (None, None);
+        self.probes.clear();
+        self.forget(now);
+    }
+
+    fn forget(&mut self, now: Instant) {
+        self.samples.clear();
+        (self.row, self.begun) = (0, now);
+    }
+}
