@@ -60,3 +60,6 @@ pub use service::CircuitBreaker;
 pub use snapshot::{CircuitBreakerCounts, CircuitBreakerSnapshot};
 
 pub use crate::circuit::{CircuitState, CircuitTransition, Trip};
+
+#[cfg(all(test, shuttle))]
+mod concurrency;

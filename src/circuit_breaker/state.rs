@@ -343,8 +343,6 @@ impl State {
 const RAMP_START: f64 = 0.1;
 
 #[cfg(test)]
-mod driven;
-#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod twin;

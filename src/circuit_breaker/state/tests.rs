@@ -1,13 +1,14 @@
 //! The machine, event by event.
 
+pub(super) mod driven;
+
 use std::time::Duration;
 
-use super::{
-    super::{
-        config::{Abandoned, CircuitBreakerConfig, Window},
-        permit::{Collected, Ending, Gate, Override, Permit},
-    },
-    driven::{ANSWERED, Driven, FAILURE, IGNORED, REFUSED, SEED, SLOW, SUCCESS},
+use driven::{ANSWERED, Driven, FAILURE, IGNORED, REFUSED, SEED, SLOW, SUCCESS};
+
+use super::super::{
+    config::{Abandoned, CircuitBreakerConfig, Window},
+    permit::{Collected, Ending, Gate, Override, Permit},
 };
 use crate::{CircuitState, CircuitState as S, ErrorClass, EventKind, Outcome, Reason, Trip};
 

@@ -11,7 +11,7 @@ use super::{
         health::Calm,
         permit::{Collected, Ending, Gate, Override, Permit},
     },
-    driven::{ANSWERED, Driven, FAILURE, IGNORED, REFUSED, SLOW, SUCCESS},
+    tests::driven::{ANSWERED, Driven, FAILURE, IGNORED, REFUSED, SLOW, SUCCESS},
 };
 use crate::{CircuitState as S, clock::epoch};
 

@@ -1,0 +1,95 @@
+//! A machine with its clock and its dice, for tests: what the shell does around it, in one place.
+
+use std::time::{Duration, Instant};
+
+use rand::{SeedableRng, rngs::StdRng};
+
+use crate::{
+    CircuitState, ErrorClass, EventKind, Outcome,
+    circuit_breaker::{
+        config::CircuitBreakerConfig,
+        permit::{Ending, Override, Permit, Refusal},
+        snapshot::CircuitBreakerSnapshot,
+        state::State,
+    },
+    clock::epoch,
+};
+
+#[derive(Debug)]
+pub(in crate::circuit_breaker::state) struct Driven {
+    pub(in crate::circuit_breaker::state) state: State,
+    pub(in crate::circuit_breaker::state) rng: StdRng,
+    pub(in crate::circuit_breaker::state) now: Instant,
+    pub(in crate::circuit_breaker::state) events: Vec<EventKind>,
+}
+
+impl Driven {
+    pub(in crate::circuit_breaker::state) fn new(config: CircuitBreakerConfig) -> Self {
+        config.check().expect("the test's config is valid");
+        let state = State::new(config, 0, epoch());
+        Self { state, rng: StdRng::seed_from_u64(SEED), now: epoch(), events: Vec::new() }
+    }
+
+    pub(in crate::circuit_breaker::state) fn wait(&mut self, delay: Duration) {
+        self.now += delay;
+    }
+
+    /// Lets time bring about what it does, as the shell does before anything else.
+    pub(in crate::circuit_breaker::state) fn tick(&mut self) -> CircuitState {
+        self.events.extend(self.state.on_timeout(&mut self.rng, self.now));
+        self.state.state()
+    }
+
+    pub(in crate::circuit_breaker::state) fn admit(&mut self) -> Result<Permit, Refusal> {
+        self.tick();
+        self.state.admit(&mut self.rng, self.now)
+    }
+
+    pub(in crate::circuit_breaker::state) fn end(&mut self, permit: Permit, ending: Ending) -> CircuitState {
+        self.tick();
+        self.events.extend(self.state.record(permit, ending, &mut self.rng, self.now));
+        self.state.state()
+    }
+
+    /// A call that is over at once. Whether it was admitted.
+    pub(in crate::circuit_breaker::state) fn call(&mut self, ending: Ending) -> bool {
+        let permit = self.admit();
+        permit.is_ok_and(|permit| {
+            self.end(permit, ending);
+            true
+        })
+    }
+
+    pub(in crate::circuit_breaker::state) fn calls(&mut self, count: usize, ending: Ending) {
+        for _ in 0..count {
+            self.call(ending);
+        }
+    }
+
+    pub(in crate::circuit_breaker::state) fn take_over(&mut self, to: Override) {
+        self.tick();
+        let event = self.state.take_over(to, self.now);
+        self.events.push(event);
+    }
+
+    pub(in crate::circuit_breaker::state) fn snapshot(&mut self) -> CircuitBreakerSnapshot {
+        self.tick();
+        self.state.snapshot(self.now)
+    }
+}
+
+pub(in crate::circuit_breaker::state) const SUCCESS: Ending =
+    Ending::Done { outcome: Outcome::Success, slow: false };
+pub(in crate::circuit_breaker::state) const SLOW: Ending =
+    Ending::Done { outcome: Outcome::Success, slow: true };
+pub(in crate::circuit_breaker::state) const IGNORED: Ending =
+    Ending::Done { outcome: Outcome::Ignored, slow: false };
+pub(in crate::circuit_breaker::state) const FAILURE: Ending = failure(ErrorClass::Server);
+pub(in crate::circuit_breaker::state) const ANSWERED: Ending = failure(ErrorClass::Validation);
+pub(in crate::circuit_breaker::state) const REFUSED: Ending = failure(ErrorClass::RateLimit);
+
+pub(in crate::circuit_breaker::state) const fn failure(class: ErrorClass) -> Ending {
+    Ending::Done { outcome: Outcome::failure(class), slow: false }
+}
+
+pub(in crate::circuit_breaker::state) const SEED: u64 = 7;

@@ -1,0 +1,197 @@
+//! A backend that does as each request says, and somebody who writes down every event.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::sleep;
+use tower::{Layer, Service, ServiceExt};
+use tower_reliability::{
+    CircuitTransition, Classifier, Error, ErrorClass, Event, EventKind, Outcome, Rejected,
+    circuit_breaker::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer},
+};
+
+/// What the backend shall do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Act {
+    pub(crate) after: Duration,
+    pub(crate) answer: Answer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Answer {
+    Good,
+    Fail(ErrorClass),
+    /// An error that says nothing about the peer.
+    Unrelated,
+    Hang,
+    Panic,
+    PanicInCall,
+    /// The classifier panics over it.
+    Unclassifiable,
+}
+
+impl Act {
+    pub(crate) const GOOD: Self = Self::now(Answer::Good);
+    pub(crate) const BAD: Self = Self::now(Answer::Fail(ErrorClass::Server));
+    pub(crate) const HANG: Self = Self::now(Answer::Hang);
+
+    pub(crate) const fn now(answer: Answer) -> Self {
+        Self { after: Duration::ZERO, answer }
+    }
+
+    pub(crate) const fn after(self, after: Duration) -> Self {
+        Self { after, ..self }
+    }
+}
+
+/// The peer's own error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Peer(pub(crate) Answer);
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the peer answered {:?}", self.0)
+    }
+}
+
+impl std::error::Error for Peer {}
+
+/// Always ready. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Backend {
+    reached: Arc<AtomicUsize>,
+}
+
+impl Backend {
+    pub(crate) fn reached(&self) -> usize {
+        self.reached.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) type Answered = Result<(), Error<Peer>>;
+
+impl Service<Act> for Backend {
+    type Response = ();
+    type Error = Error<Peer>;
+    type Future = Pin<Box<dyn Future<Output = Answered> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Answered> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, act: Act) -> Self::Future {
+        self.reached.fetch_add(1, Ordering::SeqCst);
+        assert_ne!(act.answer, Answer::PanicInCall, "as the request says");
+        Box::pin(async move {
+            if !act.after.is_zero() {
+                sleep(act.after).await;
+            }
+            match act.answer {
+                Answer::Good => Ok(()),
+                Answer::Hang => std::future::pending().await,
+                Answer::Panic => panic!("as the request says"),
+                answer => Err(Error::Inner(Peer(answer))),
+            }
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ByPeer;
+
+impl Classifier<(), Error<Peer>> for ByPeer {
+    fn classify(&self, result: Result<&(), &Error<Peer>>) -> Outcome {
+        match result {
+            Ok(()) => Outcome::Success,
+            Err(Error::Inner(Peer(Answer::Fail(class)))) => Outcome::failure(*class),
+            Err(Error::Inner(Peer(Answer::Unclassifiable))) => panic!("as the request says"),
+            Err(Error::Inner(Peer(_))) => Outcome::Ignored,
+            Err(Error::Rejected(rejected)) => rejected.outcome(),
+        }
+    }
+}
+
+/// A listener that remembers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Diary(Arc<Mutex<Vec<EventKind>>>);
+
+impl Diary {
+    pub(crate) fn writer(&self) -> impl Fn(&Event) + Send + Sync + 'static {
+        let Self(events) = self.clone();
+        move |event| events.lock().expect("nobody panics with it").push(event.kind)
+    }
+
+    pub(crate) fn events(&self) -> Vec<EventKind> {
+        self.0.lock().expect("nobody panics with it").clone()
+    }
+
+    pub(crate) fn transitions(&self) -> Vec<CircuitTransition> {
+        let change = |event| if let EventKind::CircuitChanged(change) = event { Some(change) } else { None };
+        self.events().into_iter().filter_map(change).collect()
+    }
+}
+
+pub(crate) type Guarded<S = Backend> = CircuitBreaker<S, ByPeer>;
+
+/// A breaker before a backend, with all that one can look at.
+pub(crate) struct Bench {
+    pub(crate) layer: CircuitBreakerLayer<ByPeer>,
+    pub(crate) service: Guarded,
+    pub(crate) handle: CircuitBreakerHandle,
+    pub(crate) backend: Backend,
+    pub(crate) diary: Diary,
+}
+
+impl Bench {
+    pub(crate) fn new(config: CircuitBreakerConfig) -> Self {
+        Self::built(config, |layer| layer)
+    }
+
+    pub(crate) fn waiting(config: CircuitBreakerConfig) -> Self {
+        Self::built(config, CircuitBreakerLayer::wait_while_open)
+    }
+
+    fn built(
+        config: CircuitBreakerConfig,
+        finish: impl FnOnce(CircuitBreakerLayer<ByPeer>) -> CircuitBreakerLayer<ByPeer>,
+    ) -> Self {
+        let (diary, backend) = (Diary::default(), Backend::default());
+        let layer = config.build().expect("a valid config").classify(ByPeer).listen(diary.writer());
+        let layer = finish(layer);
+        let (service, handle) = (layer.layer(backend.clone()), layer.handle());
+        Self { layer, service, handle, backend, diary }
+    }
+
+    /// One call by a clone.
+    pub(crate) async fn call(&self, act: Act) -> Answered {
+        self.service.clone().oneshot(act).await
+    }
+
+    pub(crate) async fn calls(&self, count: usize, act: Act) {
+        for _ in 0..count {
+            let _ = self.call(act).await;
+        }
+    }
+
+    /// Opens it by consecutive or other failures, and lets it become half-open.
+    pub(crate) async fn half_open(&self) {
+        while self.handle.snapshot().retry_after.is_none() {
+            let _ = self.call(Act::BAD).await;
+        }
+        tokio::time::advance(self.handle.snapshot().retry_after.unwrap_or_default()).await;
+        assert_eq!(self.handle.state().as_str(), "half_open");
+    }
+}
+
+/// The rejection in an answer.
+pub(crate) fn rejected(answer: &Answered) -> Option<&Rejected> {
+    answer.as_ref().err().and_then(Error::rejected)
+}
