@@ -89,7 +89,9 @@ impl Service<Act> for Backend {
 
     fn call(&mut self, act: Act) -> Self::Future {
         self.reached.fetch_add(1, Ordering::SeqCst);
-        assert_ne!(act.answer, Answer::PanicInCall, "as the request says");
+        if act.answer == Answer::PanicInCall {
+            panic_quietly();
+        }
         Box::pin(async move {
             if !act.after.is_zero() {
                 sleep(act.after).await;
@@ -97,11 +99,16 @@ impl Service<Act> for Backend {
             match act.answer {
                 Answer::Good => Ok(()),
                 Answer::Hang => std::future::pending().await,
-                Answer::Panic => panic!("as the request says"),
+                Answer::Panic => panic_quietly(),
                 answer => Err(Error::Inner(Peer(answer))),
             }
         })
     }
+}
+
+/// Panics as the request says, without a message on the way.
+fn panic_quietly() -> ! {
+    std::panic::resume_unwind(Box::new("as the request says"))
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +119,7 @@ impl Classifier<(), Error<Peer>> for ByPeer {
         match result {
             Ok(()) => Outcome::Success,
             Err(Error::Inner(Peer(Answer::Fail(class)))) => Outcome::failure(*class),
-            Err(Error::Inner(Peer(Answer::Unclassifiable))) => panic!("as the request says"),
+            Err(Error::Inner(Peer(Answer::Unclassifiable))) => panic_quietly(),
             Err(Error::Inner(Peer(_))) => Outcome::Ignored,
             Err(Error::Rejected(rejected)) => rejected.outcome(),
         }
@@ -179,6 +186,12 @@ impl Bench {
         for _ in 0..count {
             let _ = self.call(act).await;
         }
+    }
+
+    /// The same for a service that waits, which would wait where it should fail.
+    pub(crate) async fn half_open_by_waiting(&self) {
+        let _ = self.call(Act::BAD).await;
+        tokio::time::advance(self.handle.snapshot().retry_after.expect("one failure opens it")).await;
     }
 
     /// Opens it by consecutive or other failures, and lets it become half-open.

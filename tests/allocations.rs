@@ -1,0 +1,70 @@
+//! A call costs no allocation of ours. A binary of its own, because it counts everybody's.
+
+use std::{
+    future::{Future, Ready, ready},
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tower::{Layer, Service};
+use tower_reliability::{
+    Error, Event,
+    circuit_breaker::{CircuitBreakerConfig, Window},
+};
+
+/// Answers as asked, without an allocation.
+#[derive(Clone)]
+struct Backend;
+
+type Answer = Result<(), Error<std::fmt::Error>>;
+
+impl Service<bool> for Backend {
+    type Response = ();
+    type Error = Error<std::fmt::Error>;
+    type Future = Ready<Answer>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Answer> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, good: bool) -> Self::Future {
+        ready(if good { Ok(()) } else { Err(Error::Inner(std::fmt::Error)) })
+    }
+}
+
+fn call<S: Service<bool, Response = (), Error = Error<std::fmt::Error>>>(
+    service: &mut S,
+    good: bool,
+) -> Answer {
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut context).is_ready());
+    let Poll::Ready(answer) = pin!(service.call(good)).poll(&mut context) else { panic!("it does not wait") };
+    answer
+}
+
+fn allocations(count: usize, mut body: impl FnMut()) -> u64 {
+    // Whatever a thread allocates once, it has allocated by now.
+    (0..100).for_each(|_| body());
+    allocation_counter::measure(|| (0..count).for_each(|_| body())).count_total
+}
+
+#[test]
+fn case_62_a_call_allocates_nothing_whether_it_passes_or_is_turned_away() {
+    let new = CircuitBreakerConfig::new;
+    for config in [new(), new().window(Window::Calls(100)), new().slow_call(Duration::from_secs(1), 0.5)] {
+        // Installed listeners and a name of its own cost a call nothing either.
+        let layer = config.build().expect("valid").named("payments".to_owned()).listen(|_: &Event| {});
+        let (handle, mut service) = (layer.handle(), layer.layer(Backend));
+        assert_eq!(allocations(10_000, || assert!(call(&mut service, true).is_ok())), 0, "accepted");
+        handle.force_close();
+        assert_eq!(allocations(10_000, || assert!(call(&mut service, false).is_err())), 0, "failed");
+        handle.force_open();
+        let turned_away = || assert!(matches!(call(&mut service, true), Err(Error::Rejected(_))));
+        assert_eq!(allocations(10_000, turned_away), 0, "turned away by hand");
+        handle.reset();
+        while call(&mut service, false).is_err_and(|error| error.rejected().is_none()) {}
+        let turned_away = || assert!(matches!(call(&mut service, true), Err(Error::Rejected(_))));
+        assert_eq!(allocations(10_000, turned_away), 0, "turned away by an open circuit");
+    }
+}
