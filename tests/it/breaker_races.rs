@@ -17,6 +17,8 @@ use crate::scripted::{Act, Bench};
 const ROUNDS: usize = 2_000;
 const CALLERS: usize = 3;
 
+type Handle = CircuitBreakerHandle;
+
 #[test]
 fn case_27_overrides_that_race_with_calls_lose_no_transition() {
     // Failing calls trip it in between, so that the machine's own transitions race too.
@@ -40,7 +42,6 @@ fn case_27_overrides_that_race_with_calls_lose_no_transition() {
                 })
             })
             .collect();
-        type Handle = CircuitBreakerHandle;
         let overrides = [Handle::force_open, Handle::reset, Handle::force_close, Handle::reset];
         for nth in 0..ROUNDS {
             overrides[nth % overrides.len()](&bench.handle);

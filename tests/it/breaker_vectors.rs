@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::advance;
 use tower_reliability::{
-    CircuitState, ErrorClass, Reason,
+    CircuitState, ErrorClass, Reason, Rejected,
     circuit_breaker::{Abandoned, CircuitBreakerConfig, CircuitBreakerHandle, Window},
 };
 
@@ -69,6 +69,8 @@ fn assert_percent(rate: Option<f64>, expected: &Value) {
     assert!((percent(rate) - expected).abs() < 1e-4, "{rate:?} is not {expected} %");
 }
 
+type Handle = CircuitBreakerHandle;
+
 async fn run(given: &Value, expect: &Value, area: &str, name: &str) {
     match (area, name) {
         ("breaker.window.count", "empty window") => {
@@ -106,7 +108,7 @@ async fn run(given: &Value, expect: &Value, area: &str, name: &str) {
             for delay in [Duration::ZERO, Duration::from_secs(6)] {
                 advance(delay).await;
                 let answer = bench.call(Act::GOOD).await;
-                assert!(matches!(rejected(&answer).map(|r| r.reason()), Some(Reason::CircuitOpen(_))));
+                assert!(matches!(rejected(&answer).map(Rejected::reason), Some(Reason::CircuitOpen(_))));
             }
             let snapshot = bench.handle.snapshot();
             assert_eq!(snapshot.state.as_str(), expect["state"]);
@@ -123,7 +125,6 @@ async fn run(given: &Value, expect: &Value, area: &str, name: &str) {
         ("breaker.state", "closed -> half_open is illegal") => {
             // It cannot even be asked for: no override leads there.
             let handle = Bench::new(resilience4j()).handle;
-            type Handle = CircuitBreakerHandle;
             for set in
                 [Handle::reset, Handle::force_open, Handle::force_close, Handle::disable, Handle::shadow]
             {
@@ -132,6 +133,12 @@ async fn run(given: &Value, expect: &Value, area: &str, name: &str) {
             }
         }
         ("breaker.state", _) => half_open(given, expect, name).await,
+        _ => run_linkerd_and_finagle(given, expect, area, name).await,
+    }
+}
+
+async fn run_linkerd_and_finagle(given: &Value, expect: &Value, area: &str, name: &str) {
+    match (area, name) {
         ("breaker.window.linkerd", "zero tolerance") => {
             // Their threshold is of successes: all of them. Ours is of failures: any of them.
             let config = CircuitBreakerConfig::new().failure_rate(f64::MIN_POSITIVE).min_requests(4);

@@ -1,4 +1,8 @@
 //! What is about waiting, cancellation, and real sockets: one binary.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests start servers, and read the clock that they have paused"
+)]
 
 mod breaker_axum;
 mod breaker_cancellation;

@@ -84,7 +84,7 @@ fn happen(machine: &mut Driven, event: Event) {
         }
         Event::TakeOver(to) => machine.take_over(to),
         Event::Update => {
-            machine.state.update(CONFIG.failure_rate(0.01).window(Window::Calls(5)), machine.now)
+            machine.state.update(CONFIG.failure_rate(0.01).window(Window::Calls(5)), machine.now);
         }
     }
 }
@@ -179,7 +179,7 @@ fn case_15_the_time_window_is_exact_to_its_buckets_and_survives_idle_gaps() {
     let config = CircuitBreakerConfig::new().window(Window::Time(span)).min_requests(100);
     let mut machine = Driven::new(config);
     machine.calls(3, FAILURE);
-    machine.wait(span - Duration::from_nanos(1));
+    machine.wait(Duration::from_nanos(9_999_999_999));
     assert_eq!(machine.snapshot().window_failures, 3);
     machine.wait(Duration::from_nanos(1));
     assert_eq!(machine.snapshot().window_calls, 0);
@@ -286,7 +286,7 @@ fn the_peers_hint_keeps_it_open_for_longer() {
     let outcome = Outcome::failure(ErrorClass::RateLimit).retry_after(hint);
     machine.calls(2, Ending::Done { outcome, slow: false });
     assert_eq!(machine.snapshot().retry_after, Some(hint));
-    machine.wait(hint - Duration::from_nanos(1));
+    machine.wait(Duration::from_nanos(59_999_999_999));
     let refusal = machine.admit().expect_err("still open");
     assert_eq!(refusal.retry_at, Some(machine.now + Duration::from_nanos(1)));
     machine.wait(Duration::from_nanos(1));

@@ -59,7 +59,6 @@ fn run(config: CircuitBreakerConfig, steps: &[Step]) -> Result<(), TestCaseError
                 machine.end(permit, ending);
                 twin.end(ticket, ending, machine.now);
             }
-            Step::End(..) => {}
             Step::TakeOver(to) => {
                 machine.take_over(to);
                 twin.take_over(to, machine.now);
@@ -80,7 +79,7 @@ fn run(config: CircuitBreakerConfig, steps: &[Step]) -> Result<(), TestCaseError
                     }
                 }
             }
-            Step::Look => {}
+            Step::End(..) | Step::Look => {}
         }
         machine.tick();
         twin.tick(machine.now);
@@ -196,7 +195,7 @@ fn configs() -> impl Strategy<Value = CircuitBreakerConfig> {
         prop::option::of((millis(1..2_000), share)),
     );
     let rest = (millis(1..5_000), prop_oneof![Just(1.0), Just(2.0)], millis(0..20_000), millis(1..5_000));
-    let probes = (1_u32..6, any::<prop::sample::Index>(), millis(1..5_000), millis(0..5_000));
+    let probes = (1_u32..6, any::<u32>(), millis(1..5_000), millis(0..5_000));
     let policy = prop_oneof![Just(Abandoned::Failure), Just(Abandoned::Ignore)];
     let ramp = prop_oneof![Just(Duration::ZERO), millis(1..5_000)];
     (trips, rest, probes, policy, ramp).prop_map(|(trips, rest, probes, policy, ramp)| {
@@ -212,7 +211,7 @@ fn configs() -> impl Strategy<Value = CircuitBreakerConfig> {
             .forgive_after(forgive_after)
             .open_jitter(0.0)
             .half_open_probes(count)
-            .half_open_successes(needed.index(count as usize) as u32 + 1)
+            .half_open_successes(1 + needed % count)
             .probe_timeout(timeout)
             .half_open_for(timeout + patience)
             .ramp(ramp)

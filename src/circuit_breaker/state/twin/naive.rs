@@ -32,8 +32,15 @@ struct Sample {
 #[derive(Clone, Copy)]
 struct Probe {
     taken: Instant,
-    /// `None` while it is out; then whether it passed, if it had a vote.
-    result: Option<Option<bool>>,
+    fate: Fate,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    Out,
+    Passed,
+    Failed,
+    NoVote,
 }
 
 #[derive(Clone, Copy)]
@@ -86,14 +93,14 @@ impl Naive {
                 draw < 0.1 + 0.9 * ramped
             }
             S::HalfOpen => {
-                let used = self.probes.iter().filter(|probe| probe.result != Some(None)).count();
+                let used = self.probes.iter().filter(|probe| probe.fate != Fate::NoVote).count();
                 used < self.config.half_open_probes as usize
             }
             _ => true,
         };
         let ticket = Ticket { generation: self.generation, probe: self.probes.len() };
         if admitted && self.state == S::HalfOpen {
-            self.probes.push(Probe { taken: now, result: None });
+            self.probes.push(Probe { taken: now, fate: Fate::Out });
         }
         admitted.then_some(ticket)
     }
@@ -104,11 +111,11 @@ impl Naive {
             return;
         }
         let Some((bad, slow)) = self.vote(ending) else {
-            self.settle(ticket, None, now);
+            self.settle(ticket, Fate::NoVote, now);
             return;
         };
         if self.state == S::HalfOpen {
-            self.settle(ticket, Some(!bad && !slow), now);
+            self.settle(ticket, if bad || slow { Fate::Failed } else { Fate::Passed }, now);
             return;
         }
         let counts = matches!(self.state, S::Closed | S::Ramping | S::ForcedClosed | S::Shadow);
@@ -156,7 +163,7 @@ impl Naive {
                 self.samples.iter().filter(|sample| bucket(sample.at) + 10 > bucket(now)).collect()
             }
         };
-        let count = |is: fn(&Sample) -> bool| kept.iter().filter(|sample| is(sample)).count() as u32;
+        let count = |is: fn(&Sample) -> bool| kept.iter().map(|sample| u32::from(is(sample))).sum();
         (count(|_| true), count(|sample| sample.bad), count(|sample| sample.slow))
     }
 
@@ -186,10 +193,12 @@ impl Naive {
         }
     }
 
-    fn settle(&mut self, ticket: Ticket, passed: Option<bool>, now: Instant) {
+    fn settle(&mut self, ticket: Ticket, fate: Fate, now: Instant) {
         if self.state == S::HalfOpen {
-            let result = &mut self.probes[ticket.probe].result;
-            *result = result.or(Some(passed));
+            let probe = &mut self.probes[ticket.probe];
+            if probe.fate == Fate::Out {
+                probe.fate = fate;
+            }
             self.judge(now);
         }
     }
@@ -197,14 +206,14 @@ impl Naive {
     /// Reclaims what hangs, and tries whether any result of the probes to come could still matter.
     fn judge(&mut self, now: Instant) {
         let config = self.config;
-        let hanging = (config.abandoned == Abandoned::Failure).then_some(false);
+        let hanging = if config.abandoned == Abandoned::Failure { Fate::Failed } else { Fate::NoVote };
         for probe in &mut self.probes {
-            if probe.result.is_none() && now >= probe.taken + config.probe_timeout {
-                probe.result = Some(hanging);
+            if probe.fate == Fate::Out && now >= probe.taken + config.probe_timeout {
+                probe.fate = hanging;
             }
         }
-        let voted = |vote| self.probes.iter().filter(|probe| probe.result == Some(Some(vote))).count() as u32;
-        let (passed, failed) = (voted(true), voted(false));
+        let voted = |vote| self.probes.iter().map(|probe| u32::from(probe.fate == vote)).sum::<u32>();
+        let (passed, failed) = (voted(Fate::Passed), voted(Fate::Failed));
         let overdue = self.probes.first().is_some_and(|first| now >= first.taken + config.half_open_for);
         if passed >= config.half_open_successes {
             self.healthy_since = Some(now);
