@@ -15,11 +15,16 @@ mod rejected;
 mod sync;
 
 pub mod circuit_breaker;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod http;
+pub mod stack;
+pub mod timeout;
 
 pub use circuit::{CircuitState, CircuitTransition, Trip};
 pub use classify::{BoxErrorClassifier, Classifier, StandardClassifier, outcome_of};
 pub use deadline::{Deadline, Limits, Unlimited};
-pub use error::{BoxError, ConfigError, Error, FromRejected};
+pub use error::{BoxError, ConfigError, Error, FromRejected, IntoRejected};
 pub use event::{Event, EventKind, Listener, Severity};
 pub use name::Name;
 pub use outcome::{ErrorClass, Outcome};
