@@ -4,6 +4,7 @@
     reason = "tests start servers, and read the clock that they have paused"
 )]
 
+mod breaker_alarm;
 mod http_client;
 mod http_server;
 mod http_vectors;
