@@ -29,6 +29,7 @@ use crate::ConfigError;
     serde(default, deny_unknown_fields)
 )]
 pub struct CircuitBreakerConfig {
+    #[cfg_attr(feature = "serde", serde(with = "super::off"))]
     pub(super) failure_rate: Option<f64>,
     pub(super) min_requests: u32,
     pub(super) window: Window,
@@ -122,7 +123,9 @@ impl CircuitBreakerConfig {
         }
     }
 
-    /// Opens after that many failures in a row, and by no rate: the right breaker for one endpoint of many.
+    /// Opens after that many failures in a row, and by no failure rate: the right breaker for one endpoint of many.
+    ///
+    /// In a file: `failure_rate = "off"` and `consecutive_failures = 5`.
     #[must_use]
     pub const fn consecutive(failures: u32) -> Self {
         Self {

@@ -5,6 +5,7 @@
 )]
 
 mod breaker_alarm;
+mod configs;
 mod http_client;
 mod http_server;
 mod http_vectors;
