@@ -29,6 +29,7 @@ use crate::ConfigError;
     serde(default, deny_unknown_fields)
 )]
 pub struct CircuitBreakerConfig {
+    #[cfg_attr(feature = "serde", serde(with = "super::off"))]
     pub(super) failure_rate: Option<f64>,
     pub(super) min_requests: u32,
     pub(super) window: Window,
@@ -110,7 +111,9 @@ impl CircuitBreakerConfig {
         }
     }
 
-    /// Opens after that many failures in a row, and by no rate: the right breaker for one endpoint of many.
+    /// Opens after that many failures in a row, and by no failure rate: the right breaker for one endpoint of many.
+    ///
+    /// In a file: `failure_rate = "off"` and `consecutive_failures = 5`.
     #[must_use]
     pub const fn consecutive(failures: u32) -> Self {
         Self { failure_rate: None, consecutive_failures: Some(failures), ..Self::new() }
@@ -260,8 +263,16 @@ impl CircuitBreakerConfig {
     }
 
     /// Above what time a call is slow; `None` where that is not asked.
-    pub(super) fn slow_over(&self) -> Option<Duration> {
+    pub(crate) fn slow_over(&self) -> Option<Duration> {
         self.slow_call.map(|slow| slow.over)
+    }
+
+    pub(crate) const fn window_span(&self) -> Window {
+        self.window
+    }
+
+    pub(crate) const fn longest_probe(&self) -> Duration {
+        self.probe_timeout
     }
 
     /// Checks every number and makes the layer.
@@ -271,7 +282,7 @@ impl CircuitBreakerConfig {
     /// Names the first field that breaks its rule.
     pub fn build(self) -> Result<CircuitBreakerLayer, ConfigError> {
         self.check()?;
-        Ok(CircuitBreakerLayer::new(self))
+        Ok(CircuitBreakerLayer::checked(self))
     }
 }
 

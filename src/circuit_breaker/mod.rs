@@ -34,6 +34,7 @@
 //! ```
 
 mod admission;
+mod alarm;
 mod config;
 mod cooldown;
 pub mod future;
@@ -42,6 +43,8 @@ mod handle;
 mod health;
 pub mod keyed;
 mod layer;
+#[cfg(feature = "serde")]
+mod off;
 mod permit;
 mod probes;
 mod rules;

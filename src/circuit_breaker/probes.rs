@@ -50,7 +50,9 @@ impl Probes {
 
     /// A probe came back. A probe that lost its place has no vote any more; whether it had one is the answer.
     pub(super) fn settle(&mut self, id: u32, passed: Option<bool>) -> bool {
-        let Some(at) = self.out.iter().position(|probe| probe.id == id) else { return false };
+        let Some(at) = self.out.iter().position(|probe| probe.id == id) else {
+            return false;
+        };
         self.out.swap_remove(at);
         self.count(passed);
         true

@@ -228,6 +228,14 @@ impl State {
         }
     }
 
+    /// When an open circuit lets a probe through.
+    pub(super) fn reopens_at(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Open { until } => Some(*until),
+            _ => None,
+        }
+    }
+
     pub(super) fn config(&self) -> &CircuitBreakerConfig {
         &self.config
     }
@@ -252,10 +260,7 @@ impl State {
             state: self.state(),
             generation: self.generation,
             last_trip: self.last_trip,
-            retry_after: match &self.phase {
-                Phase::Open { until } => Some(until.saturating_duration_since(now)),
-                _ => None,
-            },
+            retry_after: self.reopens_at().map(|until| until.saturating_duration_since(now)),
             window_calls: tally.total,
             window_failures: tally.failed,
             window_slow: tally.slow,
@@ -314,7 +319,9 @@ impl State {
 
     /// Follows the verdict of the probes, if they have come to one.
     fn settle(&mut self, rng: &mut impl Rng, now: Instant) -> Option<EventKind> {
-        let Phase::HalfOpen(probes) = &mut self.phase else { return None };
+        let Phase::HalfOpen(probes) = &mut self.phase else {
+            return None;
+        };
         match probes.verdict(&self.config, now)? {
             Verdict::Healthy => {
                 self.cooldown.closed(now);

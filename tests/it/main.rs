@@ -4,6 +4,7 @@
     reason = "tests start servers, and read the clock that they have paused"
 )]
 
+mod breaker_alarm;
 mod breaker_axum;
 mod breaker_cancellation;
 mod breaker_contract;
@@ -11,4 +12,12 @@ mod breaker_keyed;
 mod breaker_quality;
 mod breaker_races;
 mod breaker_vectors;
+mod configs;
+mod http_client;
+mod http_server;
+mod http_vectors;
+mod peers;
+mod pipeline;
+mod public_types;
 mod scripted;
+mod timeout;

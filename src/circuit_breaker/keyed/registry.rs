@@ -124,8 +124,12 @@ impl<K: Hash + Eq + Clone> Circuits<K> {
     /// a storm of new keys cannot make every call walk through all of them.
     fn forget_one(&mut self) -> bool {
         for _ in 0..(2 * self.clock.len()).min(MAX_LOOKS) {
-            let Some(key) = self.clock.pop_front() else { return false };
-            let Some(entry) = self.by_key.get_mut(&key) else { continue };
+            let Some(key) = self.clock.pop_front() else {
+                return false;
+            };
+            let Some(entry) = self.by_key.get_mut(&key) else {
+                continue;
+            };
             let idle = !std::mem::take(&mut entry.used) && Arc::strong_count(&entry.in_flight) == 1;
             if idle && entry.handle.is_healthy() {
                 self.by_key.remove(&key);
