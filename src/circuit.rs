@@ -149,14 +149,8 @@ mod tests {
     fn every_trip_survives_packing() {
         for trip in [
             Trip::ConsecutiveFailures(5),
-            Trip::FailureRate {
-                failed: 60,
-                total: 100,
-            },
-            Trip::SlowCallRate {
-                slow: MAX_COUNT,
-                total: MAX_COUNT,
-            },
+            Trip::FailureRate { failed: 60, total: 100 },
+            Trip::SlowCallRate { slow: MAX_COUNT, total: MAX_COUNT },
             Trip::Probes { failed: 2, total: 3 },
             Trip::Undecided,
             Trip::ByHand,

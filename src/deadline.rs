@@ -108,10 +108,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_earlier_of_two_holds() {
-        let (soon, late) = (
-            Deadline::after(Duration::from_secs(2)),
-            Deadline::after(Duration::MAX),
-        );
+        let (soon, late) = (Deadline::after(Duration::from_secs(2)), Deadline::after(Duration::MAX));
         assert_eq!(late.earlier(soon), soon);
     }
 }

@@ -168,11 +168,7 @@ impl ConfigError {
 
     /// Nothing wrong, or this field breaks this rule.
     pub(crate) const fn check(holds: bool, field: &'static str, rule: &'static str) -> Result<(), Self> {
-        if holds {
-            Ok(())
-        } else {
-            Err(Self::new(field, rule))
-        }
+        if holds { Ok(()) } else { Err(Self::new(field, rule)) }
     }
 }
 

@@ -45,17 +45,8 @@ const PURE: [&str; 12] = [
 ];
 
 /// What a pure file must not speak of.
-const IMPURE: [&str; 9] = [
-    "async ",
-    ".await",
-    "Mutex",
-    "Atomic",
-    "clock::now",
-    "tokio",
-    "rand::rng",
-    "random_range",
-    "thread::",
-];
+const IMPURE: [&str; 9] =
+    ["async ", ".await", "Mutex", "Atomic", "clock::now", "tokio", "rand::rng", "random_range", "thread::"];
 
 const MAX_LINES: usize = 350;
 
@@ -91,16 +82,8 @@ fn sources() -> Vec<Source> {
         .into_iter()
         .map(|path| {
             let text = fs::read_to_string(&path).expect("a source is text");
-            let path = path
-                .strip_prefix(&root)
-                .expect("it lies under src")
-                .display()
-                .to_string();
-            Source {
-                code: without_comments_and_tests(&text),
-                path,
-                text,
-            }
+            let path = path.strip_prefix(&root).expect("it lies under src").display().to_string();
+            Source { code: without_comments_and_tests(&text), path, text }
         })
         .filter(|source| !is_test(source))
         .collect()
@@ -108,9 +91,7 @@ fn sources() -> Vec<Source> {
 
 /// A file that is nothing but tests.
 fn is_test(source: &Source) -> bool {
-    ["/tests.rs", "/twin.rs", "/concurrency.rs"]
-        .iter()
-        .any(|end| source.path.ends_with(end))
+    ["/tests.rs", "/twin.rs", "/concurrency.rs"].iter().any(|end| source.path.ends_with(end))
 }
 
 fn without_comments_and_tests(text: &str) -> String {
@@ -152,14 +133,7 @@ fn used_rooms(code: &str) -> Vec<String> {
         }
     }
     used.into_iter()
-        .map(|path| {
-            path.trim()
-                .split("::")
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .to_owned()
-        })
+        .map(|path| path.trim().split("::").next().unwrap_or_default().trim().to_owned())
         .filter(|first| !first.is_empty())
         .collect()
 }
@@ -168,9 +142,7 @@ fn floor(room: &str) -> u8 {
     let bare = room.chars().next().is_some_and(char::is_uppercase) || room == "outcome_of";
     let wanted = if bare { "" } else { room };
     let found = FLOORS.iter().find(|(name, _)| *name == wanted);
-    found
-        .unwrap_or_else(|| panic!("`{room}` has no floor: add it to FLOORS"))
-        .1
+    found.unwrap_or_else(|| panic!("`{room}` has no floor: add it to FLOORS")).1
 }
 
 #[test]
@@ -181,12 +153,7 @@ fn every_file_looks_down_only() {
         for used in used_rooms(&source.code) {
             looks += 1;
             let allowed = used == own || floor(&used) < floor(own) || (floor(own) == 1 && floor(&used) == 1);
-            assert!(
-                allowed,
-                "src/{} is on floor {} and uses `{used}`",
-                source.path,
-                floor(own)
-            );
+            assert!(allowed, "src/{} is on floor {} and uses `{used}`", source.path, floor(own));
         }
     }
     assert!(looks > 50, "only {looks} uses were found: the search is broken");
@@ -196,24 +163,14 @@ fn every_file_looks_down_only() {
 fn pure_files_are_pure() {
     let mut pure = 0;
     for source in sources() {
-        if PURE
-            .iter()
-            .any(|end| source.path.ends_with(end) || source.path.starts_with(end))
-        {
+        if PURE.iter().any(|end| source.path.ends_with(end) || source.path.starts_with(end)) {
             pure += 1;
             for word in IMPURE {
-                assert!(
-                    !source.code.contains(word),
-                    "src/{} is pure and says `{word}`",
-                    source.path
-                );
+                assert!(!source.code.contains(word), "src/{} is pure and says `{word}`", source.path);
             }
         }
     }
-    assert!(
-        pure > 10,
-        "only {pure} pure files were found: the search is broken"
-    );
+    assert!(pure > 10, "only {pure} pure files were found: the search is broken");
 }
 
 #[test]
@@ -222,16 +179,8 @@ fn every_file_fits_in_the_head() {
     for source in sources() {
         let lines = source.text.lines().count();
         let excused = longer.contains_key(source.path.as_str());
-        assert!(
-            excused || lines <= MAX_LINES,
-            "src/{} has {lines} lines",
-            source.path
-        );
-        assert!(
-            !excused || lines > MAX_LINES,
-            "src/{} needs no excuse any more",
-            source.path
-        );
+        assert!(excused || lines <= MAX_LINES, "src/{} has {lines} lines", source.path);
+        assert!(!excused || lines > MAX_LINES, "src/{} needs no excuse any more", source.path);
     }
 }
 
@@ -239,8 +188,5 @@ fn every_file_fits_in_the_head() {
 fn the_search_sees_what_it_should() {
     let code = "use crate::{Name, algo::{after, spread}, clock};\nlet x = crate::stack::Plan;";
     assert_eq!(used_rooms(code), ["Name", "algo", "clock", "stack"]);
-    assert_eq!(
-        without_comments_and_tests("a\n// b\n#[cfg(test)]\nmod tests {}"),
-        "a"
-    );
+    assert_eq!(without_comments_and_tests("a\n// b\n#[cfg(test)]\nmod tests {}"), "a");
 }

@@ -45,15 +45,11 @@ impl HttpClassifier {
         let Some(class) = class_of(status) else {
             return Outcome::Success;
         };
-        if !matches!(
-            status,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-        ) {
+        if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             return Outcome::failure(class);
         }
-        let hint = headers
-            .get(RETRY_AFTER)
-            .and_then(|value| retry_after::parse(value.as_bytes(), clock::wall()));
+        let hint =
+            headers.get(RETRY_AFTER).and_then(|value| retry_after::parse(value.as_bytes(), clock::wall()));
         match hint {
             Some(delay) => {
                 Outcome::failure(ErrorClass::RateLimit).retry_after(delay.min(self.max_retry_after))

@@ -9,9 +9,7 @@ use crate::{
 
 /// What an error of an HTTP client says about the peer.
 pub(super) fn outcome_of(error: &(dyn Error + 'static)) -> Outcome {
-    first_named(error, |error| {
-        named(error).map(Outcome::failure).or_else(|| standard(error))
-    })
+    first_named(error, |error| named(error).map(Outcome::failure).or_else(|| standard(error)))
 }
 
 /// The class of this one error, without its sources.
@@ -57,8 +55,6 @@ fn reqwest_class(error: &reqwest::Error) -> Option<ErrorClass> {
     } else if error.is_redirect() || error.is_decode() {
         Some(ErrorClass::Server)
     } else {
-        error
-            .status()
-            .map(|status| super::classify::class_of(status).unwrap_or(ErrorClass::Unknown))
+        error.status().map(|status| super::classify::class_of(status).unwrap_or(ErrorClass::Unknown))
     }
 }

@@ -38,23 +38,12 @@ mod tests {
     fn a_date_is_as_far_away_as_it_is_and_never_in_the_past() {
         assert_eq!(seconds("Thu, 01 Jan 1970 00:01:00 GMT"), Some(60));
         let later = NOW + Duration::from_secs(3_600);
-        assert_eq!(
-            parse(b"Thu, 01 Jan 1970 00:01:00 GMT", later),
-            Some(Duration::ZERO)
-        );
+        assert_eq!(parse(b"Thu, 01 Jan 1970 00:01:00 GMT", later), Some(Duration::ZERO));
     }
 
     #[test]
     fn what_is_neither_is_no_hint() {
-        for garbage in [
-            "",
-            "-1",
-            "+5",
-            "1.5",
-            "soon",
-            "10 s",
-            "Thu, 99 Foo 1970 00:01:00 GMT",
-        ] {
+        for garbage in ["", "-1", "+5", "1.5", "soon", "10 s", "Thu, 99 Foo 1970 00:01:00 GMT"] {
             assert_eq!(seconds(garbage), None, "{garbage:?}");
         }
         assert_eq!(parse(&[0xff, 0xfe], NOW), None);

@@ -20,12 +20,9 @@ impl Plan {
     /// Checks each stage by itself, then what they are to each other.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         self.timeout.map_or(Ok(()), |timeout| timeout.check("timeout"))?;
-        self.attempt_timeout
-            .map_or(Ok(()), |timeout| timeout.check("attempt_timeout"))?;
+        self.attempt_timeout.map_or(Ok(()), |timeout| timeout.check("attempt_timeout"))?;
         self.circuit_breaker.map_or(Ok(()), |breaker| breaker.check())?;
-        RULES
-            .iter()
-            .try_for_each(|rule| ConfigError::check((rule.holds)(self), rule.field, rule.text))
+        RULES.iter().try_for_each(|rule| ConfigError::check((rule.holds)(self), rule.field, rule.text))
     }
 
     /// Whether two numbers that are both there stand in this relation; what is not there does not disturb.

@@ -21,9 +21,7 @@ pub struct Common<C, L> {
 
 impl<C, L> std::fmt::Debug for Common<C, L> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Common")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Common").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -73,9 +71,7 @@ impl<C, L: Clone> Stage<C, L> for TimeoutConfig {
     type Layer = TimeoutLayer<L>;
 
     fn assemble(self, field: &'static str, common: &Common<C, L>) -> TimeoutLayer<L> {
-        TimeoutLayer::checked(self)
-            .limits(common.limits.clone())
-            .named(common.name(field))
+        TimeoutLayer::checked(self).limits(common.limits.clone()).named(common.name(field))
     }
 }
 
@@ -92,13 +88,9 @@ impl<C: Clone, L> Stage<C, L> for CircuitBreakerConfig {
     type Layer = CircuitBreakerLayer<C>;
 
     fn assemble(self, field: &'static str, common: &Common<C, L>) -> CircuitBreakerLayer<C> {
-        let layer = CircuitBreakerLayer::checked(self)
-            .classify(common.classifier.clone())
-            .named(common.name(field));
-        common
-            .listeners
-            .iter()
-            .fold(layer, |layer, listener| layer.listen_shared(Arc::clone(listener)))
+        let layer =
+            CircuitBreakerLayer::checked(self).classify(common.classifier.clone()).named(common.name(field));
+        common.listeners.iter().fold(layer, |layer, listener| layer.listen_shared(Arc::clone(listener)))
     }
 }
 

@@ -53,8 +53,6 @@ impl<S: Service<Req>, Req> Service<Req> for Wrap<S> {
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        WrapFuture {
-            inner: self.inner.call(request),
-        }
+        WrapFuture { inner: self.inner.call(request) }
     }
 }

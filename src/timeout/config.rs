@@ -7,11 +7,7 @@ use crate::ConfigError;
 
 /// How long a call may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(transparent)
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct TimeoutConfig {
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     limit: Duration,

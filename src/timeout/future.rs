@@ -45,20 +45,11 @@ enum Phase<F> {
 
 impl<F> ResponseFuture<F> {
     pub(super) fn running(inner: F, allowance: Allowance, handle: TimeoutHandle) -> Self {
-        Self {
-            phase: Phase::Running {
-                inner,
-                timer: None,
-                allowance,
-                handle,
-            },
-        }
+        Self { phase: Phase::Running { inner, timer: None, allowance, handle } }
     }
 
     pub(super) fn rejected(rejected: Rejected) -> Self {
-        Self {
-            phase: Phase::Rejected(rejected),
-        }
+        Self { phase: Phase::Rejected(rejected) }
     }
 }
 
@@ -71,13 +62,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut phase = self.project().phase;
-        if let PhaseProj::Running {
-            inner,
-            mut timer,
-            allowance,
-            handle,
-        } = phase.as_mut().project()
-        {
+        if let PhaseProj::Running { inner, mut timer, allowance, handle } = phase.as_mut().project() {
             if let Poll::Ready(result) = inner.poll(cx) {
                 return Poll::Ready(result);
             }

@@ -45,9 +45,7 @@ impl TimeoutHandle {
             timed_out: AtomicU64::new(0),
             deadline_exceeded: AtomicU64::new(0),
         };
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     /// The layer's name.

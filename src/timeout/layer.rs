@@ -19,10 +19,7 @@ pub struct TimeoutLayer<L = Unlimited> {
 impl TimeoutLayer {
     /// The config has been checked.
     pub(crate) fn checked(config: TimeoutConfig) -> Self {
-        Self {
-            limits: Unlimited,
-            handle: TimeoutHandle::new(config, Name::new("timeout")),
-        }
+        Self { limits: Unlimited, handle: TimeoutHandle::new(config, Name::new("timeout")) }
     }
 }
 
@@ -32,20 +29,14 @@ impl<L> TimeoutLayer<L> {
     /// A closure `Fn(&Req) -> Option<Duration>` gives a limit of its own; see [`Limits`](crate::Limits) for the
     /// rest. Default: [`Unlimited`].
     pub fn limits<M>(self, limits: M) -> TimeoutLayer<M> {
-        TimeoutLayer {
-            limits,
-            handle: self.handle,
-        }
+        TimeoutLayer { limits, handle: self.handle }
     }
 
     /// What rejections call it, with counts of its own from then on. Default: `timeout`.
     #[must_use]
     pub fn named(self, name: impl Into<Name>) -> Self {
         let config = TimeoutConfig::new(self.handle.limit());
-        Self {
-            handle: TimeoutHandle::new(config, name.into()),
-            ..self
-        }
+        Self { handle: TimeoutHandle::new(config, name.into()), ..self }
     }
 
     /// A hold on the limit and the counts of this layer.

@@ -24,11 +24,7 @@ pub struct Timeout<S, L = Unlimited> {
 
 impl<S, L> Timeout<S, L> {
     pub(super) fn new(inner: S, limits: L, handle: TimeoutHandle) -> Self {
-        Self {
-            inner,
-            limits,
-            handle,
-        }
+        Self { inner, limits, handle }
     }
 
     /// A hold on the limit and the counts.

@@ -14,16 +14,12 @@ pub(super) struct Allowance {
 
 /// The earlier of the limit and the deadline; nothing where the deadline has passed.
 pub(super) fn allow(limit: Duration, deadline: Option<Deadline>, now: Instant) -> Option<Allowance> {
-    let own = Allowance {
-        until: after(now, limit),
-        reason: Reason::Timeout { limit },
-    };
+    let own = Allowance { until: after(now, limit), reason: Reason::Timeout { limit } };
     match deadline.map(Deadline::instant) {
         Some(deadline) if deadline <= now => None,
-        Some(deadline) if deadline < own.until => Some(Allowance {
-            until: deadline,
-            reason: Reason::DeadlineExceeded,
-        }),
+        Some(deadline) if deadline < own.until => {
+            Some(Allowance { until: deadline, reason: Reason::DeadlineExceeded })
+        }
         _ => Some(own),
     }
 }
@@ -41,9 +37,7 @@ mod tests {
 
     #[test]
     fn the_earlier_of_limit_and_deadline_counts_and_says_which_it_was() {
-        let timeout = Reason::Timeout {
-            limit: Duration::from_secs(5),
-        };
+        let timeout = Reason::Timeout { limit: Duration::from_secs(5) };
         assert_eq!(allowed(5, None), Some((5, timeout)));
         assert_eq!(allowed(5, Some(9)), Some((5, timeout)));
         assert_eq!(allowed(5, Some(2)), Some((1, Reason::DeadlineExceeded)));
@@ -51,9 +45,7 @@ mod tests {
 
     #[test]
     fn a_limit_that_ends_with_the_deadline_is_a_timeout() {
-        let timeout = Reason::Timeout {
-            limit: Duration::from_secs(5),
-        };
+        let timeout = Reason::Timeout { limit: Duration::from_secs(5) };
         assert_eq!(allowed(5, Some(6)), Some((5, timeout)));
     }
 

@@ -17,27 +17,17 @@ const REST: Duration = Duration::from_secs(5);
 
 /// A runtime with a clock of its own, which stands still.
 fn runtime() -> Runtime {
-    Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .expect("a runtime")
+    Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime")
 }
 
 fn layer() -> CircuitBreakerLayer {
-    CircuitBreakerConfig::consecutive(1)
-        .open_for(REST)
-        .open_jitter(0.0)
-        .build()
-        .expect("in range")
+    CircuitBreakerConfig::consecutive(1).open_for(REST).open_jitter(0.0).build().expect("in range")
 }
 
 /// Whether a call passes. The service below never answers with success.
 async fn passes(layer: &CircuitBreakerLayer) -> bool {
     let mut service = layer.layer(service_fn(|()| {
-        ready(Err::<(), Error<io::Error>>(Error::Inner(
-            io::ErrorKind::Other.into(),
-        )))
+        ready(Err::<(), Error<io::Error>>(Error::Inner(io::ErrorKind::Other.into())))
     }));
     let result = service.ready().await.expect("it is ready").call(()).await;
     matches!(result, Err(Error::Inner(_)))
@@ -60,9 +50,7 @@ async fn it_reopens_on_the_nanosecond_while_the_clock_is_moved_by_hand() {
 
 #[tokio::test]
 async fn it_reopens_on_time_on_the_real_clock() {
-    let config = CircuitBreakerConfig::consecutive(1)
-        .open_for(Duration::from_millis(30))
-        .open_jitter(0.0);
+    let config = CircuitBreakerConfig::consecutive(1).open_for(Duration::from_millis(30)).open_jitter(0.0);
     let layer = config.build().expect("in range");
     let began = Instant::now();
     assert!(passes(&layer).await);

@@ -45,26 +45,16 @@ fn every_config_comes_back_as_it_went() {
     for config in [
         CircuitBreakerConfig::new(),
         CircuitBreakerConfig::consecutive(5),
-        CircuitBreakerConfig::new()
-            .window(Window::Calls(3))
-            .slow_call(Duration::from_millis(1), 1.0),
+        CircuitBreakerConfig::new().window(Window::Calls(3)).slow_call(Duration::from_millis(1), 1.0),
     ] {
         let text = toml::to_string(&config).expect("it can be written");
-        assert_eq!(
-            toml::from_str::<CircuitBreakerConfig>(&text).expect("and read"),
-            config,
-            "{text}"
-        );
+        assert_eq!(toml::from_str::<CircuitBreakerConfig>(&text).expect("and read"), config, "{text}");
     }
 }
 
 #[test]
 fn what_is_misspelt_is_refused_by_its_name() {
-    let refused = |text| {
-        toml::from_str::<CircuitBreakerConfig>(text)
-            .expect_err("it is wrong")
-            .to_string()
-    };
+    let refused = |text| toml::from_str::<CircuitBreakerConfig>(text).expect_err("it is wrong").to_string();
     assert!(refused("failure_rat = 0.5").contains("failure_rat"));
     assert!(refused("open_for = \"soon\"").contains("open_for"));
     assert!(refused("window = { hours = 3 }").contains("hours"));

@@ -24,18 +24,11 @@ fn hyper_client() -> Hyper {
 }
 
 fn request(address: &str, path: &str) -> Request<Empty<Bytes>> {
-    Request::get(format!("http://{address}{path}"))
-        .body(Empty::new())
-        .expect("a request")
+    Request::get(format!("http://{address}{path}")).body(Empty::new()).expect("a request")
 }
 
 async fn hyper_outcome(address: &str) -> Outcome {
-    let result = hyper_client()
-        .ready()
-        .await
-        .expect("it is ready")
-        .call(request(address, "/"))
-        .await;
+    let result = hyper_client().ready().await.expect("it is ready").call(request(address, "/")).await;
     HttpClassifier::new().classify(result.as_ref())
 }
 
@@ -45,10 +38,7 @@ async fn reqwest_outcome(client: reqwest::Client, address: &str) -> Outcome {
 }
 
 fn reqwest_client() -> reqwest::Client {
-    reqwest::Client::builder()
-        .retry(reqwest::retry::never())
-        .build()
-        .expect("a client")
+    reqwest::Client::builder().retry(reqwest::retry::never()).build().expect("a client")
 }
 
 #[tokio::test]
@@ -63,18 +53,13 @@ async fn case_26_broken_connections_are_named_over_hyper_and_reqwest() {
     assert_eq!(reqwest_outcome(reqwest_client(), &silent).await, connection);
 
     let rubbish = serve_bytes(b"220 smtp.example.org ready\r\n").await;
-    assert_eq!(
-        hyper_outcome(&rubbish).await,
-        Outcome::failure(ErrorClass::Server)
-    );
+    assert_eq!(hyper_outcome(&rubbish).await, Outcome::failure(ErrorClass::Server));
 }
 
 #[tokio::test]
 async fn case_26_statuses_and_hints_are_read_off_real_responses() {
-    let app = Router::new().route(
-        "/",
-        get(|| async { (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "7")], "") }),
-    );
+    let app = Router::new()
+        .route("/", get(|| async { (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "7")], "") }));
     let address = serve(app).await;
     let hinted = Outcome::failure(ErrorClass::RateLimit).retry_after(Duration::from_secs(7));
     assert_eq!(hyper_outcome(&address).await, hinted);
@@ -85,14 +70,8 @@ async fn case_26_statuses_and_hints_are_read_off_real_responses() {
 async fn a_timeout_of_reqwests_own_is_a_timeout() {
     let app = Router::new().route("/", get(pending::<&'static str>));
     let address = serve(app).await;
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_millis(50))
-        .build()
-        .expect("a client");
-    assert_eq!(
-        reqwest_outcome(client, &address).await,
-        Outcome::failure(ErrorClass::Timeout)
-    );
+    let client = reqwest::Client::builder().timeout(Duration::from_millis(50)).build().expect("a client");
+    assert_eq!(reqwest_outcome(client, &address).await, Outcome::failure(ErrorClass::Timeout));
 }
 
 #[tokio::test]
@@ -109,23 +88,13 @@ async fn the_circuit_opens_on_5xx_of_a_real_server_and_stops_the_traffic() {
         .expect("in range");
     let mut client = stack.layer(hyper_client());
     for _ in 0..3 {
-        let response = client
-            .ready()
-            .await
-            .expect("ready")
-            .call(request(&address, "/"))
-            .await
-            .expect("an answer");
+        let response =
+            client.ready().await.expect("ready").call(request(&address, "/")).await.expect("an answer");
         assert_eq!(response.status(), 500);
         response.into_body().collect().await.expect("its body");
     }
     assert_eq!(stack.circuit_breaker().state(), CircuitState::Open);
-    let turned_away = client
-        .ready()
-        .await
-        .expect("ready")
-        .call(request(&address, "/"))
-        .await;
+    let turned_away = client.ready().await.expect("ready").call(request(&address, "/")).await;
     assert!(matches!(turned_away, Err(Error::Rejected(_))));
 }
 
@@ -140,23 +109,12 @@ async fn a_timeout_drops_the_connection_and_the_server_notices() {
         let _ = stream.read_to_end(&mut everything).await;
         let _ = gone.send(everything);
     });
-    let stack = ReliabilityStack::builder()
-        .timeout(Duration::from_millis(100))
-        .build()
-        .expect("in range");
-    let error = stack
-        .layer(hyper_client())
-        .oneshot(request(&address, "/"))
-        .await
-        .expect_err("nobody answers");
-    assert!(matches!(
-        error.rejected().expect("a rejection").reason(),
-        Reason::Timeout { .. }
-    ));
-    let sent = tokio::time::timeout(Duration::from_secs(5), noticed)
-        .await
-        .expect("it notices")
-        .expect("it says so");
+    let stack = ReliabilityStack::builder().timeout(Duration::from_millis(100)).build().expect("in range");
+    let error =
+        stack.layer(hyper_client()).oneshot(request(&address, "/")).await.expect_err("nobody answers");
+    assert!(matches!(error.rejected().expect("a rejection").reason(), Reason::Timeout { .. }));
+    let sent =
+        tokio::time::timeout(Duration::from_secs(5), noticed).await.expect("it notices").expect("it says so");
     assert!(sent.starts_with(b"GET / HTTP/1.1"));
 }
 
@@ -169,26 +127,18 @@ async fn a_request_brings_its_deadline_and_its_limit_in_its_extensions() {
         .build()
         .expect("in range");
     let client = stack.layer(service_fn(|request: Request<()>| async move {
-        let deadline = request
-            .extensions()
-            .get::<Deadline>()
-            .copied()
-            .expect("the stack sets one");
+        let deadline = request.extensions().get::<Deadline>().copied().expect("the stack sets one");
         Ok::<_, Infallible>(deadline.remaining())
     }));
     let remaining = async |request| client.clone().oneshot(request).await.expect("an answer");
     assert_eq!(remaining(Request::new(())).await, Duration::from_secs(2));
 
     let mut hurried = Request::new(());
-    hurried
-        .extensions_mut()
-        .insert(Deadline::after(Duration::from_secs(1)));
+    hurried.extensions_mut().insert(Deadline::after(Duration::from_secs(1)));
     assert_eq!(remaining(hurried).await, Duration::from_secs(1));
 
     let mut patient = Request::new(());
-    patient
-        .extensions_mut()
-        .insert(RequestTimeout(Duration::from_secs(60)));
+    patient.extensions_mut().insert(RequestTimeout(Duration::from_secs(60)));
     assert_eq!(remaining(patient).await, Duration::from_secs(60));
 }
 
@@ -200,19 +150,9 @@ async fn case_58_a_body_that_does_not_arrive_meets_the_deadline_of_its_request()
         .limits(RequestExtensions)
         .build()
         .expect("in range");
-    let client = ServiceBuilder::new()
-        .layer(stack)
-        .layer(BodyDeadlineLayer)
-        .service(hyper_client());
-    let response = client
-        .oneshot(request(&address, "/"))
-        .await
-        .expect("the head arrives at once");
-    let error = response
-        .into_body()
-        .collect()
-        .await
-        .expect_err("the body never ends");
+    let client = ServiceBuilder::new().layer(stack).layer(BodyDeadlineLayer).service(hyper_client());
+    let response = client.oneshot(request(&address, "/")).await.expect("the head arrives at once");
+    let error = response.into_body().collect().await.expect_err("the body never ends");
     let rejected = error.downcast_ref::<Rejected>().expect("it is turned away");
     assert_eq!(rejected.reason(), Reason::DeadlineExceeded);
 }

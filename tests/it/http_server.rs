@@ -14,20 +14,12 @@ use tower_reliability::{
 use crate::peers::serve;
 
 async fn fetch(address: &str, path: &str) -> (StatusCode, Option<String>, Value) {
-    let response = reqwest::get(format!("http://{address}{path}"))
-        .await
-        .expect("an answer");
-    let retry_after = response
-        .headers()
-        .get("retry-after")
-        .map(|value| value.to_str().expect("text").to_owned());
+    let response = reqwest::get(format!("http://{address}{path}")).await.expect("an answer");
+    let retry_after =
+        response.headers().get("retry-after").map(|value| value.to_str().expect("text").to_owned());
     let status = response.status();
     let body = response.text().await.expect("a body");
-    (
-        status,
-        retry_after,
-        serde_json::from_str(&body).unwrap_or(Value::Null),
-    )
+    (status, retry_after, serde_json::from_str(&body).unwrap_or(Value::Null))
 }
 
 #[tokio::test]
@@ -53,13 +45,8 @@ async fn an_open_circuit_answers_503_with_retry_after_and_a_problem() {
 
 #[tokio::test]
 async fn a_handler_that_hangs_answers_504() {
-    let stack = ReliabilityStack::builder()
-        .timeout(Duration::from_millis(50))
-        .build()
-        .expect("in range");
-    let app = Router::new()
-        .route("/", get(pending::<&'static str>))
-        .layer((RejectionLayer, stack));
+    let stack = ReliabilityStack::builder().timeout(Duration::from_millis(50)).build().expect("in range");
+    let app = Router::new().route("/", get(pending::<&'static str>)).layer((RejectionLayer, stack));
     let (status, retry_after, problem) = fetch(&serve(app).await, "/").await;
     assert_eq!((status.as_u16(), retry_after), (504, None));
     assert_eq!(problem["status"], 504);
@@ -68,16 +55,12 @@ async fn a_handler_that_hangs_answers_504() {
 #[tokio::test]
 async fn a_rejection_in_a_box_is_answered_too_and_other_errors_pass() {
     use tower::{ServiceExt, service_fn};
-    let breaker = CircuitBreakerConfig::consecutive(1)
-        .build()
-        .expect("in range")
-        .classify(BoxErrorClassifier);
+    let breaker =
+        CircuitBreakerConfig::consecutive(1).build().expect("in range").classify(BoxErrorClassifier);
     let service = ServiceBuilder::new()
         .layer(RejectionLayer)
         .layer(&breaker)
-        .service(service_fn(|()| async {
-            Err::<http::Response<String>, BoxError>("down".into())
-        }));
+        .service(service_fn(|()| async { Err::<http::Response<String>, BoxError>("down".into()) }));
     let error = service.clone().oneshot(()).await.expect_err("no rejection yet");
     assert_eq!(error.to_string(), "down");
     assert_eq!(service.oneshot(()).await.expect("an answer").status(), 503);

@@ -15,9 +15,7 @@ use tower_reliability::{
 
 fn vector(name: &str) -> Value {
     let all: Vec<Value> = serde_json::from_str(include_str!("../vectors/http.json")).expect("it is JSON");
-    all.into_iter()
-        .find(|vector| vector["name"] == name)
-        .expect("there is such a vector")
+    all.into_iter().find(|vector| vector["name"] == name).expect("there is such a vector")
 }
 
 fn outcome(status: u64, header: Option<&str>, classifier: HttpClassifier) -> Outcome {
@@ -41,18 +39,10 @@ fn header(text: &str) -> String {
         return text.to_owned();
     };
     let number: i64 = shift.trim_end_matches(['s', 'd', ' ']).parse().expect("a number");
-    let seconds = if shift.ends_with('d') {
-        number * 86_400
-    } else {
-        number
-    };
+    let seconds = if shift.ends_with('d') { number * 86_400 } else { number };
     let distance = Duration::from_secs(seconds.unsigned_abs());
     let now = SystemTime::now();
-    httpdate::fmt_http_date(if seconds < 0 {
-        now - distance
-    } else {
-        now + distance
-    })
+    httpdate::fmt_http_date(if seconds < 0 { now - distance } else { now + distance })
 }
 
 #[test]
@@ -60,10 +50,7 @@ fn a_hint_is_read_on_429_and_503_only() {
     let vector = vector("status gate: only 429 and 503");
     let text = vector["given"]["header"].as_str().expect("a header");
     let statuses = vector["given"]["status"].as_array().expect("a list");
-    for (status, expected) in statuses
-        .iter()
-        .zip(vector["expect"]["delay_s"].as_array().expect("a list"))
-    {
+    for (status, expected) in statuses.iter().zip(vector["expect"]["delay_s"].as_array().expect("a list")) {
         let found = hint(status.as_u64().expect("a status"), text, Duration::MAX);
         assert_eq!(found.map(|delay| delay.as_secs()), expected.as_u64(), "{status}");
     }
@@ -74,13 +61,8 @@ fn a_hint_may_be_a_date_and_is_capped() {
     let vector = vector("HTTP-date");
     let cap = Duration::from_secs(vector["given"]["cap_s"].as_u64().expect("seconds"));
     let headers = vector["given"]["header"].as_array().expect("a list");
-    for (text, expected) in headers
-        .iter()
-        .zip(vector["expect"]["delay_s"].as_array().expect("a list"))
-    {
-        let found = hint(429, &header(text.as_str().expect("text")), cap)
-            .expect("a hint")
-            .as_secs();
+    for (text, expected) in headers.iter().zip(vector["expect"]["delay_s"].as_array().expect("a list")) {
+        let found = hint(429, &header(text.as_str().expect("text")), cap).expect("a hint").as_secs();
         match expected.as_u64() {
             Some(exactly) => assert_eq!(found, exactly, "{text}"),
             None => assert!((55..=65).contains(&found), "{text}: {found}"),
@@ -92,9 +74,7 @@ fn a_hint_may_be_a_date_and_is_capped() {
 fn seconds_a_day_ahead_and_the_past() {
     let vector = vector("delta 10 s; date 1 day ahead; date in past");
     let headers = vector["given"]["header"].as_array().expect("a list");
-    let [ten, day, past] = headers.as_slice() else {
-        panic!("three headers")
-    };
+    let [ten, day, past] = headers.as_slice() else { panic!("three headers") };
     let found =
         |text: &Value| hint(503, &header(text.as_str().expect("text")), Duration::MAX).expect("a hint");
     assert_eq!(found(ten), Duration::from_secs(10));
@@ -106,10 +86,7 @@ fn seconds_a_day_ahead_and_the_past() {
 fn statuses_worth_a_retry_have_a_class_that_is_retried() {
     let vector = vector("HTTP retry (failsafe-go)");
     let statuses = vector["given"]["status"].as_array().expect("a list");
-    for (status, expected) in statuses
-        .iter()
-        .zip(vector["expect"]["retry"].as_array().expect("a list"))
-    {
+    for (status, expected) in statuses.iter().zip(vector["expect"]["retry"].as_array().expect("a list")) {
         let class = outcome(status.as_u64().expect("a status"), None, HttpClassifier::new()).class();
         let retried = matches!(class, Some(ErrorClass::RateLimit | ErrorClass::Server));
         assert_eq!(Some(retried), expected.as_bool(), "{status}");
@@ -126,10 +103,7 @@ async fn the_earlier_deadline_holds_and_an_expired_one_runs_nothing() {
         Deadline::after(seconds(&given["inherited_s"])).earlier(Deadline::after(seconds(&given["local_s"])));
     assert_eq!(deadline.remaining(), seconds(&vector["expect"]["effective_s"]));
     let nows = given["now_s"].as_array().expect("a list");
-    for (now, runs) in nows
-        .iter()
-        .zip(vector["expect"]["run"].as_array().expect("a list"))
-    {
+    for (now, runs) in nows.iter().zip(vector["expect"]["run"].as_array().expect("a list")) {
         tokio::time::advance(seconds(now).saturating_sub(began.elapsed())).await;
         assert_eq!(Some(!deadline.is_expired()), runs.as_bool(), "at {now}");
     }
@@ -145,9 +119,7 @@ fn the_rules_between_timeouts_and_window() {
             .timeout(total)
             .attempt_timeout(attempt)
             .circuit_breaker(
-                CircuitBreakerConfig::new()
-                    .window(Window::Time(window))
-                    .probe_timeout(2 * total),
+                CircuitBreakerConfig::new().window(Window::Time(window)).probe_timeout(2 * total),
             )
             .build()
             .map(drop)
@@ -159,8 +131,5 @@ fn the_rules_between_timeouts_and_window() {
     assert_eq!(build(seconds(&attempts[0]), long), Ok(()));
     assert_eq!(build(seconds(&attempts[1]), long), Err("attempt_timeout"));
     assert_eq!(build(seconds(&attempts[0]), seconds(&windows[0])), Ok(()));
-    assert_eq!(
-        build(seconds(&attempts[0]), seconds(&windows[1])),
-        Err("circuit_breaker.window")
-    );
+    assert_eq!(build(seconds(&attempts[0]), seconds(&windows[1])), Err("circuit_breaker.window"));
 }

@@ -68,11 +68,8 @@ async fn an_attempt_timeout_is_a_failure_of_the_peer() {
 #[tokio::test(start_paused = true)]
 async fn case_22_a_peer_that_only_lets_its_callers_time_out_trips_the_circuit() {
     let after_five_timeouts = async |config: CircuitBreakerConfig| {
-        let stack = ReliabilityStack::builder()
-            .timeout(SECOND)
-            .circuit_breaker(config)
-            .build()
-            .expect("in range");
+        let stack =
+            ReliabilityStack::builder().timeout(SECOND).circuit_breaker(config).build().expect("in range");
         let client = stack.layer(service_fn(|()| pending::<Result<(), io::Error>>()));
         for _ in 0..5 {
             assert!(client.clone().oneshot(()).await.is_err());
@@ -81,10 +78,7 @@ async fn case_22_a_peer_that_only_lets_its_callers_time_out_trips_the_circuit() 
     };
     let config = CircuitBreakerConfig::consecutive(5);
     assert_eq!(after_five_timeouts(config).await, CircuitState::Open);
-    assert_eq!(
-        after_five_timeouts(config.abandoned(Abandoned::Ignore)).await,
-        CircuitState::Closed
-    );
+    assert_eq!(after_five_timeouts(config.abandoned(Abandoned::Ignore)).await, CircuitState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,18 +91,11 @@ async fn case_60_a_rejection_survives_the_whole_stack_and_a_box_around_it() {
         .expect("in range");
     let client = stack.layer(service_fn(|()| ready(Err::<(), _>(refused()))));
     let failed = client.clone().oneshot(()).await.expect_err("the peer is down");
-    let root = failed
-        .source()
-        .expect("it has a source")
-        .downcast_ref::<io::Error>()
-        .expect("the root");
+    let root = failed.source().expect("it has a source").downcast_ref::<io::Error>().expect("the root");
     assert_eq!(root.kind(), io::ErrorKind::ConnectionRefused);
 
     let boxed: BoxError = client.oneshot(()).await.expect_err("the circuit is open").into();
-    let rejected = boxed
-        .source()
-        .and_then(|source| source.downcast_ref::<Rejected>())
-        .expect("a rejection");
+    let rejected = boxed.source().and_then(|source| source.downcast_ref::<Rejected>()).expect("a rejection");
     assert_eq!(rejected.layer().as_str(), "payments.circuit_breaker");
     assert_eq!(rejected.retry_after(), Some(5 * SECOND));
     assert!(matches!(rejected.reason(), Reason::CircuitOpen(_)));
@@ -169,19 +156,13 @@ async fn a_listener_of_the_stack_hears_every_transition_once() {
     let log = Arc::clone(&heard);
     let stack = ReliabilityStack::builder()
         .named("db")
-        .circuit_breaker(
-            CircuitBreakerConfig::consecutive(1)
-                .half_open_successes(1)
-                .open_jitter(0.0),
-        )
+        .circuit_breaker(CircuitBreakerConfig::consecutive(1).half_open_successes(1).open_jitter(0.0))
         .listen(move |event: &tower_reliability::Event| {
             log.lock().expect("nobody panics").push(event.to_string());
         })
         .build()
         .expect("in range");
-    let client = stack.layer(service_fn(|ok: bool| {
-        ready(if ok { Ok(()) } else { Err(refused()) })
-    }));
+    let client = stack.layer(service_fn(|ok: bool| ready(if ok { Ok(()) } else { Err(refused()) })));
     let _ = client.clone().oneshot(false).await;
     tokio::time::advance(5 * SECOND).await;
     assert!(client.oneshot(true).await.is_ok());
@@ -202,20 +183,13 @@ fn stages_that_do_not_go_together_are_refused_by_name() {
         .attempt_timeout(2 * SECOND)
         .build()
         .expect_err("an attempt cannot outlast the call");
-    assert_eq!(
-        (error.field(), error.rule().contains("timeout")),
-        ("attempt_timeout", true)
-    );
+    assert_eq!((error.field(), error.rule().contains("timeout")), ("attempt_timeout", true));
 }
 
 #[test]
 fn an_empty_stack_passes_everything_and_wraps_the_error() {
-    let stack = ReliabilityStack::builder()
-        .build()
-        .expect("there is nothing to refuse");
-    let client = stack.layer(service_fn(|n: u8| {
-        ready(if n > 0 { Ok(n) } else { Err(refused()) })
-    }));
+    let stack = ReliabilityStack::builder().build().expect("there is nothing to refuse");
+    let client = stack.layer(service_fn(|n: u8| ready(if n > 0 { Ok(n) } else { Err(refused()) })));
     let call = |n| futures::executor::block_on(client.oneshot(n));
     assert_eq!(call(1).expect("it passes"), 1);
     assert!(matches!(call(0), Err(Error::Inner(_))));

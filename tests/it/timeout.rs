@@ -25,11 +25,7 @@ fn layer(limit: Duration) -> TimeoutLayer {
 }
 
 fn reason(result: Result<(), BoxError>) -> Reason {
-    result
-        .expect_err("it must be turned away")
-        .downcast_ref::<Rejected>()
-        .expect("by us")
-        .reason()
+    result.expect_err("it must be turned away").downcast_ref::<Rejected>().expect("by us").reason()
 }
 
 /// Counts those of its clones that are alive.
@@ -68,11 +64,7 @@ async fn a_call_that_never_ends_is_given_up_at_the_limit() {
     let began = Instant::now();
     let result = service.oneshot(()).await;
     assert_eq!(reason(result), Reason::Timeout { limit: 2 * SECOND });
-    assert!(
-        began.elapsed() <= 2 * SECOND + Duration::from_millis(1),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() <= 2 * SECOND + Duration::from_millis(1), "{:?}", began.elapsed());
     assert_eq!(layer.handle().snapshot().timed_out, 1);
 }
 
@@ -100,21 +92,11 @@ async fn the_deadline_counts_where_it_is_earlier_and_is_another_reason() {
     let layer = layer(5 * SECOND).limits(InRequest);
     let service = layer.layer(service_fn(|_: Request| pending::<Result<(), BoxError>>()));
     let began = Instant::now();
-    let hurried = Request {
-        deadline: Some(Deadline::after(SECOND)),
-    };
-    assert_eq!(
-        reason(service.clone().oneshot(hurried).await),
-        Reason::DeadlineExceeded
-    );
+    let hurried = Request { deadline: Some(Deadline::after(SECOND)) };
+    assert_eq!(reason(service.clone().oneshot(hurried).await), Reason::DeadlineExceeded);
     assert!(began.elapsed() < 2 * SECOND);
-    let patient = Request {
-        deadline: Some(Deadline::after(60 * SECOND)),
-    };
-    assert_eq!(
-        reason(service.oneshot(patient).await),
-        Reason::Timeout { limit: 5 * SECOND }
-    );
+    let patient = Request { deadline: Some(Deadline::after(60 * SECOND)) };
+    assert_eq!(reason(service.oneshot(patient).await), Reason::Timeout { limit: 5 * SECOND });
     let counts = layer.handle().snapshot();
     assert_eq!((counts.timed_out, counts.deadline_exceeded), (1, 1));
 }
@@ -123,39 +105,22 @@ async fn the_deadline_counts_where_it_is_earlier_and_is_another_reason() {
 async fn an_expired_deadline_is_turned_away_before_any_work() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
-    let service = layer(SECOND)
-        .limits(InRequest)
-        .layer(service_fn(move |_: Request| {
-            counted.fetch_add(1, Ordering::SeqCst);
-            ready(Ok::<_, BoxError>(()))
-        }));
-    let late = Request {
-        deadline: Some(Deadline::after(Duration::ZERO)),
-    };
+    let service = layer(SECOND).limits(InRequest).layer(service_fn(move |_: Request| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        ready(Ok::<_, BoxError>(()))
+    }));
+    let late = Request { deadline: Some(Deadline::after(Duration::ZERO)) };
     assert_eq!(reason(service.oneshot(late).await), Reason::DeadlineExceeded);
     assert_eq!(calls.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_earlier_deadline_is_handed_on() {
-    let service = layer(SECOND)
-        .limits(InRequest)
-        .layer(service_fn(|request: Request| {
-            ready(Ok::<_, BoxError>(
-                request.deadline.expect("it was set").remaining(),
-            ))
-        }));
-    assert_eq!(
-        service
-            .clone()
-            .oneshot(Request::default())
-            .await
-            .expect("an answer"),
-        SECOND
-    );
-    let hurried = Request {
-        deadline: Some(Deadline::after(SECOND / 2)),
-    };
+    let service = layer(SECOND).limits(InRequest).layer(service_fn(|request: Request| {
+        ready(Ok::<_, BoxError>(request.deadline.expect("it was set").remaining()))
+    }));
+    assert_eq!(service.clone().oneshot(Request::default()).await.expect("an answer"), SECOND);
+    let hurried = Request { deadline: Some(Deadline::after(SECOND / 2)) };
     assert_eq!(service.oneshot(hurried).await.expect("an answer"), SECOND / 2);
 }
 
@@ -164,14 +129,8 @@ async fn a_request_may_have_a_limit_of_its_own() {
     let service = layer(SECOND)
         .limits(|seconds: &u64| (*seconds > 0).then(|| Duration::from_secs(*seconds)))
         .layer(service_fn(|_: u64| pending::<Result<(), BoxError>>()));
-    assert_eq!(
-        reason(service.clone().oneshot(7).await),
-        Reason::Timeout { limit: 7 * SECOND }
-    );
-    assert_eq!(
-        reason(service.oneshot(0).await),
-        Reason::Timeout { limit: SECOND }
-    );
+    assert_eq!(reason(service.clone().oneshot(7).await), Reason::Timeout { limit: 7 * SECOND });
+    assert_eq!(reason(service.oneshot(0).await), Reason::Timeout { limit: SECOND });
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,10 +211,7 @@ async fn case_64_another_limit_holds_for_the_calls_that_begin_from_then_on() {
     let layer = layer(SECOND);
     let mut service = layer.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
     let before = service.call(());
-    layer
-        .handle()
-        .update(TimeoutConfig::new(3 * SECOND))
-        .expect("it is in range");
+    layer.handle().update(TimeoutConfig::new(3 * SECOND)).expect("it is in range");
     let after = service.call(());
     assert_eq!(reason(before.await), Reason::Timeout { limit: SECOND });
     assert_eq!(reason(after.await), Reason::Timeout { limit: 3 * SECOND });
@@ -265,9 +221,7 @@ async fn case_64_another_limit_holds_for_the_calls_that_begin_from_then_on() {
 
 #[test]
 fn case_21_the_extremes_are_refused_or_work() {
-    let error = TimeoutConfig::new(Duration::ZERO)
-        .build()
-        .expect_err("0 is no limit");
+    let error = TimeoutConfig::new(Duration::ZERO).build().expect_err("0 is no limit");
     assert_eq!(error.to_string(), "timeout must be above 0");
     let service = layer(Duration::MAX).layer(service_fn(|()| ready(Ok::<_, BoxError>(()))));
     assert!(service.oneshot(()).now_or_never().expect("it is ready").is_ok());

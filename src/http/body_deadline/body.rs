@@ -33,11 +33,7 @@ pub struct DeadlineBody<B> {
 impl<B> DeadlineBody<B> {
     /// Holds `inner` to a deadline; without one, it only changes the error type.
     pub const fn new(inner: B, deadline: Option<Deadline>) -> Self {
-        Self {
-            inner,
-            timer: None,
-            deadline,
-        }
+        Self { inner, timer: None, deadline }
     }
 }
 

@@ -73,9 +73,6 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let deadline = request.extensions().get().copied();
-        ResponseFuture {
-            inner: self.inner.call(request),
-            deadline,
-        }
+        ResponseFuture { inner: self.inner.call(request), deadline }
     }
 }

@@ -24,9 +24,7 @@ pub(super) fn answer<B: From<String>>(rejected: &Rejected) -> Response<B> {
     }
     let mut response = Response::new(B::from(problem.to_string()));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     if let Some(seconds) = seconds {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
@@ -58,10 +56,7 @@ mod tests {
         let problem: serde_json::Value = serde_json::from_str(answer.body()).expect("it is JSON");
         assert_eq!(problem["detail"], "circuit open (5 calls in a row failed)");
         assert_eq!(problem["layer"], "pay\"ments");
-        assert_eq!(
-            (&problem["status"], &problem["retry_after"]),
-            (&json!(503), &json!(5))
-        );
+        assert_eq!((&problem["status"], &problem["retry_after"]), (&json!(503), &json!(5)));
     }
 
     #[test]

@@ -81,8 +81,6 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        ResponseFuture {
-            inner: self.inner.call(request),
-        }
+        ResponseFuture { inner: self.inner.call(request) }
     }
 }
