@@ -91,7 +91,9 @@ impl Trip {
             Self::Undecided => (4, 0, 0),
             Self::ByHand => (5, 0, 0),
         };
-        tag << (2 * COUNT_BITS) | u64::from(part.min(MAX_COUNT)) << COUNT_BITS | u64::from(total.min(MAX_COUNT))
+        tag << (2 * COUNT_BITS)
+            | u64::from(part.min(MAX_COUNT)) << COUNT_BITS
+            | u64::from(total.min(MAX_COUNT))
     }
 
     /// What [`pack`](Self::pack) packed.
@@ -147,8 +149,14 @@ mod tests {
     fn every_trip_survives_packing() {
         for trip in [
             Trip::ConsecutiveFailures(5),
-            Trip::FailureRate { failed: 60, total: 100 },
-            Trip::SlowCallRate { slow: MAX_COUNT, total: MAX_COUNT },
+            Trip::FailureRate {
+                failed: 60,
+                total: 100,
+            },
+            Trip::SlowCallRate {
+                slow: MAX_COUNT,
+                total: MAX_COUNT,
+            },
             Trip::Probes { failed: 2, total: 3 },
             Trip::Undecided,
             Trip::ByHand,

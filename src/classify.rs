@@ -155,7 +155,10 @@ mod tests {
 
     #[test]
     fn an_io_error_is_named_by_its_kind() {
-        assert_eq!(class_of(io::ErrorKind::ConnectionReset), Some(ErrorClass::Connection));
+        assert_eq!(
+            class_of(io::ErrorKind::ConnectionReset),
+            Some(ErrorClass::Connection)
+        );
         assert_eq!(class_of(io::ErrorKind::TimedOut), Some(ErrorClass::Timeout));
         assert_eq!(class_of(io::ErrorKind::OutOfMemory), Some(ErrorClass::Unknown));
     }
@@ -163,7 +166,9 @@ mod tests {
     #[test]
     fn the_chain_is_walked_to_the_first_error_with_a_name() {
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
-        let error = Wrapped(Box::new(Wrapped(Box::new(io::Error::other(Wrapped(Box::new(reset)))))));
+        let error = Wrapped(Box::new(Wrapped(Box::new(io::Error::other(Wrapped(Box::new(
+            reset,
+        )))))));
         assert_eq!(outcome_of(&error), Outcome::failure(ErrorClass::Connection));
     }
 
@@ -180,13 +185,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_elapsed_tokio_timeout_is_a_timeout() {
-        let elapsed = tokio::time::timeout(Duration::ZERO, std::future::pending::<()>()).await.unwrap_err();
+        let elapsed = tokio::time::timeout(Duration::ZERO, std::future::pending::<()>())
+            .await
+            .unwrap_err();
         assert_eq!(outcome_of(&elapsed), Outcome::failure(ErrorClass::Timeout));
     }
 
     #[test]
     fn a_boxed_error_is_walked_like_any_other() {
         let boxed: BoxError = Box::new(io::Error::from(io::ErrorKind::TimedOut));
-        assert_eq!(BoxErrorClassifier.classify(Err::<&(), _>(&boxed)), Outcome::failure(ErrorClass::Timeout));
+        assert_eq!(
+            BoxErrorClassifier.classify(Err::<&(), _>(&boxed)),
+            Outcome::failure(ErrorClass::Timeout)
+        );
     }
 }

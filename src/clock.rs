@@ -2,7 +2,10 @@
 //!
 //! It is tokio's clock, so that `tokio::time::pause` and `advance` in a user's tests move every layer.
 //! Pure code never comes here: it is told `now`.
-#![allow(clippy::disallowed_methods, reason = "this is the door that the ban points to")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this is the door that the ban points to"
+)]
 
 use std::time::Instant;
 

@@ -59,7 +59,7 @@ impl Deadline {
 /// use tower_reliability::timeout::TimeoutConfig;
 ///
 /// struct Query { heavy: bool }
-/// let layer = TimeoutConfig::total(Duration::from_secs(2)).build()?
+/// let layer = TimeoutConfig::new(Duration::from_secs(2)).build()?
 ///     .limits(|query: &Query| query.heavy.then_some(Duration::from_secs(30)));
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
@@ -108,7 +108,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_earlier_of_two_holds() {
-        let (soon, late) = (Deadline::after(Duration::from_secs(2)), Deadline::after(Duration::MAX));
+        let (soon, late) = (
+            Deadline::after(Duration::from_secs(2)),
+            Deadline::after(Duration::MAX),
+        );
         assert_eq!(late.earlier(soon), soon);
     }
 }

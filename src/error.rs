@@ -98,6 +98,41 @@ impl<E: From<Rejected>> FromRejected for E {
     }
 }
 
+/// An error type from which a [`Rejected`] can be taken out again.
+///
+/// Layers that answer rejections ask for it. [`Error<E>`](Error) and [`BoxError`] have it; implement it for an enum
+/// of your own.
+pub trait IntoRejected {
+    /// What is left where it is no rejection.
+    type Other;
+
+    /// The rejection.
+    ///
+    /// # Errors
+    ///
+    /// Gives the error back where it is something else.
+    fn into_rejected(self) -> Result<Rejected, Self::Other>;
+}
+
+impl<E> IntoRejected for Error<E> {
+    type Other = E;
+
+    fn into_rejected(self) -> Result<Rejected, E> {
+        match self {
+            Self::Rejected(rejected) => Ok(rejected),
+            Self::Inner(error) => Err(error),
+        }
+    }
+}
+
+impl IntoRejected for BoxError {
+    type Other = Self;
+
+    fn into_rejected(self) -> Result<Rejected, Self> {
+        self.downcast().map(|rejected| *rejected)
+    }
+}
+
 /// A number that a config may not have, named by its field.
 ///
 /// ```
@@ -133,7 +168,11 @@ impl ConfigError {
 
     /// Nothing wrong, or this field breaks this rule.
     pub(crate) const fn check(holds: bool, field: &'static str, rule: &'static str) -> Result<(), Self> {
-        if holds { Ok(()) } else { Err(Self::new(field, rule)) }
+        if holds {
+            Ok(())
+        } else {
+            Err(Self::new(field, rule))
+        }
     }
 }
 

@@ -69,7 +69,12 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.layer)?;
         match self.kind {
-            EventKind::CircuitChanged(CircuitTransition { from, to, trip: Some(trip), .. }) => {
+            EventKind::CircuitChanged(CircuitTransition {
+                from,
+                to,
+                trip: Some(trip),
+                ..
+            }) => {
                 write!(f, "circuit {from} -> {to} ({trip})")
             }
             EventKind::CircuitChanged(CircuitTransition { from, to, .. }) => {
@@ -114,7 +119,10 @@ impl Listeners {
 
     /// Tells `tracing` and every listener. Nothing that a listener does reaches the caller.
     pub(crate) fn emit(&self, layer: &Name, kind: EventKind) {
-        let event = Event { layer: layer.clone(), kind };
+        let event = Event {
+            layer: layer.clone(),
+            kind,
+        };
         match event.severity() {
             Severity::Info => tracing::info!(target: "tower_reliability", layer = %layer, "{event}"),
             Severity::Warning | Severity::Error => {

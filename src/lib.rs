@@ -1,4 +1,60 @@
-//! x
+//! Every protection that a networked call needs, as composable [tower] layers, and one [`ReliabilityStack`] that
+//! wires them in the right order. A request goes in; what comes out is an answer, or a typed reason why it was
+//! turned away and when to come back.
+//!
+//! ```text
+//! caller ─► timeout ─► circuit_breaker ─► attempt_timeout ─► wrap ─► your service
+//!              │              │                  │            E → Error<E>
+//!              ▼              ▼                  ▼
+//!     Rejected{Timeout}  Rejected{CircuitOpen,  Rejected{Timeout, DeadlineExceeded}
+//!                          retry_after}
+//!              └── Classifier ─► Outcome ─► each layer's own vote ─► Event ─► Listener
+//! ```
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{Layer, Service, ServiceExt, service_fn};
+//! use tower_reliability::{Error, ReliabilityStack, circuit_breaker::CircuitBreakerConfig};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let stack = ReliabilityStack::builder()
+//!     .timeout(Duration::from_secs(10))
+//!     .circuit_breaker(CircuitBreakerConfig::new().failure_rate(0.5))
+//!     .attempt_timeout(Duration::from_secs(2))
+//!     .build()?;
+//! let mut client = stack.layer(service_fn(|name: &'static str| async move {
+//!     Ok::<_, std::io::Error>(format!("hello {name}"))
+//! }));
+//! match client.ready().await?.call("tower").await {
+//!     Ok(greeting) => assert_eq!(greeting, "hello tower"),
+//!     Err(Error::Rejected(rejected)) => println!("turned away: {rejected}"),
+//!     Err(Error::Inner(error)) => println!("peer failed: {error}"),
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # Where to look
+//!
+//! | what | where |
+//! |---|---|
+//! | stop calling a peer that fails | [`circuit_breaker`] |
+//! | give up in time, and know the caller's deadline | [`timeout`], [`Deadline`] |
+//! | all of it in the right order | [`stack`] |
+//! | say what a result means | [`Classifier`], [`Outcome`], [`ErrorClass`] |
+//! | what callers get to see | [`Error`], [`Rejected`], [`Reason`] |
+//! | what operators get to see | [`Event`], [`Listener`], the layers' handles |
+//! | HTTP statuses, deadlines and answers | `http`, with the feature of that name |
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `http` | `HttpClassifier`, `RejectionLayer`, deadlines in request extensions; errors of hyper and hyper-util |
+//! | `reqwest` | `HttpClassifier` over reqwest's responses and errors |
+//! | `serde` | every config can be read from a file and written to one, durations as `"30s"` |
+//! | `full` | all of these |
+//!
+//! [tower]: https://docs.rs/tower
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod algo;
@@ -15,13 +71,24 @@ mod rejected;
 mod sync;
 
 pub mod circuit_breaker;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod http;
+pub mod stack;
+pub mod timeout;
 
 pub use circuit::{CircuitState, CircuitTransition, Trip};
 pub use classify::{BoxErrorClassifier, Classifier, StandardClassifier, outcome_of};
 pub use deadline::{Deadline, Limits, Unlimited};
-pub use error::{BoxError, ConfigError, Error, FromRejected};
+pub use error::{BoxError, ConfigError, Error, FromRejected, IntoRejected};
 pub use event::{Event, EventKind, Listener, Severity};
 pub use name::Name;
 pub use outcome::{ErrorClass, Outcome};
 pub use priority::Priority;
 pub use rejected::{Reason, Rejected};
+pub use stack::ReliabilityStack;
+
+/// The examples of the README, compiled and run.
+#[cfg(all(doctest, feature = "http"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

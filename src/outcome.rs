@@ -26,14 +26,20 @@ impl Outcome {
     /// A failure of a class, with no hint when to come back.
     #[must_use]
     pub const fn failure(class: ErrorClass) -> Self {
-        Self::Failure { class, retry_after: None }
+        Self::Failure {
+            class,
+            retry_after: None,
+        }
     }
 
     /// The same failure, with the peer's word on when to come back. Changes nothing but failures.
     #[must_use]
     pub const fn retry_after(self, delay: Duration) -> Self {
         match self {
-            Self::Failure { class, .. } => Self::Failure { class, retry_after: Some(delay) },
+            Self::Failure { class, .. } => Self::Failure {
+                class,
+                retry_after: Some(delay),
+            },
             other => other,
         }
     }
@@ -50,7 +56,11 @@ impl Outcome {
 
 /// The seven kinds of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum ErrorClass {
     /// The peer was not reached, or the connection broke: refused, reset, DNS, TLS.
     Connection,
@@ -111,7 +121,10 @@ mod tests {
         assert_eq!(Outcome::Success.retry_after(hint), Outcome::Success);
         assert_eq!(
             Outcome::failure(ErrorClass::RateLimit).retry_after(hint),
-            Outcome::Failure { class: ErrorClass::RateLimit, retry_after: Some(hint) }
+            Outcome::Failure {
+                class: ErrorClass::RateLimit,
+                retry_after: Some(hint)
+            }
         );
     }
 }

@@ -22,7 +22,11 @@ pub struct Rejected {
 impl Rejected {
     /// A rejection by the layer of that name. Layers of your own may use it too.
     pub const fn new(layer: Name, reason: Reason) -> Self {
-        Self { layer, reason, retry_at: None }
+        Self {
+            layer,
+            reason,
+            retry_at: None,
+        }
     }
 
     /// The same rejection, saying in how long to come back.
@@ -125,16 +129,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_reads_as_a_sentence() {
-        let open = Reason::CircuitOpen(Trip::FailureRate { failed: 60, total: 100 });
+        let open = Reason::CircuitOpen(Trip::FailureRate {
+            failed: 60,
+            total: 100,
+        });
         let rejected = Rejected::new(Name::new("payments"), open).after(Duration::from_secs(4));
-        assert_eq!(rejected.to_string(), "payments: circuit open (60 of 100 calls failed), retry after 4s");
+        assert_eq!(
+            rejected.to_string(),
+            "payments: circuit open (60 of 100 calls failed), retry after 4s"
+        );
     }
 
     #[test]
     fn only_a_timeout_says_something_about_the_peer() {
         let outcome = |reason| Rejected::new(Name::new("x"), reason).outcome();
         assert_eq!(
-            outcome(Reason::Timeout { limit: Duration::ZERO }),
+            outcome(Reason::Timeout {
+                limit: Duration::ZERO
+            }),
             Outcome::failure(ErrorClass::Timeout)
         );
         assert_eq!(outcome(Reason::DeadlineExceeded), Outcome::Ignored);

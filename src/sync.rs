@@ -32,7 +32,8 @@ pub(crate) struct OwnLine<T>(pub(crate) T);
 pub(crate) fn stripe_count() -> usize {
     static COUNT: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
     *COUNT.get_or_init(|| {
-        std::thread::available_parallelism().map_or(1, |cores| cores.get().next_power_of_two().min(MAX_STRIPES))
+        std::thread::available_parallelism()
+            .map_or(1, |cores| cores.get().next_power_of_two().min(MAX_STRIPES))
     })
 }
 

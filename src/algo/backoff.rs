@@ -30,8 +30,9 @@ mod tests {
     #[test]
     fn it_doubles_until_it_meets_the_cap() {
         let base = Duration::from_secs(5);
-        let delays: Vec<u64> =
-            (0..8).map(|step| exponential(base, 2.0, step, Duration::from_secs(300)).as_secs()).collect();
+        let delays: Vec<u64> = (0..8)
+            .map(|step| exponential(base, 2.0, step, Duration::from_secs(300)).as_secs())
+            .collect();
         assert_eq!(delays, [5, 10, 20, 40, 80, 160, 300, 300]);
     }
 

@@ -14,7 +14,12 @@ pub(crate) struct BitRing {
 impl BitRing {
     /// A ring of `size` clear bits.
     pub(crate) fn new(size: u32) -> Self {
-        Self { words: vec![0; size.div_ceil(64) as usize], size, next: 0, set: 0 }
+        Self {
+            words: vec![0; size.div_ceil(64) as usize],
+            size,
+            next: 0,
+            set: 0,
+        }
     }
 
     /// Writes one bit over the oldest.

@@ -4,12 +4,18 @@ use std::time::{Duration, Instant};
 
 /// `from + delay`, or an instant some decades away where the platform cannot represent the sum.
 pub(crate) fn after(from: Instant, delay: Duration) -> Instant {
-    from.checked_add(delay).or_else(|| from.checked_add(FAR)).unwrap_or(from)
+    from.checked_add(delay)
+        .or_else(|| from.checked_add(FAR))
+        .unwrap_or(from)
 }
 
+#[cfg(feature = "http")]
 /// Whole seconds, rounded up and never 0: what a `Retry-After` header may say.
 pub(crate) fn whole_seconds_up(delay: Duration) -> u64 {
-    delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0)).max(1)
+    delay
+        .as_secs()
+        .saturating_add(u64::from(delay.subsec_nanos() > 0))
+        .max(1)
 }
 
 /// "For ever", as far as a program that may restart is concerned.
@@ -22,7 +28,10 @@ mod tests {
 
     #[test]
     fn a_sum_is_exact_while_it_can_be_represented() {
-        assert_eq!(after(epoch(), Duration::from_nanos(7)) - epoch(), Duration::from_nanos(7));
+        assert_eq!(
+            after(epoch(), Duration::from_nanos(7)) - epoch(),
+            Duration::from_nanos(7)
+        );
     }
 
     #[test]
@@ -30,6 +39,7 @@ mod tests {
         assert!(after(epoch(), Duration::MAX) - epoch() >= FAR);
     }
 
+    #[cfg(feature = "http")]
     #[test]
     fn seconds_are_rounded_up_and_never_zero() {
         let up = |millis| whole_seconds_up(Duration::from_millis(millis));

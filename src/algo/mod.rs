@@ -8,6 +8,8 @@ mod time_buckets;
 
 pub(crate) use backoff::{exponential, spread};
 pub(crate) use bit_ring::BitRing;
-pub(crate) use instant::{after, whole_seconds_up};
+pub(crate) use instant::after;
+#[cfg(feature = "http")]
+pub(crate) use instant::whole_seconds_up;
 pub(crate) use outcome_window::{OutcomeWindow, Tally, WindowSpan};
 pub(crate) use time_buckets::TimeBuckets;

@@ -15,12 +15,20 @@ pub(crate) struct Tally {
 impl Tally {
     /// One call.
     pub(crate) fn one(failed: bool, slow: bool) -> Self {
-        Self { total: 1, failed: failed.into(), slow: slow.into() }
+        Self {
+            total: 1,
+            failed: failed.into(),
+            slow: slow.into(),
+        }
     }
 
     /// Calls that neither failed nor were slow.
     pub(crate) fn healthy(count: u64) -> Self {
-        Self { total: u32::try_from(count).unwrap_or(u32::MAX), failed: 0, slow: 0 }
+        Self {
+            total: u32::try_from(count).unwrap_or(u32::MAX),
+            failed: 0,
+            slow: 0,
+        }
     }
 
     pub(crate) fn add(&mut self, other: Self) {
@@ -56,16 +64,24 @@ pub(crate) enum WindowSpan {
 /// A sliding window of outcomes.
 #[derive(Clone, Debug)]
 pub(crate) enum OutcomeWindow {
-    Calls { failed: BitRing, slow: BitRing, size: u32, held: u32 },
+    Calls {
+        failed: BitRing,
+        slow: BitRing,
+        size: u32,
+        held: u32,
+    },
     Time(TimeBuckets),
 }
 
 impl OutcomeWindow {
     pub(crate) fn new(span: WindowSpan, now: Instant) -> Self {
         match span {
-            WindowSpan::Calls(size) => {
-                Self::Calls { failed: BitRing::new(size), slow: BitRing::new(size), size, held: 0 }
-            }
+            WindowSpan::Calls(size) => Self::Calls {
+                failed: BitRing::new(size),
+                slow: BitRing::new(size),
+                size,
+                held: 0,
+            },
             WindowSpan::Time(span) => Self::Time(TimeBuckets::new(span, now)),
         }
     }
@@ -73,7 +89,15 @@ impl OutcomeWindow {
     /// A window of another span that starts with what this one holds.
     pub(crate) fn resized(&self, span: WindowSpan, now: Instant) -> Self {
         match (self, span) {
-            (Self::Calls { failed, slow, size, held }, _) => {
+            (
+                Self::Calls {
+                    failed,
+                    slow,
+                    size,
+                    held,
+                },
+                _,
+            ) => {
                 let mut new = Self::new(span, now);
                 let unused = (size - held) as usize;
                 for (failed, slow) in failed.iter().zip(slow.iter()).skip(unused) {
@@ -111,7 +135,12 @@ impl OutcomeWindow {
     /// Adds one outcome.
     pub(crate) fn push(&mut self, failed: bool, slow: bool) {
         match self {
-            Self::Calls { failed: failures, slow: slowness, size, held } => {
+            Self::Calls {
+                failed: failures,
+                slow: slowness,
+                size,
+                held,
+            } => {
                 failures.push(failed);
                 slowness.push(slow);
                 *held = held.saturating_add(1).min(*size);
@@ -123,7 +152,12 @@ impl OutcomeWindow {
     /// Adds `count` calls that neither failed nor were slow.
     pub(crate) fn push_healthy(&mut self, count: u64) {
         match self {
-            Self::Calls { failed, slow, size, held } => {
+            Self::Calls {
+                failed,
+                slow,
+                size,
+                held,
+            } => {
                 failed.push_clear(count);
                 slow.push_clear(count);
                 *held = held.saturating_add(Tally::healthy(count).total).min(*size);
@@ -134,9 +168,13 @@ impl OutcomeWindow {
 
     pub(crate) fn tally(&self) -> Tally {
         match self {
-            Self::Calls { failed, slow, held, .. } => {
-                Tally { total: *held, failed: failed.set(), slow: slow.set() }
-            }
+            Self::Calls {
+                failed, slow, held, ..
+            } => Tally {
+                total: *held,
+                failed: failed.set(),
+                slow: slow.set(),
+            },
             Self::Time(buckets) => buckets.tally(),
         }
     }
@@ -166,7 +204,11 @@ impl OutcomeWindow {
 }
 
 fn rate(part: u32, total: u32) -> f64 {
-    if total == 0 { 0.0 } else { f64::from(part) / f64::from(total) }
+    if total == 0 {
+        0.0
+    } else {
+        f64::from(part) / f64::from(total)
+    }
 }
 
 #[cfg(test)]
@@ -189,7 +231,14 @@ mod tests {
         (0..5).for_each(|_| single.push(false, false));
         assert_eq!(batch.tally(), single.tally());
         batch.push_healthy(1);
-        assert_eq!(batch.tally(), Tally { total: 7, failed: 1, slow: 1 });
+        assert_eq!(
+            batch.tally(),
+            Tally {
+                total: 7,
+                failed: 1,
+                slow: 1
+            }
+        );
     }
 
     #[test]
@@ -199,7 +248,14 @@ mod tests {
             window.push(failed, false);
         }
         let smaller = window.resized(WindowSpan::Calls(2), epoch());
-        assert_eq!(smaller.tally(), Tally { total: 2, failed: 1, slow: 0 });
+        assert_eq!(
+            smaller.tally(),
+            Tally {
+                total: 2,
+                failed: 1,
+                slow: 0
+            }
+        );
     }
 
     #[test]
@@ -210,7 +266,14 @@ mod tests {
         window.advance(now);
         window.push(false, true);
         let mut longer = window.resized(WindowSpan::Time(Duration::from_secs(60)), now);
-        assert_eq!(longer.tally(), Tally { total: 2, failed: 1, slow: 1 });
+        assert_eq!(
+            longer.tally(),
+            Tally {
+                total: 2,
+                failed: 1,
+                slow: 1
+            }
+        );
         longer.advance(epoch() + Duration::from_secs(59));
         assert_eq!(longer.tally().total, 2);
     }
@@ -222,7 +285,14 @@ mod tests {
         window.push(true, true);
         window.push(true, false);
         let by_calls = window.resized(WindowSpan::Calls(10), epoch());
-        assert_eq!(by_calls.tally(), Tally { total: 5, failed: 2, slow: 1 });
+        assert_eq!(
+            by_calls.tally(),
+            Tally {
+                total: 5,
+                failed: 2,
+                slow: 1
+            }
+        );
         let by_time = by_calls.resized(WindowSpan::Time(Duration::from_secs(1)), epoch());
         assert_eq!(by_time.tally(), by_calls.tally());
     }
@@ -232,6 +302,13 @@ mod tests {
         let mut window = OutcomeWindow::new(WindowSpan::Time(Duration::from_secs(10)), epoch());
         window.push_healthy(u64::MAX);
         window.push(true, true);
-        assert_eq!(window.tally(), Tally { total: u32::MAX, failed: 1, slow: 1 });
+        assert_eq!(
+            window.tally(),
+            Tally {
+                total: u32::MAX,
+                failed: 1,
+                slow: 1
+            }
+        );
     }
 }

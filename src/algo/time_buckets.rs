@@ -20,7 +20,13 @@ impl TimeBuckets {
     /// An empty window over the last `span`.
     pub(crate) fn new(span: Duration, now: Instant) -> Self {
         let width = (span.as_nanos() / BUCKETS as u128).max(1);
-        Self { ring: [Tally::default(); BUCKETS], sum: Tally::default(), start: now, width, current: 0 }
+        Self {
+            ring: [Tally::default(); BUCKETS],
+            sum: Tally::default(),
+            start: now,
+            width,
+            current: 0,
+        }
     }
 
     /// Lets time pass: what is older than the window leaves it. Time never goes back.
@@ -85,7 +91,11 @@ mod tests {
     use super::*;
     use crate::clock::epoch;
 
-    const FAILED: Tally = Tally { total: 1, failed: 1, slow: 0 };
+    const FAILED: Tally = Tally {
+        total: 1,
+        failed: 1,
+        slow: 0,
+    };
 
     #[test]
     fn a_sample_stays_to_the_end_of_its_window_and_not_longer() {

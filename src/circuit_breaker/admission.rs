@@ -35,7 +35,12 @@ impl Admission {
     pub(super) fn admit(circuit: &'static Circuit) -> Result<Self, Refusal> {
         let permit = circuit.admit()?;
         let started = circuit.slow_over().map(|_| clock::now());
-        Ok(Self { circuit, permit, started, stage: Stage::Unused })
+        Ok(Self {
+            circuit,
+            permit,
+            started,
+            stage: Stage::Unused,
+        })
     }
 
     /// Code of the inner service's runs from now on: a panic in it is a failure.

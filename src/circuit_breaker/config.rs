@@ -57,7 +57,11 @@ pub struct CircuitBreakerConfig {
 
 /// What the failure rate and the slow-call rate are taken over.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Window {
     /// The last calls, however long ago. 1 to 1 000 000.
     Calls(u32),
@@ -67,7 +71,11 @@ pub enum Window {
 
 /// From when a call is slow, and how many may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 pub(super) struct SlowCall {
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(super) over: Duration,
@@ -76,7 +84,11 @@ pub(super) struct SlowCall {
 
 /// How a call counts that was given up: its future was dropped after it had been polled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Abandoned {
     /// As a failure: a peer that only ever lets its callers time out trips the circuit. The default.
     #[default]
@@ -113,7 +125,11 @@ impl CircuitBreakerConfig {
     /// Opens after that many failures in a row, and by no rate: the right breaker for one endpoint of many.
     #[must_use]
     pub const fn consecutive(failures: u32) -> Self {
-        Self { failure_rate: None, consecutive_failures: Some(failures), ..Self::new() }
+        Self {
+            failure_rate: None,
+            consecutive_failures: Some(failures),
+            ..Self::new()
+        }
     }
 
     /// The share of failed calls in the window from which the circuit opens; a share of just that opens it.
@@ -260,8 +276,16 @@ impl CircuitBreakerConfig {
     }
 
     /// Above what time a call is slow; `None` where that is not asked.
-    pub(super) fn slow_over(&self) -> Option<Duration> {
+    pub(crate) fn slow_over(&self) -> Option<Duration> {
         self.slow_call.map(|slow| slow.over)
+    }
+
+    pub(crate) const fn window_span(&self) -> Window {
+        self.window
+    }
+
+    pub(crate) const fn longest_probe(&self) -> Duration {
+        self.probe_timeout
     }
 
     /// Checks every number and makes the layer.
@@ -271,7 +295,7 @@ impl CircuitBreakerConfig {
     /// Names the first field that breaks its rule.
     pub fn build(self) -> Result<CircuitBreakerLayer, ConfigError> {
         self.check()?;
-        Ok(CircuitBreakerLayer::new(self))
+        Ok(CircuitBreakerLayer::checked(self))
     }
 }
 

@@ -25,10 +25,16 @@ impl Cooldown {
         if let Some(since) = self.closed_since.take() {
             let healthy = now.saturating_duration_since(since).as_nanos();
             let forgiven = healthy / config.forgive_after.as_nanos().max(1);
-            self.openings = self.openings.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX));
+            self.openings = self
+                .openings
+                .saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX));
         }
-        let delay =
-            exponential(config.open_for, config.open_multiplier, self.openings, config.max_open_for);
+        let delay = exponential(
+            config.open_for,
+            config.open_multiplier,
+            self.openings,
+            config.max_open_for,
+        );
         self.openings = self.openings.saturating_add(1);
         let own = after(now, spread(delay, config.open_jitter, unit));
         self.asked.take().map_or(own, |asked| own.max(asked))

@@ -42,19 +42,42 @@ enum Phase<F, C> {
 impl<F, C> ResponseFuture<F, C> {
     #[inline]
     pub(super) fn running(inner: F, classifier: C, admission: Admission) -> Self {
-        Self { phase: Phase::Running { inner, classifier, admission: Some(admission), key: None } }
+        Self {
+            phase: Phase::Running {
+                inner,
+                classifier,
+                admission: Some(admission),
+                key: None,
+            },
+        }
     }
 
     pub(super) fn keyed(inner: F, classifier: C, admission: Admission, key: InFlight) -> Self {
-        Self { phase: Phase::Running { inner, classifier, admission: Some(admission), key: Some(key) } }
+        Self {
+            phase: Phase::Running {
+                inner,
+                classifier,
+                admission: Some(admission),
+                key: Some(key),
+            },
+        }
     }
 
     pub(super) fn unprotected(inner: F, classifier: C) -> Self {
-        Self { phase: Phase::Running { inner, classifier, admission: None, key: None } }
+        Self {
+            phase: Phase::Running {
+                inner,
+                classifier,
+                admission: None,
+                key: None,
+            },
+        }
     }
 
     pub(super) fn rejected(rejected: Rejected) -> Self {
-        Self { phase: Phase::Rejected(Some(rejected)) }
+        Self {
+            phase: Phase::Rejected(Some(rejected)),
+        }
     }
 }
 
@@ -68,8 +91,15 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().phase.project() {
-            PhaseProj::Running { inner, classifier, admission, .. } => {
-                let Some(admission) = admission else { return inner.poll(cx) };
+            PhaseProj::Running {
+                inner,
+                classifier,
+                admission,
+                ..
+            } => {
+                let Some(admission) = admission else {
+                    return inner.poll(cx);
+                };
                 admission.enter();
                 let Poll::Ready(result) = inner.poll(cx) else {
                     admission.waiting();
@@ -80,7 +110,9 @@ where
                 Poll::Ready(result)
             }
             PhaseProj::Rejected(rejected) => {
-                let rejected = rejected.take().expect("a future is not polled after it has completed");
+                let rejected = rejected
+                    .take()
+                    .expect("a future is not polled after it has completed");
                 Poll::Ready(Err(E::from_rejected(rejected)))
             }
         }

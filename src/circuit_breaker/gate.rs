@@ -63,17 +63,26 @@ impl PublishedGate {
         if mode(word) != SHUT {
             return None;
         }
-        let (until, trip) = (self.until.load(Ordering::SeqCst), self.trip.load(Ordering::SeqCst));
+        let (until, trip) = (
+            self.until.load(Ordering::SeqCst),
+            self.trip.load(Ordering::SeqCst),
+        );
         // The two belong together only if nobody published in between.
         if self.word.load(Ordering::SeqCst) != word {
             return None;
         }
         let reason = Reason::CircuitOpen(Trip::unpack(trip));
         if until == NEVER {
-            return Some(Refusal { reason, retry_at: None });
+            return Some(Refusal {
+                reason,
+                retry_at: None,
+            });
         }
         let retry_at = self.start + Duration::from_nanos(until);
-        (now() < retry_at).then_some(Refusal { reason, retry_at: Some(retry_at) })
+        (now() < retry_at).then_some(Refusal {
+            reason,
+            retry_at: Some(retry_at),
+        })
     }
 
     /// Counts a healthy call, if it is one that the state need not see. `now` is asked for only where time matters.
@@ -116,8 +125,12 @@ impl PublishedGate {
     pub(super) fn close(&self) -> Collected {
         let word = self.word.load(Ordering::SeqCst);
         let next = (round(word) + 1) & MAX_ROUND;
-        self.word.store(pack(generation(word), next, ASK), Ordering::SeqCst);
-        let mut collected = Collected { healthy: 0, rejected: 0 };
+        self.word
+            .store(pack(generation(word), next, ASK), Ordering::SeqCst);
+        let mut collected = Collected {
+            healthy: 0,
+            rejected: 0,
+        };
         for OwnLine(stripe) in &self.stripes {
             collected.healthy += stripe.healthy.swap(next << 32, Ordering::SeqCst) & COUNT;
             if stripe.rejected.load(Ordering::Relaxed) > 0 {
@@ -135,7 +148,10 @@ impl PublishedGate {
             Gate::Free(Calm::Always) => (FREE_CALM, NEVER),
             Gate::Free(Calm::Until(end)) => (FREE_CALM_UNTIL, self.nanos(end)),
             Gate::Free(Calm::Never) => (FREE, NEVER),
-            Gate::Shut(Refusal { reason: Reason::CircuitOpen(trip), retry_at }) => {
+            Gate::Shut(Refusal {
+                reason: Reason::CircuitOpen(trip),
+                retry_at,
+            }) => {
                 self.trip.store(trip.pack(), Ordering::SeqCst);
                 (SHUT, retry_at.map_or(NEVER, |until| self.nanos(until)))
             }
@@ -153,7 +169,8 @@ impl PublishedGate {
     }
 
     fn nanos(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.start).as_nanos()).map_or(NEVER - 1, |n| n.min(NEVER - 1))
+        u64::try_from(at.saturating_duration_since(self.start).as_nanos())
+            .map_or(NEVER - 1, |n| n.min(NEVER - 1))
     }
 }
 

@@ -32,9 +32,16 @@ struct Lease {
 
 impl CircuitBreakerHandle {
     pub(super) fn new(config: CircuitBreakerConfig, name: Name, listeners: Listeners) -> Self {
-        let owner = Arc::new(Owner { name, listeners, changed: Arc::default() });
+        let owner = Arc::new(Owner {
+            name,
+            listeners,
+            changed: Arc::default(),
+        });
         let circuit = Circuit::acquire(config, Arc::clone(&owner));
-        Self { circuit, lease: Arc::new(Lease { circuit, owner }) }
+        Self {
+            circuit,
+            lease: Arc::new(Lease { circuit, owner }),
+        }
     }
 
     /// The layer's name.
@@ -103,7 +110,11 @@ impl CircuitBreakerHandle {
     /// Whether a service would certainly turn a call away now. Takes and counts nothing.
     #[inline]
     pub(super) fn peek(&self) -> Option<Rejected> {
-        if self.circuit.is_free() { None } else { self.circuit.peek().map(|refusal| self.rejected(refusal)) }
+        if self.circuit.is_free() {
+            None
+        } else {
+            self.circuit.peek().map(|refusal| self.rejected(refusal))
+        }
     }
 
     /// Lets a call pass, or says why not; a call turned away is not counted yet.
@@ -139,7 +150,8 @@ impl CircuitBreakerHandle {
     }
 
     fn take_over(&self, to: Override) {
-        self.circuit.ask(|state, _, now| ((), Some(state.take_over(to, now))));
+        self.circuit
+            .ask(|state, _, now| ((), Some(state.take_over(to, now))));
     }
 
     fn rejected(&self, refusal: Refusal) -> Rejected {
@@ -155,6 +167,8 @@ impl Drop for Lease {
 
 impl fmt::Debug for CircuitBreakerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CircuitBreakerHandle").field("name", self.name()).finish_non_exhaustive()
+        f.debug_struct("CircuitBreakerHandle")
+            .field("name", self.name())
+            .finish_non_exhaustive()
     }
 }

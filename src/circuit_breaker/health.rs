@@ -31,7 +31,10 @@ pub(super) enum Calm {
 
 impl Health {
     pub(super) fn new(config: &CircuitBreakerConfig, now: Instant) -> Self {
-        Self { window: OutcomeWindow::new(span(config.window), now), consecutive: 0 }
+        Self {
+            window: OutcomeWindow::new(span(config.window), now),
+            consecutive: 0,
+        }
     }
 
     /// Counts one call; says whether the circuit must open now.
@@ -94,7 +97,10 @@ impl Health {
     }
 
     fn trip(&self, config: &CircuitBreakerConfig) -> Option<Trip> {
-        if config.consecutive_failures.is_some_and(|limit| self.consecutive >= limit) {
+        if config
+            .consecutive_failures
+            .is_some_and(|limit| self.consecutive >= limit)
+        {
             return Some(Trip::ConsecutiveFailures(self.consecutive));
         }
         let tally = self.window.tally();
@@ -102,10 +108,16 @@ impl Health {
             return None;
         }
         let Tally { total, failed, slow } = tally;
-        if config.failure_rate.is_some_and(|limit| tally.failure_rate() >= limit) {
+        if config
+            .failure_rate
+            .is_some_and(|limit| tally.failure_rate() >= limit)
+        {
             return Some(Trip::FailureRate { failed, total });
         }
-        if config.slow_call.is_some_and(|limit| tally.slow_rate() >= limit.rate) {
+        if config
+            .slow_call
+            .is_some_and(|limit| tally.slow_rate() >= limit.rate)
+        {
             return Some(Trip::SlowCallRate { slow, total });
         }
         None
@@ -135,14 +147,20 @@ mod tests {
     use crate::clock::epoch;
 
     fn record(health: &mut Health, config: &CircuitBreakerConfig, votes: &[Vote]) -> Option<Trip> {
-        votes.iter().fold(None, |_, vote| health.record(*vote, false, config, epoch()))
+        votes
+            .iter()
+            .fold(None, |_, vote| health.record(*vote, false, config, epoch()))
     }
 
     #[test]
     fn a_refusal_counts_in_the_window_and_neither_adds_to_a_row_nor_ends_it() {
         let config = CircuitBreakerConfig::consecutive(2);
         let mut health = Health::new(&config, epoch());
-        let trip = record(&mut health, &config, &[Vote::Failure, Vote::Refused, Vote::Answered]);
+        let trip = record(
+            &mut health,
+            &config,
+            &[Vote::Failure, Vote::Refused, Vote::Answered],
+        );
         assert_eq!((trip, health.consecutive(), health.tally().failed), (None, 1, 2));
         let trip = record(&mut health, &config, &[Vote::Failure]);
         assert_eq!(trip, Some(Trip::ConsecutiveFailures(2)));
@@ -152,7 +170,14 @@ mod tests {
     fn a_healthy_call_may_trip_by_making_the_window_full_enough() {
         let config = CircuitBreakerConfig::new().min_requests(4);
         let mut health = Health::new(&config, epoch());
-        assert_eq!(record(&mut health, &config, &[Vote::Failure, Vote::Failure, Vote::Success]), None);
+        assert_eq!(
+            record(
+                &mut health,
+                &config,
+                &[Vote::Failure, Vote::Failure, Vote::Success]
+            ),
+            None
+        );
         assert_eq!(health.calm(&config), Calm::Never);
         let trip = record(&mut health, &config, &[Vote::Success]);
         assert_eq!(trip, Some(Trip::FailureRate { failed: 2, total: 4 }));

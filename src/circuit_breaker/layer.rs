@@ -29,7 +29,8 @@ pub struct CircuitBreakerLayer<C = StandardClassifier> {
 }
 
 impl CircuitBreakerLayer {
-    pub(super) fn new(config: CircuitBreakerConfig) -> Self {
+    /// The config has been checked.
+    pub(crate) fn checked(config: CircuitBreakerConfig) -> Self {
         Self {
             config,
             name: Name::new("circuit_breaker"),
@@ -67,8 +68,12 @@ impl<C> CircuitBreakerLayer<C> {
     ///
     /// A layer that is already in use stays as it is; this one then gets a circuit of its own.
     #[must_use]
-    pub fn listen(mut self, listener: impl Listener) -> Self {
-        self.listeners.add(Arc::new(listener));
+    pub fn listen(self, listener: impl Listener) -> Self {
+        self.listen_shared(Arc::new(listener))
+    }
+
+    pub(crate) fn listen_shared(mut self, listener: Arc<dyn Listener>) -> Self {
+        self.listeners.add(listener);
         self.isolated()
     }
 

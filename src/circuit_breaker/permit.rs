@@ -16,12 +16,18 @@ pub(super) struct Permit {
 impl Permit {
     /// For a call that passes while all do.
     pub(super) const fn free(generation: u32) -> Self {
-        Self { generation, probe: None }
+        Self {
+            generation,
+            probe: None,
+        }
     }
 
     /// For a call that has a probe's place.
     pub(super) const fn probe(self, id: u32) -> Self {
-        Self { probe: Some(id), ..self }
+        Self {
+            probe: Some(id),
+            ..self
+        }
     }
 }
 
@@ -35,14 +41,20 @@ pub(super) struct Refusal {
 impl Refusal {
     /// By an open circuit. One that has never tripped was opened by hand.
     pub(super) fn open(trip: Option<Trip>, until: Option<Instant>) -> Self {
-        Self { reason: Reason::CircuitOpen(trip.unwrap_or(Trip::ByHand)), retry_at: until }
+        Self {
+            reason: Reason::CircuitOpen(trip.unwrap_or(Trip::ByHand)),
+            retry_at: until,
+        }
     }
 }
 
 /// How an admitted call ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ending {
-    Done { outcome: Outcome, slow: bool },
+    Done {
+        outcome: Outcome,
+        slow: bool,
+    },
     Panicked,
     /// Dropped before it was done.
     Abandoned,

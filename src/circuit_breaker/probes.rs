@@ -28,7 +28,9 @@ struct Probe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Healthy,
-    Sick { failed: u32 },
+    Sick {
+        failed: u32,
+    },
     /// Too long without one.
     Overdue,
 }
@@ -42,13 +44,18 @@ impl Probes {
         self.first.get_or_insert(now);
         let id = self.issued;
         self.issued = self.issued.wrapping_add(1);
-        self.out.push(Probe { id, deadline: after(now, config.probe_timeout) });
+        self.out.push(Probe {
+            id,
+            deadline: after(now, config.probe_timeout),
+        });
         Some(id)
     }
 
     /// A probe came back. A probe that lost its place has no vote any more; whether it had one is the answer.
     pub(super) fn settle(&mut self, id: u32, passed: Option<bool>) -> bool {
-        let Some(at) = self.out.iter().position(|probe| probe.id == id) else { return false };
+        let Some(at) = self.out.iter().position(|probe| probe.id == id) else {
+            return false;
+        };
         self.out.swap_remove(at);
         self.count(passed);
         true
@@ -70,7 +77,10 @@ impl Probes {
             Some(Verdict::Healthy)
         } else if self.failed > spare {
             Some(Verdict::Sick { failed: self.failed })
-        } else if self.first.is_some_and(|first| now >= after(first, config.half_open_for)) {
+        } else if self
+            .first
+            .is_some_and(|first| now >= after(first, config.half_open_for))
+        {
             Some(Verdict::Overdue)
         } else {
             None
@@ -85,7 +95,11 @@ impl Probes {
     /// When the next place is taken back, or the phase ends, by time alone.
     pub(super) fn next_timeout(&self, config: &CircuitBreakerConfig) -> Option<Instant> {
         let phase_ends = self.first.map(|first| after(first, config.half_open_for));
-        self.out.iter().map(|probe| probe.deadline).chain(phase_ends).min()
+        self.out
+            .iter()
+            .map(|probe| probe.deadline)
+            .chain(phase_ends)
+            .min()
     }
 
     fn count(&mut self, passed: Option<bool>) {
@@ -104,7 +118,9 @@ mod tests {
     use super::*;
     use crate::clock::epoch;
 
-    const CONFIG: CircuitBreakerConfig = CircuitBreakerConfig::new().half_open_probes(4).half_open_successes(3);
+    const CONFIG: CircuitBreakerConfig = CircuitBreakerConfig::new()
+        .half_open_probes(4)
+        .half_open_successes(3);
 
     fn after_votes(votes: &[bool]) -> Option<Verdict> {
         let mut probes = Probes::default();
@@ -121,7 +137,10 @@ mod tests {
         assert_eq!(after_votes(&[true, true, true]), Some(Verdict::Healthy));
         assert_eq!(after_votes(&[false, true, true]), None);
         assert_eq!(after_votes(&[false, true, true, true]), Some(Verdict::Healthy));
-        assert_eq!(after_votes(&[true, false, false]), Some(Verdict::Sick { failed: 2 }));
+        assert_eq!(
+            after_votes(&[true, false, false]),
+            Some(Verdict::Sick { failed: 2 })
+        );
     }
 
     #[test]

@@ -17,27 +17,75 @@ impl CircuitBreakerConfig {
         let lasting = |delay: Duration| !delay.is_zero() && delay <= DAY;
         let probes = 1..=MAX_PROBES;
 
-        E::check(self.failure_rate.is_none_or(share), "failure_rate", "must be above 0 and at most 1")?;
+        E::check(
+            self.failure_rate.is_none_or(share),
+            "failure_rate",
+            "must be above 0 and at most 1",
+        )?;
         E::check(self.min_requests > 0, "min_requests", "must be at least 1")?;
         E::check(window, "window", "must be 1 to 1000000 calls, or 10 ms to 1 day")?;
-        E::check(self.consecutive_failures != Some(0), "consecutive_failures", "must be at least 1")?;
+        E::check(
+            self.consecutive_failures != Some(0),
+            "consecutive_failures",
+            "must be at least 1",
+        )?;
         if let Some(slow) = self.slow_call {
-            E::check(share(slow.rate), "slow_call", "must have a share above 0 and at most 1")?;
+            E::check(
+                share(slow.rate),
+                "slow_call",
+                "must have a share above 0 and at most 1",
+            )?;
             E::check(!slow.over.is_zero(), "slow_call", "must have a duration above 0")?;
         }
-        E::check(lasting(self.open_for), "open_for", "must be above 0 and at most 1 day")?;
-        E::check((1.0..=100.0).contains(&self.open_multiplier), "open_multiplier", "must be 1 to 100")?;
+        E::check(
+            lasting(self.open_for),
+            "open_for",
+            "must be above 0 and at most 1 day",
+        )?;
+        E::check(
+            (1.0..=100.0).contains(&self.open_multiplier),
+            "open_multiplier",
+            "must be 1 to 100",
+        )?;
         let cap = self.open_for <= self.max_open_for && self.max_open_for <= DAY;
         E::check(cap, "max_open_for", "must be at least open_for and at most 1 day")?;
-        E::check((0.0..=1.0).contains(&self.open_jitter), "open_jitter", "must be 0 to 1")?;
-        E::check(lasting(self.forgive_after), "forgive_after", "must be above 0 and at most 1 day")?;
-        E::check(self.max_retry_after <= DAY, "max_retry_after", "must be at most 1 day")?;
-        E::check(probes.contains(&self.half_open_probes), "half_open_probes", "must be 1 to 1000")?;
+        E::check(
+            (0.0..=1.0).contains(&self.open_jitter),
+            "open_jitter",
+            "must be 0 to 1",
+        )?;
+        E::check(
+            lasting(self.forgive_after),
+            "forgive_after",
+            "must be above 0 and at most 1 day",
+        )?;
+        E::check(
+            self.max_retry_after <= DAY,
+            "max_retry_after",
+            "must be at most 1 day",
+        )?;
+        E::check(
+            probes.contains(&self.half_open_probes),
+            "half_open_probes",
+            "must be 1 to 1000",
+        )?;
         let successes = 1..=self.half_open_probes;
         let rule = "must be at least 1 and at most half_open_probes";
-        E::check(successes.contains(&self.half_open_successes), "half_open_successes", rule)?;
-        E::check(lasting(self.probe_timeout), "probe_timeout", "must be above 0 and at most 1 day")?;
-        E::check(lasting(self.half_open_for), "half_open_for", "must be above 0 and at most 1 day")?;
+        E::check(
+            successes.contains(&self.half_open_successes),
+            "half_open_successes",
+            rule,
+        )?;
+        E::check(
+            lasting(self.probe_timeout),
+            "probe_timeout",
+            "must be above 0 and at most 1 day",
+        )?;
+        E::check(
+            lasting(self.half_open_for),
+            "half_open_for",
+            "must be above 0 and at most 1 day",
+        )?;
         E::check(self.ramp <= DAY, "ramp", "must be at most 1 day")
     }
 }

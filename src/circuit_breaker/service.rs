@@ -7,9 +7,7 @@ use std::{
 
 use tower_service::Service;
 
-use super::{
-    admission::Admission, future::ResponseFuture, handle::CircuitBreakerHandle, waiting::Waiting,
-};
+use super::{admission::Admission, future::ResponseFuture, handle::CircuitBreakerHandle, waiting::Waiting};
 use crate::{Classifier, FromRejected, Rejected, StandardClassifier};
 
 /// A service behind a circuit breaker.
@@ -35,7 +33,15 @@ pub struct CircuitBreaker<S, C = StandardClassifier> {
 
 impl<S, C> CircuitBreaker<S, C> {
     pub(super) fn new(inner: S, classifier: C, handle: CircuitBreakerHandle, waits: bool) -> Self {
-        Self { inner, classifier, handle, waits, turned_away: None, reserved: None, waiting: None }
+        Self {
+            inner,
+            classifier,
+            handle,
+            waits,
+            turned_away: None,
+            reserved: None,
+            waiting: None,
+        }
     }
 
     /// A hold on the circuit.
@@ -114,12 +120,20 @@ where
 
 impl<S: Clone, C: Clone> Clone for CircuitBreaker<S, C> {
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), self.classifier.clone(), self.handle.clone(), self.waits)
+        Self::new(
+            self.inner.clone(),
+            self.classifier.clone(),
+            self.handle.clone(),
+            self.waits,
+        )
     }
 }
 
 impl<S: fmt::Debug, C> fmt::Debug for CircuitBreaker<S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CircuitBreaker").field("inner", &self.inner).field("name", self.handle.name()).finish_non_exhaustive()
+        f.debug_struct("CircuitBreaker")
+            .field("inner", &self.inner)
+            .field("name", self.handle.name())
+            .finish_non_exhaustive()
     }
 }

@@ -62,7 +62,10 @@ impl Circuit {
     /// Its owner is gone.
     pub(super) fn release(&'static self) {
         self.ask_inside(|inside, _, now| {
-            *inside = Inside { state: inside.state.retired(now), owner: None };
+            *inside = Inside {
+                state: inside.state.retired(now),
+                owner: None,
+            };
             ((), None)
         });
         // Primitives of one shuttle execution cannot be used in the next.
@@ -113,7 +116,10 @@ impl Circuit {
         let changed = self.ask_inside(|inside, rng, now| {
             let change = inside.state.record(permit, ending, rng, now);
             // A probe's place is free again, whether or not that changed anything.
-            let waiters = permit.probe.and(inside.owner.as_ref()).map(|owner| Arc::clone(&owner.changed));
+            let waiters = permit
+                .probe
+                .and(inside.owner.as_ref())
+                .map(|owner| Arc::clone(&owner.changed));
             (waiters, change)
         });
         if let Some(waiters) = changed {
@@ -148,7 +154,8 @@ impl Circuit {
         let by_time = inside.state.on_timeout(&mut rng, now);
         let (answer, by_hand) = question(&mut inside, &mut rng, now);
         let state = &inside.state;
-        self.gate.publish(state.gate(), state.generation(), state.config().slow_over());
+        self.gate
+            .publish(state.gate(), state.generation(), state.config().slow_over());
         let anything = by_time.is_some() || by_hand.is_some();
         let owner = inside.owner.as_ref().filter(|_| anything).map(Arc::clone);
         drop(inside);
@@ -165,7 +172,10 @@ impl Circuit {
     fn unused() -> Self {
         let now = clock::now();
         let state = State::new(CircuitBreakerConfig::new(), 0, now);
-        Self { gate: PublishedGate::new(now), inside: Mutex::new(Inside { state, owner: None }) }
+        Self {
+            gate: PublishedGate::new(now),
+            inside: Mutex::new(Inside { state, owner: None }),
+        }
     }
 }
 

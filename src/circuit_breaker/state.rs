@@ -32,14 +32,22 @@ pub(super) struct State {
 #[derive(Clone, Debug)]
 enum Phase {
     Closed(Health),
-    Ramping { health: Health, since: Instant },
-    Open { until: Instant },
+    Ramping {
+        health: Health,
+        since: Instant,
+    },
+    Open {
+        until: Instant,
+    },
     HalfOpen(Probes),
     ForcedOpen,
     ForcedClosed(Health),
     Disabled,
     /// `quiet` is set while a real circuit would be open, in which time it would see no calls.
-    Shadow { health: Health, quiet: Option<Instant> },
+    Shadow {
+        health: Health,
+        quiet: Option<Instant>,
+    },
 }
 
 impl State {
@@ -64,11 +72,17 @@ impl State {
                 let share = RAMP_START + (1.0 - RAMP_START) * ramped / self.config.ramp.as_secs_f64();
                 let admitted = rng.random::<f64>() < share;
                 let ramp_ends = after(*since, self.config.ramp);
-                admitted.then_some(permit).ok_or(Refusal { reason: Reason::Ramping, retry_at: Some(ramp_ends) })
+                admitted.then_some(permit).ok_or(Refusal {
+                    reason: Reason::Ramping,
+                    retry_at: Some(ramp_ends),
+                })
             }
             Phase::HalfOpen(probes) => {
                 let refusal = Self::probes_taken(&self.config, now);
-                probes.take(&self.config, now).map(|id| permit.probe(id)).ok_or(refusal)
+                probes
+                    .take(&self.config, now)
+                    .map(|id| permit.probe(id))
+                    .ok_or(refusal)
             }
             Phase::Open { until } => Err(Refusal::open(self.last_trip, Some(*until))),
             Phase::ForcedOpen => Err(Refusal::open(Some(Trip::ByHand), None)),
@@ -100,7 +114,15 @@ impl State {
             self.counts.late += 1;
             return None;
         }
-        if let Ending::Done { outcome: Outcome::Failure { retry_after: Some(hint), .. }, .. } = ending {
+        if let Ending::Done {
+            outcome:
+                Outcome::Failure {
+                    retry_after: Some(hint),
+                    ..
+                },
+            ..
+        } = ending
+        {
             self.cooldown.hint(hint, &self.config, now);
         }
         let trip = match &mut self.phase {
@@ -196,7 +218,10 @@ impl State {
     /// The state of a circuit that nobody uses: no permit of before is worth anything, and nothing is counted.
     pub(super) fn retired(&self, now: Instant) -> Self {
         let unused = Self::new(CircuitBreakerConfig::new(), self.generation.wrapping_add(1), now);
-        Self { phase: Phase::Disabled, ..unused }
+        Self {
+            phase: Phase::Disabled,
+            ..unused
+        }
     }
 
     pub(super) fn gate(&self) -> Gate {
@@ -274,7 +299,12 @@ impl State {
             CircuitState::ForcedOpen => Some(Trip::ByHand),
             _ => None,
         };
-        EventKind::CircuitChanged(CircuitTransition { from, to, generation: self.generation, trip })
+        EventKind::CircuitChanged(CircuitTransition {
+            from,
+            to,
+            generation: self.generation,
+            trip,
+        })
     }
 
     fn open(&mut self, trip: Trip, rng: &mut impl Rng, now: Instant) -> EventKind {
@@ -292,7 +322,9 @@ impl State {
 
     /// Follows the verdict of the probes, if they have come to one.
     fn settle(&mut self, rng: &mut impl Rng, now: Instant) -> Option<EventKind> {
-        let Phase::HalfOpen(probes) = &mut self.phase else { return None };
+        let Phase::HalfOpen(probes) = &mut self.phase else {
+            return None;
+        };
         match probes.verdict(&self.config, now)? {
             Verdict::Healthy => {
                 self.cooldown.closed(now);
@@ -304,7 +336,10 @@ impl State {
                 }))
             }
             Verdict::Sick { failed } => {
-                let trip = Trip::Probes { failed, total: self.config.half_open_probes };
+                let trip = Trip::Probes {
+                    failed,
+                    total: self.config.half_open_probes,
+                };
                 Some(self.open(trip, rng, now))
             }
             Verdict::Overdue => Some(self.open(Trip::Undecided, rng, now)),
@@ -313,7 +348,10 @@ impl State {
 
     /// If the probes fail, the circuit opens for about `open_for`; that is when it is worth coming back.
     fn probes_taken(config: &CircuitBreakerConfig, now: Instant) -> Refusal {
-        Refusal { reason: Reason::ProbesTaken, retry_at: Some(after(now, config.open_for)) }
+        Refusal {
+            reason: Reason::ProbesTaken,
+            retry_at: Some(after(now, config.open_for)),
+        }
     }
 
     fn count(&mut self, ending: Ending) -> (Vote, bool) {
@@ -341,4 +379,3 @@ impl State {
 
 /// The share of calls that a ramp begins with.
 const RAMP_START: f64 = 0.1;
-

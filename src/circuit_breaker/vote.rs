@@ -25,10 +25,9 @@ impl Vote {
             Outcome::Failure { class, .. } => match class {
                 ErrorClass::Validation | ErrorClass::Authentication => Self::Answered,
                 ErrorClass::RateLimit => Self::Refused,
-                ErrorClass::Connection
-                | ErrorClass::Timeout
-                | ErrorClass::Server
-                | ErrorClass::Unknown => Self::Failure,
+                ErrorClass::Connection | ErrorClass::Timeout | ErrorClass::Server | ErrorClass::Unknown => {
+                    Self::Failure
+                }
             },
         }
     }

@@ -23,7 +23,10 @@ impl Waiting {
     pub(super) fn new(handle: &CircuitBreakerHandle) -> Self {
         let mut changed = Box::pin(handle.changed().notified_owned());
         changed.as_mut().enable();
-        Self { changed, timeout: None }
+        Self {
+            changed,
+            timeout: None,
+        }
     }
 
     /// Ready when it is worth asking the circuit again.
@@ -31,7 +34,14 @@ impl Waiting {
         if self.timeout.is_none() {
             self.timeout = handle.next_timeout().map(|at| Box::pin(clock::alarm(at)));
         }
-        let timed_out = self.timeout.as_mut().is_some_and(|timeout| timeout.as_mut().poll(cx).is_ready());
-        if timed_out || self.changed.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { Poll::Pending }
+        let timed_out = self
+            .timeout
+            .as_mut()
+            .is_some_and(|timeout| timeout.as_mut().poll(cx).is_ready());
+        if timed_out || self.changed.as_mut().poll(cx).is_ready() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }

@@ -35,7 +35,15 @@ impl<K, F, C> KeyedCircuitBreakerLayer<K, F, C> {
         classifier: C,
         key: F,
     ) -> Self {
-        Self { config, name, listeners, classifier, key, max_keys: MAX_KEYS, handle: Arc::default() }
+        Self {
+            config,
+            name,
+            listeners,
+            classifier,
+            key,
+            max_keys: MAX_KEYS,
+            handle: Arc::default(),
+        }
     }
 
     /// How many keys may have a circuit at a time.

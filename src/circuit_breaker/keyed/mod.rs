@@ -14,6 +14,6 @@ mod registry;
 mod service;
 
 pub use layer::KeyedCircuitBreakerLayer;
-pub use registry::KeyedCircuitBreakerHandle;
 pub(super) use registry::InFlight;
+pub use registry::KeyedCircuitBreakerHandle;
 pub use service::KeyedCircuitBreaker;

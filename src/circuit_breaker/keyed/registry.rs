@@ -57,9 +57,20 @@ impl<K> KeyedCircuitBreakerHandle<K> {
         listeners: Listeners,
         max_keys: usize,
     ) -> Self {
-        let circuits =
-            Mutex::new(Circuits { by_key: HashMap::new(), clock: VecDeque::new(), exhausted: false });
-        Self { shared: Arc::new(Shared { config, name, listeners, max_keys, circuits }) }
+        let circuits = Mutex::new(Circuits {
+            by_key: HashMap::new(),
+            clock: VecDeque::new(),
+            exhausted: false,
+        });
+        Self {
+            shared: Arc::new(Shared {
+                config,
+                name,
+                listeners,
+                max_keys,
+                circuits,
+            }),
+        }
     }
 
     /// How many keys have a circuit.
@@ -79,14 +90,21 @@ impl<K: Hash + Eq + Clone + Display> KeyedCircuitBreakerHandle<K> {
     /// The circuit of a key, if it has one.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<CircuitBreakerHandle> {
-        lock(&self.shared.circuits).by_key.get(key).map(|entry| entry.handle.clone())
+        lock(&self.shared.circuits)
+            .by_key
+            .get(key)
+            .map(|entry| entry.handle.clone())
     }
 
     /// All circuits, in no particular order.
     #[must_use]
     pub fn all(&self) -> Vec<(K, CircuitBreakerHandle)> {
         let circuits = lock(&self.shared.circuits);
-        circuits.by_key.iter().map(|(key, entry)| (key.clone(), entry.handle.clone())).collect()
+        circuits
+            .by_key
+            .iter()
+            .map(|(key, entry)| (key.clone(), entry.handle.clone()))
+            .collect()
     }
 
     /// The circuit of a key, made if need be; `None` where there is no room for another.
@@ -102,7 +120,9 @@ impl<K: Hash + Eq + Clone + Display> KeyedCircuitBreakerHandle<K> {
             drop(circuits);
             if first_time {
                 let max_keys = shared.max_keys;
-                shared.listeners.emit(&shared.name, EventKind::KeysExhausted { max_keys });
+                shared
+                    .listeners
+                    .emit(&shared.name, EventKind::KeysExhausted { max_keys });
             }
             return None;
         }
@@ -111,7 +131,11 @@ impl<K: Hash + Eq + Clone + Display> KeyedCircuitBreakerHandle<K> {
         let handle = CircuitBreakerHandle::new(shared.config, name, shared.listeners.clone());
         circuits.clock.push_back(key.clone());
         let in_flight = InFlight::default();
-        let entry = Entry { handle: handle.clone(), used: false, in_flight: Arc::clone(&in_flight) };
+        let entry = Entry {
+            handle: handle.clone(),
+            used: false,
+            in_flight: Arc::clone(&in_flight),
+        };
         circuits.by_key.insert(key, entry);
         Some((handle, in_flight))
     }
@@ -124,8 +148,12 @@ impl<K: Hash + Eq + Clone> Circuits<K> {
     /// a storm of new keys cannot make every call walk through all of them.
     fn forget_one(&mut self) -> bool {
         for _ in 0..(2 * self.clock.len()).min(MAX_LOOKS) {
-            let Some(key) = self.clock.pop_front() else { return false };
-            let Some(entry) = self.by_key.get_mut(&key) else { continue };
+            let Some(key) = self.clock.pop_front() else {
+                return false;
+            };
+            let Some(entry) = self.by_key.get_mut(&key) else {
+                continue;
+            };
             let idle = !std::mem::take(&mut entry.used) && Arc::strong_count(&entry.in_flight) == 1;
             if idle && entry.handle.is_healthy() {
                 self.by_key.remove(&key);
@@ -139,7 +167,9 @@ impl<K: Hash + Eq + Clone> Circuits<K> {
 
 impl<K> Clone for KeyedCircuitBreakerHandle<K> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 

@@ -28,7 +28,12 @@ pub struct KeyedCircuitBreaker<S, K, F, C = StandardClassifier> {
 
 impl<S, K, F, C> KeyedCircuitBreaker<S, K, F, C> {
     pub(super) fn new(inner: S, key: F, classifier: C, handle: KeyedCircuitBreakerHandle<K>) -> Self {
-        Self { inner, key, classifier, handle }
+        Self {
+            inner,
+            key,
+            classifier,
+            handle,
+        }
     }
 
     /// A hold on the circuits.
@@ -85,6 +90,8 @@ where
 
 impl<S: fmt::Debug, K, F, C> fmt::Debug for KeyedCircuitBreaker<S, K, F, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyedCircuitBreaker").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("KeyedCircuitBreaker")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,40 @@
+//! Deadlines and limits in the extensions of an HTTP request.
+
+use std::time::Duration;
+
+use ::http::Request;
+
+use crate::{Deadline, Limits};
+
+/// Reads a request's [`Deadline`] and [`RequestTimeout`] from its extensions, and leaves the deadline there for the
+/// layers below.
+///
+/// ```
+/// use std::time::Duration;
+/// use ::http::Request;
+/// use tower_reliability::{http::RequestTimeout, Deadline};
+///
+/// let mut request = Request::new(());
+/// request.extensions_mut().insert(RequestTimeout(Duration::from_secs(30)));
+/// request.extensions_mut().insert(Deadline::after(Duration::from_secs(60)));
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestExtensions;
+
+/// A limit for one request, in place of the configured one of every timeout that it passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestTimeout(pub Duration);
+
+impl<B> Limits<Request<B>> for RequestExtensions {
+    fn deadline(&self, request: &Request<B>) -> Option<Deadline> {
+        request.extensions().get().copied()
+    }
+
+    fn limit(&self, request: &Request<B>) -> Option<Duration> {
+        request.extensions().get().map(|RequestTimeout(limit)| *limit)
+    }
+
+    fn hand_on(&self, request: &mut Request<B>, deadline: Deadline) {
+        request.extensions_mut().insert(deadline);
+    }
+}

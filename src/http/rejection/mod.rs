@@ -1,0 +1,7 @@
+//! Rejections as HTTP answers.
+
+mod answer;
+pub mod future;
+mod service;
+
+pub use service::{Rejection, RejectionLayer};

@@ -1,0 +1,88 @@
+//! The layer and its service.
+
+use std::task::{Context, Poll, ready};
+
+use ::http::Response;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::future::ResponseFuture;
+use crate::IntoRejected;
+
+/// Turns rejections into answers, so that a client is told what happened and an axum router accepts the stack.
+///
+/// An open circuit is 503 and a timeout 504, with `Retry-After` where a time is known, and a JSON problem body. It
+/// stands outside the layers whose rejections it answers. What is no rejection passes as it is.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use tower::ServiceBuilder;
+/// use tower_reliability::{circuit_breaker::CircuitBreakerConfig, http::*, stack::ReliabilityStack};
+///
+/// let stack = ReliabilityStack::builder()
+///     .circuit_breaker(CircuitBreakerConfig::new())
+///     .classify(HttpClassifier::new())
+///     .build()?;
+/// let app: Router = Router::new()
+///     .route("/", get(|| async { "hello" }))
+///     .layer(ServiceBuilder::new().layer(RejectionLayer).layer(stack));
+/// # Ok::<(), tower_reliability::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RejectionLayer;
+
+impl<S> Layer<S> for RejectionLayer {
+    type Service = Rejection<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Rejection { inner }
+    }
+}
+
+/// A service that answers where the one below turns away.
+#[derive(Clone, Copy, Debug)]
+pub struct Rejection<S> {
+    inner: S,
+}
+
+impl<S> Rejection<S> {
+    /// The service below.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service below, mutably.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Takes the service out.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, B, Req> Service<Req> for Rejection<S>
+where
+    S: Service<Req, Response = Response<B>>,
+    S::Error: IntoRejected,
+    B: From<String>,
+{
+    type Response = Response<B>;
+    type Error = <S::Error as IntoRejected>::Other;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        match ready!(self.inner.poll_ready(cx)).map_err(IntoRejected::into_rejected) {
+            // Who turns away before the call has said so will say it again to the call.
+            Ok(()) | Err(Ok(_)) => Poll::Ready(Ok(())),
+            Err(Err(other)) => Poll::Ready(Err(other)),
+        }
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        ResponseFuture {
+            inner: self.inner.call(request),
+        }
+    }
+}

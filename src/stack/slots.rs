@@ -1,0 +1,207 @@
+//! The machinery of the typed slots, written once for all stages.
+//!
+//! `stages!` takes the table of stages, outermost first, and makes the builder, the stack, a setter and an accessor
+//! per stage, and the nesting of the layers. A further stage is one entry in the table, in `builder.rs`.
+
+macro_rules! stages {
+    ($( $(#[$doc:meta])* $field:ident $Slot:ident($Config:ty); )*) => {
+        /// Puts a stack together: names its stages, in any order, and what they have in common.
+        ///
+        /// Made by [`ReliabilityStack::builder`].
+        #[derive(Debug)]
+        pub struct StackBuilder<C, L, W, $($Slot = Unused),*> {
+            common: Common<C, L>,
+            errors: W,
+            $($field: $Slot,)*
+        }
+
+        /// One layer made of layers.
+        ///
+        /// # Clone
+        ///
+        /// All services made by a stack and by its clones share the state of every stage.
+        #[derive(Clone, Debug)]
+        pub struct ReliabilityStack<W = WrapLayer, $($Slot = Identity),*> {
+            errors: W,
+            $($field: $Slot,)*
+        }
+
+        impl ReliabilityStack {
+            /// A stack without any stage.
+            #[must_use]
+            pub fn builder() -> StackBuilder<StandardClassifier, Unlimited, WrappedErrors> {
+                let common =
+                    Common { name: None, classifier: StandardClassifier, limits: Unlimited, listeners: Vec::new() };
+                StackBuilder { common, errors: WrappedErrors, $($field: Unused,)* }
+            }
+        }
+
+        impl<C, L, W, $($Slot),*> StackBuilder<C, L, W, $($Slot),*> {
+            /// The same stages with something else in common.
+            fn with<D, M, X>(self, change: impl FnOnce(Common<C, L>, W) -> (Common<D, M>, X)) -> StackBuilder<D, M, X, $($Slot),*> {
+                let (common, errors) = change(self.common, self.errors);
+                StackBuilder { common, errors, $($field: self.$field,)* }
+            }
+
+            /// Decides for all stages what a result means. It sees the errors of the service below.
+            ///
+            /// Default: [`StandardClassifier`].
+            pub fn classify<D>(self, classifier: D) -> StackBuilder<D, L, W, $($Slot),*> {
+                self.with(
+                    |Common {
+                         name,
+                         limits,
+                         listeners,
+                         ..
+                     },
+                     errors| {
+                        (
+                            Common {
+                                name,
+                                classifier,
+                                limits,
+                                listeners,
+                            },
+                            errors,
+                        )
+                    },
+                )
+            }
+
+            /// Where all stages find the deadline of a request, and leave it for those below.
+            ///
+            /// Default: [`Unlimited`], nowhere. For HTTP requests take `http::RequestExtensions`.
+            pub fn limits<M>(self, limits: M) -> StackBuilder<C, M, W, $($Slot),*> {
+                self.with(
+                    |Common {
+                         name,
+                         classifier,
+                         listeners,
+                         ..
+                     },
+                     errors| {
+                        (
+                            Common {
+                                name,
+                                classifier,
+                                limits,
+                                listeners,
+                            },
+                            errors,
+                        )
+                    },
+                )
+            }
+
+            /// Leaves the service's error type as it is; it must be `From<Rejected>`, as a `BoxError` or an enum of your own.
+            ///
+            /// Default: the error is wrapped in [`Error`](crate::Error).
+            pub fn flat_errors(self) -> StackBuilder<C, L, FlatErrors, $($Slot),*> {
+                self.with(|common, _| (common, FlatErrors))
+            }
+
+            /// What the stack is called; its stages are then named `name.stage` in rejections and events.
+            #[must_use]
+            pub fn named(mut self, name: impl Into<Name>) -> Self {
+                self.common.name = Some(name.into());
+                self
+            }
+
+            /// Tells a listener what happens in any stage.
+            #[must_use]
+            pub fn listen(mut self, listener: impl Listener) -> Self {
+                self.common.listeners.push(Arc::new(listener));
+                self
+            }
+
+            /// Checks every number, and all of them together, and makes the stack.
+            ///
+            /// # Errors
+            ///
+            /// Names the first field that breaks its rule, and the other one where two do not work together.
+            #[expect(private_bounds, reason = "what the linter asks of a stage is nobody else's business")]
+            pub fn build(self) -> Result<ReliabilityStack<W::Layer, $(<$Slot as Stage<W::Classifier<C>, L>>::Layer),*>, ConfigError>
+            where
+                W: Errors,
+                $($Slot: Stage<W::Classifier<C>, L> + Planned,)*
+            {
+                let mut plan = Plan::default();
+                $(self.$field.plan(stringify!($field), &mut plan);)*
+                plan.check()?;
+                let Common { name, classifier, limits, listeners } = self.common;
+                let common = Common { name, classifier: self.errors.classifier(classifier), limits, listeners };
+                Ok(ReliabilityStack {
+                    errors: self.errors.layer(),
+                    $($field: self.$field.assemble(stringify!($field), &common),)*
+                })
+            }
+        }
+
+        impl<W, $($Slot),*> ReliabilityStack<W, $($Slot),*> {
+            $(
+                /// The handle of this stage; it exists exactly when the stack has the stage.
+                pub fn $field(&self) -> $Slot::Handle
+                where
+                    $Slot: Handled,
+                {
+                    self.$field.handle()
+                }
+            )*
+        }
+
+        stages!(@setters [] $( $(#[$doc])* $field $Slot($Config); )*);
+        stages!(@nest ($($Slot)*) [] $( $field $Slot; )*);
+    };
+
+    // A setter replaces one slot and leaves those before and after it as they are.
+    (@setters [$($Before:ident $before:ident)*]) => {};
+    (
+        @setters [$($before:ident $Before:ident)*]
+        $(#[$doc:meta])* $field:ident $Slot:ident($Config:ty);
+        $( $(#[$after_doc:meta])* $after:ident $After:ident($AfterConfig:ty); )*
+    ) => {
+        impl<C, L, W, $($Before,)* $Slot, $($After),*> StackBuilder<C, L, W, $($Before,)* $Slot, $($After),*> {
+            $(#[$doc])*
+            #[must_use]
+            pub fn $field(self, config: impl Into<$Config>) -> StackBuilder<C, L, W, $($Before,)* $Config, $($After),*> {
+                StackBuilder {
+                    common: self.common,
+                    errors: self.errors,
+                    $($before: self.$before,)*
+                    $field: config.into(),
+                    $($after: self.$after,)*
+                }
+            }
+        }
+        stages!(
+            @setters [$($before $Before)* $field $Slot]
+            $( $(#[$after_doc])* $after $After($AfterConfig); )*
+        );
+    };
+
+    // The table, turned round: the innermost stage is layered first.
+    (@nest ($($Slot:ident)*) [$($inside_out:ident $InsideOut:ident;)*]) => {
+        impl<S, W, $($Slot),*> Layer<S> for ReliabilityStack<W, $($Slot),*>
+        where
+            W: Clone,
+            $($Slot: Clone,)*
+            stages!(@type W; $($InsideOut)*): Layer<S>,
+        {
+            type Service = <stages!(@type W; $($InsideOut)*) as Layer<S>>::Service;
+
+            fn layer(&self, inner: S) -> Self::Service {
+                stages!(@value self.errors.clone(); $(self.$inside_out.clone(),)*).layer(inner)
+            }
+        }
+    };
+    (@nest $order:tt [$($done:tt)*] $field:ident $Slot:ident; $($rest:tt)*) => {
+        stages!(@nest $order [$field $Slot; $($done)*] $($rest)*);
+    };
+
+    (@type $Inner:ty;) => { $Inner };
+    (@type $Inner:ty; $Outer:ident $($rest:ident)*) => { stages!(@type Stack<$Inner, $Outer>; $($rest)*) };
+    (@value $inner:expr;) => { $inner };
+    (@value $inner:expr; $outer:expr, $($rest:tt)*) => { stages!(@value Stack::new($inner, $outer); $($rest)*) };
+}
+
+pub(super) use stages;

@@ -1,0 +1,52 @@
+//! The number of a timeout.
+
+use std::time::Duration;
+
+use super::layer::TimeoutLayer;
+use crate::ConfigError;
+
+/// How long a call may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(transparent)
+)]
+pub struct TimeoutConfig {
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    limit: Duration,
+}
+
+impl TimeoutConfig {
+    /// Gives up after `limit`. Above 0.
+    #[must_use]
+    pub const fn new(limit: Duration) -> Self {
+        Self { limit }
+    }
+
+    /// After what time a call is given up.
+    #[must_use]
+    pub const fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Checks the number and makes the layer.
+    ///
+    /// # Errors
+    ///
+    /// If the limit is 0.
+    pub fn build(self) -> Result<TimeoutLayer, ConfigError> {
+        self.check("timeout")?;
+        Ok(TimeoutLayer::checked(self))
+    }
+
+    pub(crate) const fn check(&self, field: &'static str) -> Result<(), ConfigError> {
+        ConfigError::check(!self.limit.is_zero(), field, "must be above 0")
+    }
+}
+
+impl From<Duration> for TimeoutConfig {
+    fn from(limit: Duration) -> Self {
+        Self::new(limit)
+    }
+}

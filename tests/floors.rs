@@ -1,0 +1,246 @@
+//! Keeps the shape of the house: looks go down only, pure files are pure, files fit in the head.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The floor of each file or folder directly under `src`. A file may use what lies on a lower floor, and its own room.
+const FLOORS: [(&str, u8); 18] = [
+    ("algo", 0),
+    ("circuit", 1),
+    ("classify", 1),
+    ("clock", 1),
+    ("deadline", 1),
+    ("error", 1),
+    ("event", 1),
+    ("name", 1),
+    ("outcome", 1),
+    ("priority", 1),
+    ("rejected", 1),
+    ("sync", 1),
+    ("circuit_breaker", 2),
+    ("timeout", 2),
+    ("stack", 3),
+    ("http", 4),
+    ("lib", 9),
+    ("", 1), // a bare name, re-exported at the root: the words of floor 1
+];
+
+/// Files that decide, and so must not wait, lock, read a clock or draw a random number.
+const PURE: [&str; 12] = [
+    "algo/",
+    "state.rs",
+    "config.rs",
+    "rules.rs",
+    "plan.rs",
+    "health.rs",
+    "cooldown.rs",
+    "probes.rs",
+    "permit.rs",
+    "vote.rs",
+    "outcome.rs",
+    "circuit.rs",
+];
+
+/// What a pure file must not speak of.
+const IMPURE: [&str; 9] = [
+    "async ",
+    ".await",
+    "Mutex",
+    "Atomic",
+    "clock::now",
+    "tokio",
+    "rand::rng",
+    "random_range",
+    "thread::",
+];
+
+const MAX_LINES: usize = 350;
+
+/// Files that may be longer, each with its reason.
+const LONGER: [(&str, &str); 1] = [(
+    "circuit_breaker/state.rs",
+    "one machine is easier to follow in one file than in two halves that call each other",
+)];
+
+struct Source {
+    path: String,
+    text: String,
+    /// The text without comments and without its tests.
+    code: String,
+}
+
+fn sources() -> Vec<Source> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("src can be read") {
+            let path = entry.expect("src can be read").path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    walk(&root, &mut paths);
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("a source is text");
+            let path = path
+                .strip_prefix(&root)
+                .expect("it lies under src")
+                .display()
+                .to_string();
+            Source {
+                code: without_comments_and_tests(&text),
+                path,
+                text,
+            }
+        })
+        .filter(|source| !is_test(source))
+        .collect()
+}
+
+/// A file that is nothing but tests.
+fn is_test(source: &Source) -> bool {
+    ["/tests.rs", "/twin.rs", "/concurrency.rs"]
+        .iter()
+        .any(|end| source.path.ends_with(end))
+}
+
+fn without_comments_and_tests(text: &str) -> String {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The room of a file: its folder or its own name directly under `src`.
+fn room(path: &str) -> &str {
+    path.split('/').next().unwrap_or_default().trim_end_matches(".rs")
+}
+
+/// The rooms that a file uses: the first names behind every `crate::`.
+fn used_rooms(code: &str) -> Vec<String> {
+    let mut used = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        if let Some(list) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let mut name = String::new();
+            for letter in list.chars() {
+                match letter {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => used.push(std::mem::take(&mut name)),
+                    _ if depth == 0 => name.push(letter),
+                    _ => {}
+                }
+            }
+            used.push(name);
+        } else {
+            used.push(
+                rest.chars()
+                    .take_while(|letter| letter.is_alphanumeric() || "_:".contains(*letter))
+                    .collect(),
+            );
+        }
+    }
+    used.into_iter()
+        .map(|path| {
+            path.trim()
+                .split("::")
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        })
+        .filter(|first| !first.is_empty())
+        .collect()
+}
+
+fn floor(room: &str) -> u8 {
+    let bare = room.chars().next().is_some_and(char::is_uppercase) || room == "outcome_of";
+    let wanted = if bare { "" } else { room };
+    let found = FLOORS.iter().find(|(name, _)| *name == wanted);
+    found
+        .unwrap_or_else(|| panic!("`{room}` has no floor: add it to FLOORS"))
+        .1
+}
+
+#[test]
+fn every_file_looks_down_only() {
+    let mut looks = 0;
+    for source in sources().iter().filter(|source| source.path != "lib.rs") {
+        let own = room(&source.path);
+        for used in used_rooms(&source.code) {
+            looks += 1;
+            let allowed = used == own || floor(&used) < floor(own) || (floor(own) == 1 && floor(&used) == 1);
+            assert!(
+                allowed,
+                "src/{} is on floor {} and uses `{used}`",
+                source.path,
+                floor(own)
+            );
+        }
+    }
+    assert!(looks > 50, "only {looks} uses were found: the search is broken");
+}
+
+#[test]
+fn pure_files_are_pure() {
+    let mut pure = 0;
+    for source in sources() {
+        if PURE
+            .iter()
+            .any(|end| source.path.ends_with(end) || source.path.starts_with(end))
+        {
+            pure += 1;
+            for word in IMPURE {
+                assert!(
+                    !source.code.contains(word),
+                    "src/{} is pure and says `{word}`",
+                    source.path
+                );
+            }
+        }
+    }
+    assert!(
+        pure > 10,
+        "only {pure} pure files were found: the search is broken"
+    );
+}
+
+#[test]
+fn every_file_fits_in_the_head() {
+    let longer: BTreeMap<&str, &str> = LONGER.into_iter().collect();
+    for source in sources() {
+        let lines = source.text.lines().count();
+        let excused = longer.contains_key(source.path.as_str());
+        assert!(
+            excused || lines <= MAX_LINES,
+            "src/{} has {lines} lines",
+            source.path
+        );
+        assert!(
+            !excused || lines > MAX_LINES,
+            "src/{} needs no excuse any more",
+            source.path
+        );
+    }
+}
+
+#[test]
+fn the_search_sees_what_it_should() {
+    let code = "use crate::{Name, algo::{after, spread}, clock};\nlet x = crate::stack::Plan;";
+    assert_eq!(used_rooms(code), ["Name", "algo", "clock", "stack"]);
+    assert_eq!(
+        without_comments_and_tests("a\n// b\n#[cfg(test)]\nmod tests {}"),
+        "a"
+    );
+}
