@@ -110,7 +110,7 @@ impl CircuitBreakerHandle {
     /// Whether a service would certainly turn a call away now. Takes and counts nothing.
     #[inline]
     pub(super) fn peek(&self) -> Option<Rejected> {
-        if self.circuit.is_free() {
+        if self.circuit.pass().is_some() {
             None
         } else {
             self.circuit.peek().map(|refusal| self.rejected(refusal))

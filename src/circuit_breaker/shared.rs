@@ -74,19 +74,15 @@ impl Circuit {
         }
     }
 
+    /// The permit of a call that may pass without asking.
     #[inline]
-    pub(super) fn is_free(&self) -> bool {
-        self.gate.pass().is_some()
+    pub(super) fn pass(&self) -> Option<Permit> {
+        self.gate.pass()
     }
 
     /// Lets a call pass, or says why not.
-    #[inline]
-    pub(super) fn admit(&self) -> Result<Permit, Refusal> {
-        self.gate.pass().map_or_else(|| self.ask_to_pass(), Ok)
-    }
-
     #[cold]
-    fn ask_to_pass(&self) -> Result<Permit, Refusal> {
+    pub(super) fn ask_to_pass(&self) -> Result<Permit, Refusal> {
         match self.gate.turn_away(clock::now) {
             Some(refusal) => Err(refusal),
             None => self.ask(|state, rng, now| (state.admit(rng, now), None)),
