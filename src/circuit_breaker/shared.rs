@@ -102,8 +102,8 @@ impl Circuit {
 
     /// Counts a success that was not slow, if nobody need be asked for that.
     #[inline]
-    pub(super) fn count_healthy(&self, permit: Permit, stripe: usize) -> bool {
-        self.gate.count_healthy(permit, stripe, clock::now)
+    pub(super) fn count_healthy(&self, permit: Permit, stripe: usize, now: impl FnOnce() -> Instant) -> bool {
+        self.gate.count_healthy(permit, stripe, now)
     }
 
     /// Counts how a call ended.
