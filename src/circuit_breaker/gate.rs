@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Reason,
     circuit::Trip,
-    sync::{AtomicU64, Ordering, OwnLine, stripe_count},
+    sync::{AtomicBool, AtomicU64, Ordering, OwnLine, stripe_count},
 };
 
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) struct PublishedGate {
     trip: AtomicU64,
     /// Nanoseconds above which a call is slow.
     slow_over: AtomicU64,
+    /// Somebody else looks at the clock and will say when it is time; see `alarm.rs`.
+    resting: AtomicBool,
     start: Instant,
     stripes: Box<[OwnLine<Stripe>]>,
 }
@@ -44,6 +46,7 @@ impl PublishedGate {
             until: AtomicU64::new(NEVER),
             trip: AtomicU64::new(0),
             slow_over: AtomicU64::new(NEVER),
+            resting: AtomicBool::new(false),
             start,
             stripes: (0..stripe_count()).map(|_| OwnLine::default()).collect(),
         }
@@ -58,7 +61,7 @@ impl PublishedGate {
 
     /// Turns a call away, if that needs no asking.
     #[inline]
-    pub(super) fn turn_away(&self, now: impl FnOnce() -> Instant) -> Option<Refusal> {
+    pub(super) fn turn_away(&self, stripe: usize, now: impl FnOnce() -> Instant) -> Option<Refusal> {
         let word = self.word.load(Ordering::SeqCst);
         if mode(word) != SHUT {
             return None;
@@ -79,10 +82,27 @@ impl PublishedGate {
             });
         }
         let retry_at = self.start + Duration::from_nanos(until);
-        (now() < retry_at).then_some(Refusal {
+        let early = self.is_resting(stripe) || now() < retry_at;
+        early.then_some(Refusal {
             reason,
             retry_at: Some(retry_at),
         })
+    }
+
+    /// The rest begins: nobody needs to look at the clock before [`rest_ends`](Self::rest_ends).
+    pub(super) fn rest(&self) {
+        self.resting.store(true, Ordering::Release);
+    }
+
+    /// The rest is nearly over.
+    pub(super) fn rest_ends(&self) {
+        self.resting.store(false, Ordering::Release);
+    }
+
+    /// A runtime that nobody drives never rings, so now and then somebody looks at the clock all the same.
+    fn is_resting(&self, stripe: usize) -> bool {
+        let rejected = self.stripe(stripe).rejected.load(Ordering::Relaxed);
+        self.resting.load(Ordering::Acquire) && !rejected.is_multiple_of(LOOKS_EVERY)
     }
 
     /// Counts a healthy call, if it is one that the state need not see. `now` is asked for only where time matters.
@@ -189,6 +209,9 @@ const fn round(word: u64) -> u64 {
 const fn mode(word: u64) -> u64 {
     word & 0b111
 }
+
+/// Rejections of one stripe between two looks at the clock.
+const LOOKS_EVERY: u64 = 64;
 
 const ASK: u64 = 0;
 const SHUT: u64 = 1;

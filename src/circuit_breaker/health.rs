@@ -82,18 +82,16 @@ impl Health {
 
     /// Until when a healthy call cannot trip the circuit.
     ///
-    /// It can only where the window is about to hold enough calls to be judged, or where the failing share grows
-    /// because healthy calls leave by time.
+    /// It can where the window is about to hold enough calls to be judged, and where the rates are past their limits
+    /// already and wait for a call to say so: healthy calls have left by time, or the limits were changed.
     pub(super) fn calm(&self, config: &CircuitBreakerConfig) -> Calm {
         let tally = self.window.tally();
         let judged = tally.total >= min_requests(config);
         let harmless = tally.failed == 0 && tally.slow == 0;
-        match self.window.steady_until() {
-            _ if !judged && !harmless => Calm::Never,
-            // With nothing bad in the window there is still time to be kept: the next failure's window.
-            Some(end) => Calm::Until(end),
-            None => Calm::Always,
+        if !(judged || harmless) || self.trip(config).is_some() {
+            return Calm::Never;
         }
+        self.window.steady_until().map_or(Calm::Always, Calm::Until)
     }
 
     fn trip(&self, config: &CircuitBreakerConfig) -> Option<Trip> {
@@ -181,6 +179,21 @@ mod tests {
         assert_eq!(health.calm(&config), Calm::Never);
         let trip = record(&mut health, &config, &[Vote::Success]);
         assert_eq!(trip, Some(Trip::FailureRate { failed: 2, total: 4 }));
+    }
+
+    #[test]
+    fn it_is_not_calm_while_a_rate_is_past_its_limit() {
+        let config = CircuitBreakerConfig::new()
+            .min_requests(2)
+            .window(Window::Calls(10));
+        let mut health = Health::new(&config, epoch());
+        record(
+            &mut health,
+            &config,
+            &[Vote::Success, Vote::Success, Vote::Failure],
+        );
+        assert_eq!(health.calm(&config), Calm::Always);
+        assert_eq!(health.calm(&config.failure_rate(0.2)), Calm::Never);
     }
 
     #[test]

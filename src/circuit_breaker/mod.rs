@@ -34,6 +34,7 @@
 //! ```
 
 mod admission;
+mod alarm;
 mod config;
 mod cooldown;
 pub mod future;

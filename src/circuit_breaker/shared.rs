@@ -14,6 +14,7 @@ use rand::rngs::ThreadRng;
 use tokio::sync::Notify;
 
 use super::{
+    alarm::Alarm,
     config::CircuitBreakerConfig,
     gate::PublishedGate,
     permit::{Ending, Permit, Refusal},
@@ -22,7 +23,7 @@ use super::{
 use crate::{
     EventKind, Name, clock,
     event::Listeners,
-    sync::{Mutex, lock},
+    sync::{Mutex, lock, thread_number},
 };
 
 #[derive(Debug)]
@@ -36,6 +37,8 @@ struct Inside {
     state: State,
     /// `None` while nobody uses it.
     owner: Option<Arc<Owner>>,
+    /// Set while the circuit is open.
+    alarm: Option<Alarm>,
 }
 
 /// Whom a circuit works for.
@@ -65,6 +68,7 @@ impl Circuit {
             *inside = Inside {
                 state: inside.state.retired(now),
                 owner: None,
+                alarm: None,
             };
             ((), None)
         });
@@ -82,8 +86,8 @@ impl Circuit {
 
     /// Lets a call pass, or says why not.
     #[cold]
-    pub(super) fn ask_to_pass(&self) -> Result<Permit, Refusal> {
-        match self.gate.turn_away(clock::now) {
+    pub(super) fn ask_to_pass(&'static self) -> Result<Permit, Refusal> {
+        match self.gate.turn_away(thread_number(), clock::now) {
             Some(refusal) => Err(refusal),
             None => self.ask(|state, rng, now| (state.admit(rng, now), None)),
         }
@@ -91,8 +95,8 @@ impl Circuit {
 
     /// Whether a call would certainly be refused. Takes nothing.
     #[cold]
-    pub(super) fn peek(&self) -> Option<Refusal> {
-        let refusal = self.gate.turn_away(clock::now);
+    pub(super) fn peek(&'static self) -> Option<Refusal> {
+        let refusal = self.gate.turn_away(thread_number(), clock::now);
         refusal.or_else(|| self.ask(|state, _, now| (state.peek(now), None)))
     }
 
@@ -108,7 +112,7 @@ impl Circuit {
 
     /// Counts how a call ended.
     #[cold]
-    pub(super) fn record(&self, permit: Permit, ending: Ending) {
+    pub(super) fn record(&'static self, permit: Permit, ending: Ending) {
         let changed = self.ask_inside(|inside, rng, now| {
             let change = inside.state.record(permit, ending, rng, now);
             // A probe's place is free again, whether or not that changed anything.
@@ -131,7 +135,7 @@ impl Circuit {
 
     /// Asks the state, or tells it something; see [`ask_inside`](Self::ask_inside).
     pub(super) fn ask<T>(
-        &self,
+        &'static self,
         question: impl FnOnce(&mut State, &mut ThreadRng, Instant) -> (T, Option<EventKind>),
     ) -> T {
         self.ask_inside(|inside, rng, now| question(&mut inside.state, rng, now))
@@ -139,7 +143,7 @@ impl Circuit {
 
     /// Shows the state everything that has happened, lets time pass, asks, and publishes what holds from then on.
     fn ask_inside<T>(
-        &self,
+        &'static self,
         question: impl FnOnce(&mut Inside, &mut ThreadRng, Instant) -> (T, Option<EventKind>),
     ) -> T {
         let mut rng = rand::rng();
@@ -149,10 +153,14 @@ impl Circuit {
         inside.state.absorb(collected);
         let by_time = inside.state.on_timeout(&mut rng, now);
         let (answer, by_hand) = question(&mut inside, &mut rng, now);
-        let state = &inside.state;
+        let anything = by_time.is_some() || by_hand.is_some();
+        let Inside { state, alarm, .. } = &mut *inside;
+        if anything {
+            self.gate.rest_ends();
+            *alarm = state.reopens_at().and_then(|until| Alarm::set(&self.gate, until));
+        }
         self.gate
             .publish(state.gate(), state.generation(), state.config().slow_over());
-        let anything = by_time.is_some() || by_hand.is_some();
         let owner = inside.owner.as_ref().filter(|_| anything).map(Arc::clone);
         drop(inside);
 
@@ -170,7 +178,11 @@ impl Circuit {
         let state = State::new(CircuitBreakerConfig::new(), 0, now);
         Self {
             gate: PublishedGate::new(now),
-            inside: Mutex::new(Inside { state, owner: None }),
+            inside: Mutex::new(Inside {
+                state,
+                owner: None,
+                alarm: None,
+            }),
         }
     }
 }

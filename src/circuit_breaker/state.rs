@@ -237,6 +237,14 @@ impl State {
         }
     }
 
+    /// When an open circuit lets a probe through.
+    pub(super) fn reopens_at(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Open { until } => Some(*until),
+            _ => None,
+        }
+    }
+
     pub(super) fn config(&self) -> &CircuitBreakerConfig {
         &self.config
     }
@@ -261,10 +269,9 @@ impl State {
             state: self.state(),
             generation: self.generation,
             last_trip: self.last_trip,
-            retry_after: match &self.phase {
-                Phase::Open { until } => Some(until.saturating_duration_since(now)),
-                _ => None,
-            },
+            retry_after: self
+                .reopens_at()
+                .map(|until| until.saturating_duration_since(now)),
             window_calls: tally.total,
             window_failures: tally.failed,
             window_slow: tally.slow,

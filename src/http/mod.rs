@@ -33,12 +33,14 @@
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
 
+pub mod body_deadline;
 mod classify;
 mod errors;
 mod extensions;
 pub mod rejection;
 mod retry_after;
 
+pub use body_deadline::{BodyDeadline, BodyDeadlineLayer, DeadlineBody};
 pub use classify::HttpClassifier;
 pub use extensions::{RequestExtensions, RequestTimeout};
 pub use rejection::{Rejection, RejectionLayer};

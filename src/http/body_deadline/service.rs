@@ -1,0 +1,81 @@
+//! The layer and its service.
+
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{body::DeadlineBody, future::ResponseFuture};
+
+/// Holds response bodies to the [`Deadline`](crate::Deadline) in their request's extensions.
+///
+/// It stands below the timeout that sets the deadline:
+///
+/// ```
+/// # use std::{convert::Infallible, time::Duration};
+/// # use http::{Request, Response};
+/// # use tower::service_fn;
+/// use tower::ServiceBuilder;
+/// use tower_reliability::{ReliabilityStack, http::{BodyDeadlineLayer, RequestExtensions}};
+///
+/// # let client = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(String::new())) });
+/// let stack = ReliabilityStack::builder().timeout(Duration::from_secs(10)).limits(RequestExtensions).build()?;
+/// let client = ServiceBuilder::new().layer(stack).layer(BodyDeadlineLayer).service(client);
+/// # let _ = tower::ServiceExt::<Request<()>>::oneshot(client, Request::new(()));
+/// # Ok::<(), tower_reliability::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BodyDeadlineLayer;
+
+impl<S> Layer<S> for BodyDeadlineLayer {
+    type Service = BodyDeadline<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        BodyDeadline { inner }
+    }
+}
+
+/// A service whose response bodies have to arrive in time.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyDeadline<S> {
+    inner: S,
+}
+
+impl<S> BodyDeadline<S> {
+    /// The service below.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service below, mutably.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Takes the service out.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for BodyDeadline<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+{
+    type Response = Response<DeadlineBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let deadline = request.extensions().get().copied();
+        ResponseFuture {
+            inner: self.inner.call(request),
+            deadline,
+        }
+    }
+}

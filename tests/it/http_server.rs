@@ -1,0 +1,84 @@
+//! A server whose rejections are answers, over real sockets.
+
+use std::{future::pending, time::Duration};
+
+use axum::{Router, http::StatusCode, routing::get};
+use serde_json::Value;
+use tower::ServiceBuilder;
+use tower_reliability::{
+    BoxError, BoxErrorClassifier, ReliabilityStack,
+    circuit_breaker::CircuitBreakerConfig,
+    http::{HttpClassifier, RejectionLayer},
+};
+
+use crate::peers::serve;
+
+async fn fetch(address: &str, path: &str) -> (StatusCode, Option<String>, Value) {
+    let response = reqwest::get(format!("http://{address}{path}"))
+        .await
+        .expect("an answer");
+    let retry_after = response
+        .headers()
+        .get("retry-after")
+        .map(|value| value.to_str().expect("text").to_owned());
+    let status = response.status();
+    let body = response.text().await.expect("a body");
+    (
+        status,
+        retry_after,
+        serde_json::from_str(&body).unwrap_or(Value::Null),
+    )
+}
+
+#[tokio::test]
+async fn an_open_circuit_answers_503_with_retry_after_and_a_problem() {
+    let stack = ReliabilityStack::builder()
+        .circuit_breaker(CircuitBreakerConfig::consecutive(2).open_jitter(0.0))
+        .classify(HttpClassifier::new())
+        .build()
+        .expect("in range");
+    let app = Router::new()
+        .route("/", get(|| async { StatusCode::INTERNAL_SERVER_ERROR }))
+        .route("/other", get(|| async { "hello" }))
+        .layer(ServiceBuilder::new().layer(RejectionLayer).layer(stack));
+    let address = serve(app).await;
+    for _ in 0..2 {
+        assert_eq!(fetch(&address, "/").await.0, 500);
+    }
+    let (status, retry_after, problem) = fetch(&address, "/other").await;
+    assert_eq!((status.as_u16(), retry_after.as_deref()), (503, Some("5")));
+    assert_eq!(problem["detail"], "circuit open (2 calls in a row failed)");
+    assert_eq!(problem["layer"], "circuit_breaker");
+}
+
+#[tokio::test]
+async fn a_handler_that_hangs_answers_504() {
+    let stack = ReliabilityStack::builder()
+        .timeout(Duration::from_millis(50))
+        .build()
+        .expect("in range");
+    let app = Router::new()
+        .route("/", get(pending::<&'static str>))
+        .layer((RejectionLayer, stack));
+    let (status, retry_after, problem) = fetch(&serve(app).await, "/").await;
+    assert_eq!((status.as_u16(), retry_after), (504, None));
+    assert_eq!(problem["status"], 504);
+}
+
+#[tokio::test]
+async fn a_rejection_in_a_box_is_answered_too_and_other_errors_pass() {
+    use tower::{ServiceExt, service_fn};
+    let breaker = CircuitBreakerConfig::consecutive(1)
+        .build()
+        .expect("in range")
+        .classify(BoxErrorClassifier);
+    let service = ServiceBuilder::new()
+        .layer(RejectionLayer)
+        .layer(&breaker)
+        .service(service_fn(|()| async {
+            Err::<http::Response<String>, BoxError>("down".into())
+        }));
+    let error = service.clone().oneshot(()).await.expect_err("no rejection yet");
+    assert_eq!(error.to_string(), "down");
+    assert_eq!(service.oneshot(()).await.expect("an answer").status(), 503);
+}

@@ -1,0 +1,281 @@
+//! Timeouts: when they begin, what they are called, what they drop, and what they cost.
+
+use std::{
+    future::{pending, ready},
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::FutureExt;
+use tokio::time::{Instant, advance, sleep};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_reliability::{
+    BoxError, Deadline, Limits, Reason, Rejected,
+    timeout::{TimeoutConfig, TimeoutLayer, TimeoutSnapshot},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn layer(limit: Duration) -> TimeoutLayer {
+    TimeoutConfig::new(limit).build().expect("the limit is in range")
+}
+
+fn reason(result: Result<(), BoxError>) -> Reason {
+    result
+        .expect_err("it must be turned away")
+        .downcast_ref::<Rejected>()
+        .expect("by us")
+        .reason()
+}
+
+/// Counts those of its clones that are alive.
+#[derive(Clone)]
+struct Alive(Arc<AtomicUsize>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A request that carries its deadline.
+#[derive(Clone, Debug, Default)]
+struct Request {
+    deadline: Option<Deadline>,
+}
+
+#[derive(Clone, Copy)]
+struct InRequest;
+
+impl Limits<Request> for InRequest {
+    fn deadline(&self, request: &Request) -> Option<Deadline> {
+        request.deadline
+    }
+
+    fn hand_on(&self, request: &mut Request, deadline: Deadline) {
+        request.deadline = Some(deadline);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_never_ends_is_given_up_at_the_limit() {
+    let layer = layer(2 * SECOND);
+    let service = layer.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
+    let began = Instant::now();
+    let result = service.oneshot(()).await;
+    assert_eq!(reason(result), Reason::Timeout { limit: 2 * SECOND });
+    assert!(
+        began.elapsed() <= 2 * SECOND + Duration::from_millis(1),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(layer.handle().snapshot().timed_out, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_at_the_limit_is_an_answer() {
+    let service = layer(2 * SECOND).layer(service_fn(|()| async {
+        sleep(2 * SECOND).await;
+        Ok::<_, BoxError>(())
+    }));
+    assert!(service.oneshot(()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_13_the_time_begins_with_the_call_and_not_with_the_first_poll() {
+    let mut service = layer(2 * SECOND).layer(service_fn(|()| pending::<Result<(), BoxError>>()));
+    let call = service.ready().await.expect("it is ready").call(());
+    advance(10 * SECOND).await;
+    let polled = Instant::now();
+    assert_eq!(reason(call.await), Reason::Timeout { limit: 2 * SECOND });
+    assert_eq!(polled.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_counts_where_it_is_earlier_and_is_another_reason() {
+    let layer = layer(5 * SECOND).limits(InRequest);
+    let service = layer.layer(service_fn(|_: Request| pending::<Result<(), BoxError>>()));
+    let began = Instant::now();
+    let hurried = Request {
+        deadline: Some(Deadline::after(SECOND)),
+    };
+    assert_eq!(
+        reason(service.clone().oneshot(hurried).await),
+        Reason::DeadlineExceeded
+    );
+    assert!(began.elapsed() < 2 * SECOND);
+    let patient = Request {
+        deadline: Some(Deadline::after(60 * SECOND)),
+    };
+    assert_eq!(
+        reason(service.oneshot(patient).await),
+        Reason::Timeout { limit: 5 * SECOND }
+    );
+    let counts = layer.handle().snapshot();
+    assert_eq!((counts.timed_out, counts.deadline_exceeded), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_deadline_is_turned_away_before_any_work() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let service = layer(SECOND)
+        .limits(InRequest)
+        .layer(service_fn(move |_: Request| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            ready(Ok::<_, BoxError>(()))
+        }));
+    let late = Request {
+        deadline: Some(Deadline::after(Duration::ZERO)),
+    };
+    assert_eq!(reason(service.oneshot(late).await), Reason::DeadlineExceeded);
+    assert_eq!(calls.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_earlier_deadline_is_handed_on() {
+    let service = layer(SECOND)
+        .limits(InRequest)
+        .layer(service_fn(|request: Request| {
+            ready(Ok::<_, BoxError>(
+                request.deadline.expect("it was set").remaining(),
+            ))
+        }));
+    assert_eq!(
+        service
+            .clone()
+            .oneshot(Request::default())
+            .await
+            .expect("an answer"),
+        SECOND
+    );
+    let hurried = Request {
+        deadline: Some(Deadline::after(SECOND / 2)),
+    };
+    assert_eq!(service.oneshot(hurried).await.expect("an answer"), SECOND / 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_have_a_limit_of_its_own() {
+    let service = layer(SECOND)
+        .limits(|seconds: &u64| (*seconds > 0).then(|| Duration::from_secs(*seconds)))
+        .layer(service_fn(|_: u64| pending::<Result<(), BoxError>>()));
+    assert_eq!(
+        reason(service.clone().oneshot(7).await),
+        Reason::Timeout { limit: 7 * SECOND }
+    );
+    assert_eq!(
+        reason(service.oneshot(0).await),
+        Reason::Timeout { limit: SECOND }
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_call_below_is_gone_before_the_caller_hears_of_the_timeout() {
+    let alive = Alive(Arc::new(AtomicUsize::new(1)));
+    let count = Arc::clone(&alive.0);
+    let mut alive = Some(alive);
+    let mut service = layer(SECOND).layer(service_fn(move |()| {
+        let held = alive.take();
+        async move {
+            let _held = held;
+            pending::<Result<(), BoxError>>().await
+        }
+    }));
+    let mut call = Box::pin(service.call(()));
+    let result = (&mut call).await;
+    assert_eq!(reason(result), Reason::Timeout { limit: SECOND });
+    assert_eq!(count.load(Ordering::SeqCst), 0, "the future still holds the call");
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_7_a_dropped_call_counts_nothing_and_drops_the_call_below() {
+    let alive = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&alive);
+    let layer = layer(SECOND);
+    let mut service = layer.layer(service_fn(move |()| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let held = Alive(Arc::clone(&counted));
+        async move {
+            let _held = held;
+            pending::<Result<(), BoxError>>().await
+        }
+    }));
+    drop(service.call(()));
+    let mut polled = Box::pin(service.call(()));
+    assert!((&mut polled).now_or_never().is_none());
+    drop(polled);
+    advance(5 * SECOND).await;
+    assert_eq!(alive.load(Ordering::SeqCst), 0);
+    assert_eq!(layer.handle().snapshot(), TimeoutSnapshot::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_55_a_panic_below_is_a_panic_and_not_a_timeout() {
+    let layer = layer(SECOND);
+    let service = layer.layer(service_fn(|()| async {
+        sleep(SECOND / 2).await;
+        panic!("below");
+        #[expect(unreachable_code, reason = "it names the type")]
+        Ok::<(), BoxError>(())
+    }));
+    let result = AssertUnwindSafe(service.oneshot(())).catch_unwind().await;
+    assert!(result.is_err());
+    assert_eq!(layer.handle().snapshot(), TimeoutSnapshot::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_uses_up_the_budget_is_given_up_all_the_same() {
+    let service = layer(SECOND).layer(service_fn(|()| async {
+        loop {
+            tokio::task::consume_budget().await;
+        }
+        #[expect(unreachable_code, reason = "it names the type")]
+        Ok::<(), BoxError>(())
+    }));
+    let mut call = Box::pin(service.oneshot(()));
+    let ticking = async {
+        for _ in 0..20 {
+            advance(SECOND / 10).await;
+        }
+    };
+    let (result, ()) = tokio::join!(&mut call, ticking);
+    assert_eq!(reason(result), Reason::Timeout { limit: SECOND });
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_64_another_limit_holds_for_the_calls_that_begin_from_then_on() {
+    let layer = layer(SECOND);
+    let mut service = layer.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
+    let before = service.call(());
+    layer
+        .handle()
+        .update(TimeoutConfig::new(3 * SECOND))
+        .expect("it is in range");
+    let after = service.call(());
+    assert_eq!(reason(before.await), Reason::Timeout { limit: SECOND });
+    assert_eq!(reason(after.await), Reason::Timeout { limit: 3 * SECOND });
+    assert!(layer.handle().update(TimeoutConfig::new(Duration::ZERO)).is_err());
+    assert_eq!(layer.handle().limit(), 3 * SECOND);
+}
+
+#[test]
+fn case_21_the_extremes_are_refused_or_work() {
+    let error = TimeoutConfig::new(Duration::ZERO)
+        .build()
+        .expect_err("0 is no limit");
+    assert_eq!(error.to_string(), "timeout must be above 0");
+    let service = layer(Duration::MAX).layer(service_fn(|()| ready(Ok::<_, BoxError>(()))));
+    assert!(service.oneshot(()).now_or_never().expect("it is ready").is_ok());
+}
+
+#[test]
+fn a_service_that_is_ready_costs_no_timer() {
+    // A timer cannot be armed outside a runtime: it would panic here.
+    let service = layer(SECOND).layer(service_fn(|()| ready(Ok::<_, BoxError>(()))));
+    assert!(service.oneshot(()).now_or_never().expect("it is ready").is_ok());
+}
