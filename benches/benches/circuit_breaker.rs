@@ -4,10 +4,7 @@ use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, meas
 use tower_reliability_benches::{breakers, drive::Contender, inner::FAIL};
 
 fn alone(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .build()
-        .expect("a runtime starts");
+    let runtime = breakers::runtime();
     let _inside = runtime.enter();
     let rooms = [
         ("bare", breakers::bare()),

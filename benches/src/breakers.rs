@@ -8,6 +8,7 @@ use std::{
 };
 
 use recloser::AsyncRecloser;
+use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, Service};
 use tower_reliability::{
     CircuitState,
@@ -23,6 +24,16 @@ use crate::{
 
 /// Our breaker around the bare service.
 pub type Ours = CircuitBreaker<Bare<OurError>>;
+
+/// The runtime inside which all are made and driven: some take its clock, or set its timers.
+#[must_use]
+pub fn runtime() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .expect("a runtime starts")
+}
 
 /// A breaker of ours with these numbers.
 #[must_use]

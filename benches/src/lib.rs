@@ -14,4 +14,6 @@ pub mod drive;
 pub mod inner;
 pub mod peers;
 pub mod rounds;
+pub mod stacks;
 pub mod threads;
+pub mod timeouts;

@@ -8,13 +8,11 @@ use tower_reliability_benches::{
     drive::Contender,
     inner::{Bare, FAIL, OurError},
     rounds::{fastest, fastest_shared, per_call},
+    stacks, timeouts,
 };
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .build()
-        .expect("a runtime starts");
+    let runtime = breakers::runtime();
     let _inside = runtime.enter();
     let mut bars = alone();
     bars.extend(shared());
@@ -74,6 +72,8 @@ fn alone() -> Vec<Bar> {
         breakers::closed(),
         breakers::open(),
         breakers::half_way(),
+        timeouts::ready(),
+        stacks::ready(),
         vec![clock],
     ];
     let mut contenders: Vec<_> = rooms.into_iter().flatten().collect();
@@ -190,13 +190,14 @@ fn extra_bytes() -> usize {
 }
 
 /// Ours, its peer, and the most that the one may cost of the other.
-const RATIOS: [(&str, &str, f64); 6] = [
+const RATIOS: [(&str, &str, f64); 7] = [
     ("ours, count 100", "recloser, count 100", 0.8),
     ("ours, count 100", "recloser async, count 100", 0.8),
     ("ours, time 10 s", "failsafe, rate 10 s", 0.5),
     ("ours, time 10 s", "failsafe async, rate 10 s", 0.5),
     ("ours, open", "recloser, open", 0.4),
     ("ours, open", "recloser async, open", 0.4),
+    ("ours, timeout", "tower, timeout", 1.0),
 ];
 const ROUNDS: u32 = 400;
 const CALLS: u64 = 4_000;
