@@ -14,16 +14,16 @@ fn alone(criterion: &mut Criterion) {
     ];
     for (name, contenders) in rooms {
         let mut group = criterion.benchmark_group(name);
-        contenders
-            .into_iter()
-            .for_each(|contender| measure(&mut group, contender));
+        for contender in contenders {
+            measure(&mut group, contender);
+        }
         group.finish();
     }
 }
 
 fn measure(group: &mut BenchmarkGroup<'_, WallTime>, mut contender: Contender) {
     group.bench_function(contender.name, |bencher| {
-        bencher.iter_custom(|calls| contender.time(calls))
+        bencher.iter_custom(|calls| contender.time(calls));
     });
 }
 
@@ -34,7 +34,7 @@ fn two_threads(criterion: &mut Criterion) {
         for threads in [1, 2] {
             let name = format!("{}/{threads}", crowd.name);
             group.bench_function(name, |bencher| {
-                bencher.iter_custom(|calls| crowd.time(threads, calls))
+                bencher.iter_custom(|calls| crowd.time(threads, calls));
             });
         }
     }

@@ -9,7 +9,7 @@ fn ready(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("stack");
     for mut contender in stacks::ready() {
         group.bench_function(contender.name, |bencher| {
-            bencher.iter_custom(|calls| contender.time(calls))
+            bencher.iter_custom(|calls| contender.time(calls));
         });
     }
     group.finish();

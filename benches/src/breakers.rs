@@ -226,4 +226,4 @@ fn tripped_briefly(config: CircuitBreakerConfig) -> Ours {
 const SPAN: Duration = Duration::from_secs(10);
 const MOMENT: Duration = Duration::from_millis(10);
 /// Longer than any bench.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);

@@ -12,6 +12,10 @@ use std::{
 use tower::Service;
 
 /// Makes one call, which must be ready at once.
+///
+/// # Errors
+///
+/// The service's own.
 #[allow(
     clippy::inline_always,
     reason = "handing the result out of here is no part of what is measured"

@@ -18,6 +18,7 @@ pub fn fastest(contenders: &mut [Contender], rounds: u32, calls: u64) -> Vec<f64
 }
 
 /// Nanoseconds per call of each service, with one thread and with two.
+#[must_use]
 pub fn fastest_shared(crowds: &[Crowd], rounds: u32, calls: u64) -> Vec<(f64, f64)> {
     let mut best = vec![(Duration::MAX, Duration::MAX); crowds.len()];
     for _ in 0..rounds {
