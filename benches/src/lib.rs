@@ -1,1 +1,19 @@
-//! Shared pieces of the benches.
+//! Shared pieces of the benches: what is called, how it is driven, and who takes part.
+//!
+//! `cargo bench -p tower-reliability-benches` runs criterion over everything; `cargo run --profile bench -p
+//! tower-reliability-benches --bin ratios` measures all contenders in one interleaved run and prints the tables of
+//! `RESULTS.md`.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a bench measures real time, and has no paused clock to follow"
+)]
+
+pub mod allocations;
+pub mod breakers;
+pub mod drive;
+pub mod inner;
+pub mod peers;
+pub mod rounds;
+pub mod stacks;
+pub mod threads;
+pub mod timeouts;

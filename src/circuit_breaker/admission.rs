@@ -33,7 +33,13 @@ enum Stage {
 impl Admission {
     #[inline]
     pub(super) fn admit(circuit: &'static Circuit) -> Result<Self, Refusal> {
-        Ok(Self { circuit, permit: circuit.admit()?, started: None, stage: Stage::Unused })
+        // Not one function with a `Result`: the permit would go through memory, written in halves and read whole,
+        // and the read would wait for the writes.
+        let permit = match circuit.pass() {
+            Some(permit) => permit,
+            None => circuit.ask_to_pass()?,
+        };
+        Ok(Self { circuit, permit, started: None, stage: Stage::Unused })
     }
 
     /// The inner service is called now: how long the call takes is measured from here.
@@ -64,16 +70,19 @@ impl Admission {
     /// The call is done.
     #[inline]
     pub(super) fn finish(&mut self, outcome: Outcome) {
-        let slow = self.started.is_some_and(|started| self.is_slow(started));
+        // Read once for the two that may ask.
+        let ended = self.started.map(|_| clock::now());
+        let slow = self.started.zip(ended).is_some_and(|(started, ended)| self.is_slow(started, ended));
         self.stage = Stage::Settled;
         let healthy = outcome == Outcome::Success && !slow;
-        if !healthy || !self.circuit.count_healthy(self.permit, thread_number()) {
+        let now = || ended.unwrap_or_else(clock::now);
+        if !healthy || !self.circuit.count_healthy(self.permit, thread_number(), now) {
             self.circuit.record(self.permit, Ending::Done { outcome, slow });
         }
     }
 
-    fn is_slow(&self, started: Instant) -> bool {
-        let took = clock::now().saturating_duration_since(started);
+    fn is_slow(&self, started: Instant, ended: Instant) -> bool {
+        let took = ended.saturating_duration_since(started);
         self.circuit.slow_over().is_some_and(|over| took > over)
     }
 

@@ -102,7 +102,7 @@ impl PublishedGate {
         let word = self.word.load(Ordering::SeqCst);
         let calm = match mode(word) {
             FREE_CALM => true,
-            FREE_CALM_UNTIL => self.nanos(now()) < self.until.load(Ordering::SeqCst),
+            FREE_CALM_UNTIL => now() < self.start + Duration::from_nanos(self.until.load(Ordering::SeqCst)),
             _ => false,
         };
         if !calm || generation(word) != permit.generation {

@@ -100,10 +100,15 @@ impl CircuitBreakerHandle {
         self.take_over(Override::Automatic);
     }
 
-    /// Whether a service would certainly turn a call away now. Takes and counts nothing.
+    /// Whether every call passes now. Takes and counts nothing.
     #[inline]
-    pub(super) fn peek(&self) -> Option<Rejected> {
-        if self.circuit.is_free() { None } else { self.circuit.peek().map(|refusal| self.rejected(refusal)) }
+    pub(super) fn is_free(&self) -> bool {
+        self.circuit.pass().is_some()
+    }
+
+    /// Whether a service would certainly turn a call away now. Takes and counts nothing.
+    pub(super) fn peek(&self) -> Option<Refusal> {
+        self.circuit.peek()
     }
 
     /// Lets a call pass, or says why not; a call turned away is not counted yet.
@@ -114,12 +119,8 @@ impl CircuitBreakerHandle {
 
     /// Counts a call as turned away.
     pub(super) fn reject(&self, refusal: Refusal) -> Rejected {
-        self.count_rejected();
-        self.rejected(refusal)
-    }
-
-    pub(super) fn count_rejected(&self) {
         self.circuit.count_rejected(thread_number());
+        Rejected::new(self.name().clone(), refusal.reason).at(refusal.retry_at)
     }
 
     /// When it is worth asking again after a refusal, if nothing happens before.
@@ -149,10 +150,6 @@ impl CircuitBreakerHandle {
 
     fn take_over(&self, to: Override) {
         self.circuit.ask(|state, _, now| ((), Some(state.take_over(to, now))));
-    }
-
-    fn rejected(&self, refusal: Refusal) -> Rejected {
-        Rejected::new(self.name().clone(), refusal.reason).at(refusal.retry_at)
     }
 }
 

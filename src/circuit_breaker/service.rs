@@ -7,8 +7,11 @@ use std::{
 
 use tower_service::Service;
 
-use super::{admission::Admission, future::ResponseFuture, handle::CircuitBreakerHandle, waiting::Waiting};
-use crate::{Classifier, FromRejected, Rejected, StandardClassifier};
+use super::{
+    admission::Admission, future::ResponseFuture, handle::CircuitBreakerHandle, permit::Refusal,
+    waiting::Waiting,
+};
+use crate::{Classifier, FromRejected, StandardClassifier};
 
 /// A service behind a circuit breaker.
 ///
@@ -25,7 +28,7 @@ pub struct CircuitBreaker<S, C = StandardClassifier> {
     handle: CircuitBreakerHandle,
     waits: bool,
     /// Set by a `poll_ready` that found the circuit open, and so did not ask the service below.
-    turned_away: Option<Rejected>,
+    turned_away: Option<Refusal>,
     /// The place that a service which waits has got by being ready.
     reserved: Option<Admission>,
     waiting: Option<Waiting>,
@@ -85,6 +88,8 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         if self.waits {
             ready!(self.poll_reserve(cx));
+        } else if self.handle.is_free() {
+            self.turned_away = None;
         } else {
             self.turned_away = self.handle.peek();
             if self.turned_away.is_some() {
@@ -95,9 +100,8 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        if let Some(rejected) = self.turned_away.take() {
-            self.handle.count_rejected();
-            return ResponseFuture::rejected(rejected);
+        if let Some(refusal) = self.turned_away.take() {
+            return ResponseFuture::rejected(self.handle.reject(refusal));
         }
         let mut admission = match self.reserved.take().map_or_else(|| self.handle.admit(), Ok) {
             Ok(admission) => admission,

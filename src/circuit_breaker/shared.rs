@@ -74,19 +74,15 @@ impl Circuit {
         }
     }
 
+    /// The permit of a call that may pass without asking.
     #[inline]
-    pub(super) fn is_free(&self) -> bool {
-        self.gate.pass().is_some()
+    pub(super) fn pass(&self) -> Option<Permit> {
+        self.gate.pass()
     }
 
     /// Lets a call pass, or says why not.
-    #[inline]
-    pub(super) fn admit(&'static self) -> Result<Permit, Refusal> {
-        self.gate.pass().map_or_else(|| self.ask_to_pass(), Ok)
-    }
-
     #[cold]
-    fn ask_to_pass(&'static self) -> Result<Permit, Refusal> {
+    pub(super) fn ask_to_pass(&'static self) -> Result<Permit, Refusal> {
         match self.gate.turn_away(thread_number(), clock::now) {
             Some(refusal) => Err(refusal),
             None => self.ask(|state, rng, now| (state.admit(rng, now), None)),
@@ -106,8 +102,8 @@ impl Circuit {
 
     /// Counts a success that was not slow, if nobody need be asked for that.
     #[inline]
-    pub(super) fn count_healthy(&self, permit: Permit, stripe: usize) -> bool {
-        self.gate.count_healthy(permit, stripe, clock::now)
+    pub(super) fn count_healthy(&self, permit: Permit, stripe: usize, now: impl FnOnce() -> Instant) -> bool {
+        self.gate.count_healthy(permit, stripe, now)
     }
 
     /// Counts how a call ended.

@@ -1,0 +1,62 @@
+//! Several threads on one service.
+
+use std::{
+    fmt,
+    sync::Barrier,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tower::Service;
+
+use crate::drive::drive_many;
+
+/// The time from the first thread's start to the last one's end, while each makes that many calls.
+///
+/// Threads that happen to run one after the other take the longer for it, so this never flatters.
+pub fn time<S: Service<u64> + Clone + Send>(service: &S, threads: usize, calls: u64) -> Duration {
+    let barrier = Barrier::new(threads);
+    let spans = thread::scope(|scope| {
+        let spawn = |_| {
+            let (mut service, barrier) = (service.clone(), &barrier);
+            scope.spawn(move || {
+                drive_many(&mut service, calls / 10);
+                barrier.wait();
+                let start = Instant::now();
+                drive_many(&mut service, calls);
+                (start, Instant::now())
+            })
+        };
+        let running: Vec<_> = (0..threads).map(spawn).collect();
+        running.into_iter().map(|thread| thread.join().expect("no call panics")).collect::<Vec<_>>()
+    });
+    let start = spans.iter().map(|(start, _)| *start).min().expect("there is a thread");
+    let end = spans.iter().map(|(_, end)| *end).max().expect("there is a thread");
+    end - start
+}
+
+/// A service that is measured with one thread and with two.
+pub struct Crowd {
+    /// What the tables call it.
+    pub name: &'static str,
+    time: Box<dyn Fn(usize, u64) -> Duration>,
+}
+
+impl Crowd {
+    /// Clones of that service, one per thread.
+    pub fn new<S: Service<u64> + Clone + Send + 'static>(name: &'static str, service: S) -> Self {
+        Self { name, time: Box::new(move |threads, calls| time(&service, threads, calls)) }
+    }
+
+    /// The time that threads take which make that many calls each.
+    #[must_use]
+    pub fn time(&self, threads: usize, calls: u64) -> Duration {
+        (self.time)(threads, calls)
+    }
+}
+
+impl fmt::Debug for Crowd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Crowd").field(&self.name).finish()
+    }
+}
