@@ -21,6 +21,8 @@ pub(super) struct Admission {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    /// A place without a call.
+    Reserved,
     /// Never polled.
     Unused,
     /// Inside the inner service. Who is dropped in here has panicked.
@@ -42,9 +44,23 @@ impl Admission {
         Ok(Self { circuit, permit, started: None, stage: Stage::Unused })
     }
 
+    /// Keeps a place for a call that may come.
+    pub(super) fn reserve(circuit: &'static Circuit) -> Result<Self, Refusal> {
+        let permit = circuit.pass().map_or_else(|| circuit.ask_to_reserve(), Ok)?;
+        Ok(Self { circuit, permit, started: None, stage: Stage::Reserved })
+    }
+
+    /// Whether the circuit is still in the phase that gave the place.
+    pub(super) fn is_current(&self) -> bool {
+        self.circuit.is_current(self.permit)
+    }
+
     /// The inner service is called now: how long the call takes is measured from here.
     #[inline]
     pub(super) fn begin(&mut self) {
+        if self.stage == Stage::Reserved && self.permit.probe.is_some() {
+            self.circuit.begin(self.permit);
+        }
         self.started = self.circuit.slow_over().map(|_| clock::now());
         self.enter();
     }
@@ -89,6 +105,7 @@ impl Admission {
     #[cold]
     fn give_back(&mut self) {
         let ending = match self.stage {
+            Stage::Reserved => Ending::Withdrawn,
             Stage::Unused => Ending::Unused,
             Stage::Inside => Ending::Panicked,
             Stage::Waiting => Ending::Abandoned,

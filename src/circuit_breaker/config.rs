@@ -87,13 +87,13 @@ pub enum Abandoned {
 }
 
 impl CircuitBreakerConfig {
-    /// Opens when half of the calls of the last 10 s failed, and at least 20 were made.
+    /// Opens when half of the last 100 calls failed, and at least 20 were made.
     #[must_use]
     pub const fn new() -> Self {
         Self {
             failure_rate: Some(0.5),
             min_requests: 20,
-            window: Window::Time(Duration::from_secs(10)),
+            window: Window::Calls(100),
             consecutive_failures: None,
             slow_call: None,
             open_for: Duration::from_secs(5),
@@ -137,7 +137,11 @@ impl CircuitBreakerConfig {
         self
     }
 
-    /// What the rates are taken over. Default: the last 10 s.
+    /// What the rates are taken over.
+    ///
+    /// A window over calls reacts within as many failures, however much traffic there is, and remembers for as long as
+    /// there is none. A window over time forgets by itself, and takes half of itself to see a sudden death after steady
+    /// health. It costs a reading of the clock per call. Default: the last 100 calls.
     #[must_use]
     pub const fn window(mut self, window: Window) -> Self {
         self.window = window;
@@ -182,7 +186,9 @@ impl CircuitBreakerConfig {
         self
     }
 
-    /// The most that the multiplier may make of the time open. At least `open_for`. Default: 300 s.
+    /// The most that the multiplier may make of the time open; an `open_for` above it stays as it is.
+    ///
+    /// Above 0. Default: 300 s.
     #[must_use]
     pub const fn max_open_for(mut self, delay: Duration) -> Self {
         self.max_open_for = delay;

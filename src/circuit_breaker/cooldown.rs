@@ -27,7 +27,8 @@ impl Cooldown {
             let forgiven = healthy / config.forgive_after.as_nanos().max(1);
             self.openings = self.openings.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX));
         }
-        let delay = exponential(config.open_for, config.open_multiplier, self.openings, config.max_open_for);
+        let max = config.max_open_for.max(config.open_for);
+        let delay = exponential(config.open_for, config.open_multiplier, self.openings, max);
         self.openings = self.openings.saturating_add(1);
         let own = after(now, spread(delay, config.open_jitter, unit));
         self.asked.take().map_or(own, |asked| own.max(asked))

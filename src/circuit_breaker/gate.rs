@@ -59,6 +59,11 @@ impl PublishedGate {
         (mode(word) >= FREE).then(|| Permit::free(generation(word)))
     }
 
+    /// The number of the phase that the circuit is in.
+    pub(super) fn generation(&self) -> u32 {
+        generation(self.word.load(Ordering::SeqCst))
+    }
+
     /// Turns a call away, if that needs no asking.
     #[inline]
     pub(super) fn turn_away(&self, stripe: usize, now: impl FnOnce() -> Instant) -> Option<Refusal> {

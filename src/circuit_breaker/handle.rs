@@ -117,6 +117,11 @@ impl CircuitBreakerHandle {
         Admission::admit(self.circuit)
     }
 
+    /// Keeps a place for a call that may come, or says why not.
+    pub(super) fn reserve(&self) -> Result<Admission, Refusal> {
+        Admission::reserve(self.circuit)
+    }
+
     /// Counts a call as turned away.
     pub(super) fn reject(&self, refusal: Refusal) -> Rejected {
         self.circuit.count_rejected(thread_number());
@@ -133,7 +138,8 @@ impl CircuitBreakerHandle {
         Arc::clone(&self.lease.owner.changed)
     }
 
-    /// Whether it could be forgotten without loss: closed, its ramp over, and nothing bad in its window.
+    /// Whether it could be forgotten without loss: closed, its ramp over, its last calls went well, and hardly any
+    /// before them did not.
     ///
     /// It emits nothing, so that it may be asked under a lock that a listener might want.
     pub(super) fn is_healthy(&self) -> bool {
@@ -144,7 +150,8 @@ impl CircuitBreakerHandle {
                 CircuitState::Ramping => state.next_timeout().is_some_and(|end| now >= end),
                 _ => false,
             };
-            closed && snapshot.window_failures == 0 && snapshot.window_slow == 0
+            let bad = snapshot.window_failures.max(snapshot.window_slow);
+            closed && snapshot.consecutive_failures == 0 && bad.saturating_mul(10) <= snapshot.window_calls
         })
     }
 

@@ -51,6 +51,8 @@ pub(super) enum Ending {
     Abandoned,
     /// Dropped before it was ever polled: the peer had no part in it.
     Unused,
+    /// It never came to a call: a place that was reserved and given back.
+    Withdrawn,
 }
 
 /// What holds for every call until the state says otherwise: what can be decided without asking it.

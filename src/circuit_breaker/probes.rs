@@ -8,7 +8,7 @@ use crate::algo::after;
 /// The probes of one half-open phase.
 ///
 /// A place is taken by an admitted call and given back by its outcome, by its drop, or by its deadline: it can
-/// not be lost.
+/// not be lost. A service that waits for its call may hold one too; until it is called it has no vote.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Probes {
     out: Vec<Probe>,
@@ -22,6 +22,8 @@ pub(super) struct Probes {
 struct Probe {
     id: u32,
     deadline: Instant,
+    /// The peer has been asked.
+    called: bool,
 }
 
 /// What the probes say.
@@ -36,16 +38,30 @@ pub(super) enum Verdict {
 }
 
 impl Probes {
-    /// Takes a place, if there is one.
+    /// Takes a place for a call, if there is one.
     pub(super) fn take(&mut self, config: &CircuitBreakerConfig, now: Instant) -> Option<u32> {
+        let id = self.reserve(config, now)?;
+        self.begin(id, config, now);
+        Some(id)
+    }
+
+    /// Takes a place for a call that may come, if there is one.
+    pub(super) fn reserve(&mut self, config: &CircuitBreakerConfig, now: Instant) -> Option<u32> {
         if !self.has_place(config) {
             return None;
         }
-        self.first.get_or_insert(now);
         let id = self.issued;
         self.issued = self.issued.wrapping_add(1);
-        self.out.push(Probe { id, deadline: after(now, config.probe_timeout) });
+        self.out.push(Probe { id, deadline: after(now, config.probe_timeout), called: false });
         Some(id)
+    }
+
+    /// The call has come, and has all its time. If its place was taken back meanwhile, it has no vote.
+    pub(super) fn begin(&mut self, id: u32, config: &CircuitBreakerConfig, now: Instant) {
+        if let Some(probe) = self.out.iter_mut().find(|probe| probe.id == id) {
+            *probe = Probe { id, deadline: after(now, config.probe_timeout), called: true };
+            self.first.get_or_insert(now);
+        }
     }
 
     /// A probe came back. A probe that lost its place has no vote any more; whether it had one is the answer.
@@ -60,13 +76,13 @@ impl Probes {
 
     /// Takes places back from probes that are out for too long, and gives the verdict, if there is one.
     pub(super) fn verdict(&mut self, config: &CircuitBreakerConfig, now: Instant) -> Option<Verdict> {
-        let before = self.out.len();
-        self.out.retain(|probe| now < probe.deadline);
         let vote = match config.abandoned {
             Abandoned::Failure => Some(false),
             Abandoned::Ignore => None,
         };
-        (self.out.len()..before).for_each(|_| self.count(vote));
+        let hanging = self.out.iter().filter(|probe| probe.called && now >= probe.deadline).count();
+        self.out.retain(|probe| now < probe.deadline);
+        (0..hanging).for_each(|_| self.count(vote));
 
         // Settled as soon as no probe that is still out could change it.
         let spare = config.half_open_probes - config.half_open_successes;
@@ -154,6 +170,28 @@ mod tests {
         assert_eq!(probes.failed, 1);
         assert!(!probes.settle(id, Some(true)));
         assert_eq!(probes.passed, 0);
+    }
+
+    #[test]
+    fn a_place_that_nobody_used_is_taken_back_without_a_vote() {
+        let mut probes = Probes::default();
+        let id = probes.reserve(&CONFIG, epoch()).expect("there is a place");
+        let late = epoch() + CONFIG.probe_timeout;
+        assert_eq!(probes.verdict(&CONFIG, late), None);
+        assert_eq!((probes.failed, probes.out.len()), (0, 0));
+        probes.begin(id, &CONFIG, late);
+        assert!(!probes.settle(id, Some(true)), "it came too late to be a probe");
+        assert_eq!(probes.verdict(&CONFIG, epoch() + 2 * CONFIG.half_open_for), None, "nobody was asked");
+    }
+
+    #[test]
+    fn a_reserved_call_has_all_its_time_from_the_call() {
+        let mut probes = Probes::default();
+        let id = probes.reserve(&CONFIG, epoch()).expect("there is a place");
+        let called = epoch() + CONFIG.probe_timeout / 2;
+        probes.begin(id, &CONFIG, called);
+        probes.verdict(&CONFIG, epoch() + CONFIG.probe_timeout);
+        assert!(probes.settle(id, Some(true)));
     }
 
     #[test]

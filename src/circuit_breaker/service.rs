@@ -61,11 +61,15 @@ impl<S, C> CircuitBreaker<S, C> {
 
     /// Waits for a place and keeps it.
     fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // A place of a phase that is over is worth nothing: the circuit may have opened meanwhile.
+        if self.reserved.as_ref().is_some_and(|place| !place.is_current()) {
+            self.reserved = None;
+        }
         while self.reserved.is_none() {
             // Listening begins before asking, so that no change falls in between.
             let waiting = self.waiting.get_or_insert_with(|| Waiting::new(&self.handle));
-            if let Ok(admission) = self.handle.admit() {
-                self.reserved = Some(admission);
+            if let Ok(place) = self.handle.reserve() {
+                self.reserved = Some(place);
             } else {
                 ready!(waiting.poll_change(&self.handle, cx));
             }

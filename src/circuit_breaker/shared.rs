@@ -89,6 +89,26 @@ impl Circuit {
         }
     }
 
+    /// Keeps a place for a call that may come, or says why not.
+    #[cold]
+    pub(super) fn ask_to_reserve(&'static self) -> Result<Permit, Refusal> {
+        match self.gate.turn_away(thread_number(), clock::now) {
+            Some(refusal) => Err(refusal),
+            None => self.ask(|state, rng, now| (state.reserve(rng, now), None)),
+        }
+    }
+
+    /// The call for which a place was kept has come.
+    #[cold]
+    pub(super) fn begin(&'static self, permit: Permit) {
+        self.ask(|state, _, now| (state.begin(permit, now), None));
+    }
+
+    /// Whether a permit is of the phase that the circuit is in.
+    pub(super) fn is_current(&self, permit: Permit) -> bool {
+        self.gate.generation() == permit.generation
+    }
+
     /// Whether a call would certainly be refused. Takes nothing.
     #[cold]
     pub(super) fn peek(&'static self) -> Option<Refusal> {

@@ -71,6 +71,7 @@ impl CircuitBreakerCounts {
             }
             Ending::Panicked => (&mut self.failures, Vote::Failure, false),
             Ending::Unused => (&mut self.ignored, Vote::Ignored, false),
+            Ending::Withdrawn => return (Vote::Ignored, false),
             Ending::Abandoned => match abandoned {
                 Abandoned::Failure => (&mut self.abandoned, Vote::Failure, false),
                 Abandoned::Ignore => (&mut self.abandoned, Vote::Ignored, false),

@@ -88,6 +88,23 @@ impl State {
         }
     }
 
+    /// Keeps a place for a call that may come, or says why not.
+    pub(super) fn reserve(&mut self, rng: &mut impl Rng, now: Instant) -> Result<Permit, Refusal> {
+        let Phase::HalfOpen(probes) = &mut self.phase else { return self.admit(rng, now) };
+        let refusal = Self::probes_taken(&self.config, now);
+        let permit = Permit::free(self.generation);
+        probes.reserve(&self.config, now).map(|id| permit.probe(id)).ok_or(refusal)
+    }
+
+    /// The call for which a place was kept has come.
+    pub(super) fn begin(&mut self, permit: Permit, now: Instant) {
+        if let (Phase::HalfOpen(probes), Some(id)) = (&mut self.phase, permit.probe)
+            && permit.generation == self.generation
+        {
+            probes.begin(id, &self.config, now);
+        }
+    }
+
     /// Whether [`admit`](Self::admit) would refuse for certain. Takes nothing.
     pub(super) fn peek(&self, now: Instant) -> Option<Refusal> {
         match &self.phase {
@@ -113,7 +130,7 @@ impl State {
         }
         let (vote, slow) = self.counts.add(ending, self.config.abandoned);
         if permit.generation != self.generation {
-            self.counts.late += 1;
+            self.counts.late += u64::from(!matches!(ending, Ending::Withdrawn));
             return None;
         }
         if let Ending::Done { outcome: Outcome::Failure { retry_after: Some(hint), .. }, .. } = ending {
@@ -123,7 +140,7 @@ impl State {
             Phase::HalfOpen(probes) => {
                 let passed = (vote != Vote::Ignored).then_some(!vote.is_bad() && !slow);
                 let had_place = permit.probe.is_some_and(|id| probes.settle(id, passed));
-                self.counts.late += u64::from(!had_place);
+                self.counts.late += u64::from(!had_place && !matches!(ending, Ending::Withdrawn));
                 return self.settle(rng, now);
             }
             _ if vote == Vote::Ignored => return None,
