@@ -147,4 +147,4 @@ const SLOWING_FROM: f64 = 0.2;
 const SILENT_FROM: f64 = 0.3;
 const HANGING_UP_FROM: f64 = 0.45;
 const BACK_FROM: f64 = 0.6;
-const SLOWEST: Duration = Duration::from_millis(800);
+const SLOWEST: Duration = Duration::from_millis(1_200);

@@ -93,12 +93,12 @@ async fn answer(
     match kind {
         Kind::Healthy => fine(),
         Kind::Flaky => match number(&request) {
-            n if n % 16 == 3 => status(StatusCode::SERVICE_UNAVAILABLE),
-            n if n % 50 == 21 => Err("hanging up, as planned".into()),
-            n if n % 40 == 11 => {
+            n if n % 30 == 11 => {
                 time::sleep(FLAKY_PAUSE).await;
                 fine()
             }
+            n if n % 16 == 3 => status(StatusCode::SERVICE_UNAVAILABLE),
+            n if n % 50 == 21 => Err("hanging up, as planned".into()),
             _ => fine(),
         },
         Kind::Fading => match timeline.phase() {
