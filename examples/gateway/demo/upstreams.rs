@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     body::Body,
-    http::{Request, StatusCode},
+    http::{HeaderValue, Request, StatusCode},
     response::Response,
 };
 use hyper::{body::Incoming, service::service_fn};
@@ -73,7 +73,7 @@ impl Reached {
     }
 
     fn count(&self, request: &Request<Incoming>) {
-        let name = request.headers().get(SIDE).map(|name| name.as_bytes());
+        let name = request.headers().get(SIDE).map(HeaderValue::as_bytes);
         for side in Side::ALL {
             if name == Some(side.name().as_bytes()) {
                 self.0[side as usize].fetch_add(1, Ordering::Relaxed);
@@ -97,7 +97,11 @@ async fn answer(
                 time::sleep(FLAKY_PAUSE).await;
                 fine()
             }
-            n if n % 16 == 3 => status(StatusCode::SERVICE_UNAVAILABLE),
+            n if n % 16 == 3 => {
+                let mut busy = Response::default();
+                *busy.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                Ok(busy)
+            }
             n if n % 50 == 21 => Err("hanging up, as planned".into()),
             _ => fine(),
         },
@@ -117,12 +121,6 @@ async fn answer(
             }
         },
     }
-}
-
-fn status(status: StatusCode) -> Result<Response, BoxError> {
-    let mut response = Response::default();
-    *response.status_mut() = status;
-    Ok(response)
 }
 
 /// The last part of the path: clients number their requests, so that the same ones fail on both sides.
