@@ -103,7 +103,7 @@ impl Running {
     }
 
     #[cfg(unix)]
-    pub(crate) fn signal(&mut self, signal: &str) -> Result {
+    pub(crate) fn signal(&self, signal: &str) -> Result {
         let sent = Command::new("kill")
             .arg(format!("-{signal}"))
             .arg(self.process.id().to_string())

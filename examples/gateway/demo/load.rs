@@ -48,7 +48,6 @@ pub(crate) async fn run(gateways: [SocketAddr; 2], timeline: Timeline, scores: A
                     at: timeline.elapsed(),
                     took: due.elapsed(),
                     good: answer == Ok(true),
-                    gave_up: answer.is_err(),
                 };
                 scores.record(side, kind, sample);
             });

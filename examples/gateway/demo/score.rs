@@ -14,8 +14,6 @@ pub(crate) struct Sample {
     pub(crate) at: Duration,
     pub(crate) took: Duration,
     pub(crate) good: bool,
-    /// The client had waited for as long as it would.
-    pub(crate) gave_up: bool,
 }
 
 /// All samples, by side and upstream.
@@ -29,9 +27,10 @@ pub(crate) struct Scores {
 pub(crate) struct Summary {
     pub(crate) requests: u32,
     pub(crate) good: u32,
-    pub(crate) gave_up: u32,
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
+    /// How long the clients waited, together, for what then was no good answer.
+    pub(crate) waited: Duration,
 }
 
 impl Scores {
@@ -73,10 +72,11 @@ impl Summary {
         };
         let mut times: Vec<Duration> = samples.iter().map(|sample| sample.took).collect();
         times.sort_unstable();
+        let failed = samples.iter().filter(|sample| !sample.good);
         Self {
             requests: count(|_| true),
             good: count(|sample| sample.good),
-            gave_up: count(|sample| sample.gave_up),
+            waited: failed.map(|sample| sample.took).sum(),
             p50: percentile(&times, 50),
             p99: percentile(&times, 99),
         }

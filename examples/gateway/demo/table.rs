@@ -23,9 +23,10 @@ pub(crate) fn opening(timeline: Timeline) {
     say(&format!(
         "Two gateways over the same three upstreams, one protected and one not; {RATE} requests per second to each \
          upstream through each.\nOne upstream is healthy, one is flaky, and one fades: it slows down, is dead from \
-         {:.1}s to {:.1}s, and comes back.\n\n",
+         {:.1}s to {:.1}s, and comes back.\nClients wait for {} at most.\n\n",
         dies.as_secs_f64(),
         back.as_secs_f64(),
+        humantime::format_duration(PATIENCE),
     ));
 }
 
@@ -139,7 +140,7 @@ impl<'a> Live<'a> {
 pub(crate) fn closing(timeline: Timeline, scores: &Scores, reached: &Reached, journal: &Journal) {
     let [protected, unprotected] = Side::ALL.map(Side::name);
     let mut out = format!(
-        "\nAfter {:.1}s, as the clients saw it:\n\n  {:<10}{:<13}{:>10}{:>10}{:>12}{:>12}{:>18}\n",
+        "\nAfter {:.1}s, as the clients saw it:\n\n  {:<10}{:<13}{:>10}{:>10}{:>12}{:>12}{:>16}\n",
         timeline.elapsed().as_secs_f64(),
         "upstream",
         "gateway",
@@ -147,21 +148,21 @@ pub(crate) fn closing(timeline: Timeline, scores: &Scores, reached: &Reached, jo
         "success",
         "p50",
         "p99",
-        format!("gave up after {}", humantime::format_duration(PATIENCE)),
+        "waited in vain",
     );
     for kind in Kind::ALL {
         for side in Side::ALL {
             let total = scores.total(side, kind);
             let _ = writeln!(
                 out,
-                "  {:<10}{:<13}{:>10}{:>10}{:>12}{:>12}{:>18}",
+                "  {:<10}{:<13}{:>10}{:>10}{:>12}{:>12}{:>16}",
                 kind.name(),
                 side.name(),
                 total.requests,
                 percent(total.success()),
                 millis(total.p50),
                 millis(total.p99),
-                total.gave_up,
+                format!("{:.1} s", total.waited.as_secs_f64()),
             );
         }
     }
@@ -176,7 +177,11 @@ pub(crate) fn closing(timeline: Timeline, scores: &Scores, reached: &Reached, jo
         reached.by(Side::Unprotected),
     );
     out.push_str("\nWhat the circuit breakers did:\n\n");
-    for (at, event) in journal.entries() {
+    let entries = journal.entries();
+    if entries.is_empty() {
+        out.push_str("  nothing yet\n");
+    }
+    for (at, event) in entries {
         let _ = writeln!(out, "  {:5.1}s  {event}", at.as_secs_f64());
     }
     say(&out);
