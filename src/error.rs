@@ -143,6 +143,7 @@ impl IntoRejected for BoxError {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
+    stage: Option<&'static str>,
     field: &'static str,
     rule: &'static str,
 }
@@ -151,7 +152,20 @@ impl ConfigError {
     /// The rule that a field breaks.
     #[must_use]
     pub const fn new(field: &'static str, rule: &'static str) -> Self {
-        Self { field, rule }
+        Self { stage: None, field, rule }
+    }
+
+    /// The same error, in a stage of a stack.
+    #[must_use]
+    pub const fn within(mut self, stage: &'static str) -> Self {
+        self.stage = Some(stage);
+        self
+    }
+
+    /// The stage of the stack that the field belongs to; `None` for a single layer.
+    #[must_use]
+    pub const fn stage(&self) -> Option<&'static str> {
+        self.stage
     }
 
     /// The field, spelt as its setter.
@@ -174,6 +188,9 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(stage) = self.stage {
+            write!(f, "{stage}.")?;
+        }
         write!(f, "{} {}", self.field, self.rule)
     }
 }

@@ -80,7 +80,7 @@ impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.layer, self.reason)?;
         match self.retry_after() {
-            Some(delay) => write!(f, ", retry after {delay:?}"),
+            Some(delay) => write!(f, ", retry after {:?}", whole_millis_up(delay)),
             None => Ok(()),
         }
     }
@@ -119,6 +119,11 @@ impl fmt::Display for Reason {
     }
 }
 
+/// Nobody reads the nanoseconds of a wait.
+fn whole_millis_up(delay: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(delay.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,8 +131,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_reads_as_a_sentence() {
         let open = Reason::CircuitOpen(Trip::FailureRate { failed: 60, total: 100 });
-        let rejected = Rejected::new(Name::new("payments"), open).after(Duration::from_secs(4));
-        assert_eq!(rejected.to_string(), "payments: circuit open (60 of 100 calls failed), retry after 4s");
+        let rejected = Rejected::new(Name::new("payments"), open).after(Duration::from_nanos(4_199_000_001));
+        assert_eq!(rejected.to_string(), "payments: circuit open (60 of 100 calls failed), retry after 4.2s");
     }
 
     #[test]

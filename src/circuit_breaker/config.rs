@@ -72,7 +72,7 @@ pub enum Window {
 pub(super) struct SlowCall {
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(super) over: Duration,
-    pub(super) rate: f64,
+    pub(super) share: f64,
 }
 
 /// How a call counts that was given up: its future was dropped after it had been polled.
@@ -164,7 +164,7 @@ impl CircuitBreakerConfig {
     /// 0; `share` above 0, at most 1. Default: off.
     #[must_use]
     pub const fn slow_call(mut self, over: Duration, share: f64) -> Self {
-        self.slow_call = Some(SlowCall { over, rate: share });
+        self.slow_call = Some(SlowCall { over, share });
         self
     }
 

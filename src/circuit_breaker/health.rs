@@ -103,7 +103,7 @@ impl Health {
         if config.failure_rate.is_some_and(|limit| tally.failure_rate() >= limit) {
             return Some(Trip::FailureRate { failed, total });
         }
-        if config.slow_call.is_some_and(|limit| tally.slow_rate() >= limit.rate) {
+        if config.slow_call.is_some_and(|limit| tally.slow_rate() >= limit.share) {
             return Some(Trip::SlowCallRate { slow, total });
         }
         None

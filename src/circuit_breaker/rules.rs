@@ -22,7 +22,7 @@ impl CircuitBreakerConfig {
         E::check(window, "window", "must be 1 to 1000000 calls, or 10 ms to 1 day")?;
         E::check(self.consecutive_failures != Some(0), "consecutive_failures", "must be at least 1")?;
         if let Some(slow) = self.slow_call {
-            E::check(share(slow.rate), "slow_call", "must have a share above 0 and at most 1")?;
+            E::check(share(slow.share), "slow_call", "must have a share above 0 and at most 1")?;
             E::check(!slow.over.is_zero(), "slow_call", "must have a duration above 0")?;
         }
         E::check(lasting(self.open_for), "open_for", "must be above 0 and at most 1 day")?;

@@ -21,8 +21,13 @@ impl Plan {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         self.timeout.map_or(Ok(()), |timeout| timeout.check("timeout"))?;
         self.attempt_timeout.map_or(Ok(()), |timeout| timeout.check("attempt_timeout"))?;
-        self.circuit_breaker.map_or(Ok(()), |breaker| breaker.check())?;
-        RULES.iter().try_for_each(|rule| ConfigError::check((rule.holds)(self), rule.field, rule.text))
+        self.circuit_breaker
+            .map_or(Ok(()), |breaker| breaker.check().map_err(|error| error.within("circuit_breaker")))?;
+        RULES.iter().try_for_each(|rule| match rule.stage {
+            _ if (rule.holds)(self) => Ok(()),
+            Some(stage) => Err(ConfigError::new(rule.field, rule.text).within(stage)),
+            None => Err(ConfigError::new(rule.field, rule.text)),
+        })
     }
 
     /// Whether two numbers that are both there stand in this relation; what is not there does not disturb.
@@ -36,6 +41,7 @@ impl Plan {
 
 /// Something that must hold between stages.
 struct Rule {
+    stage: Option<&'static str>,
     field: &'static str,
     text: &'static str,
     holds: fn(&Plan) -> bool,
@@ -43,6 +49,7 @@ struct Rule {
 
 const RULES: [Rule; 4] = [
     Rule {
+        stage: None,
         field: "attempt_timeout",
         text: "must be at most timeout, or no attempt could ever run that long",
         holds: |plan| match (plan.attempt_timeout, plan.timeout) {
@@ -51,20 +58,23 @@ const RULES: [Rule; 4] = [
         },
     },
     Rule {
-        field: "circuit_breaker.slow_call",
+        stage: Some("circuit_breaker"),
+        field: "slow_call",
         text: "must be below attempt_timeout, or every slow call is cut off before it counts as slow",
         holds: |plan| {
             plan.attempt_and_breaker(|attempt, breaker| breaker.slow_over().is_none_or(|slow| slow < attempt))
         },
     },
     Rule {
-        field: "circuit_breaker.probe_timeout",
+        stage: Some("circuit_breaker"),
+        field: "probe_timeout",
         text: "must be at least attempt_timeout, or a probe loses its place while it may still answer",
         holds: |plan| plan.attempt_and_breaker(|attempt, breaker| breaker.longest_probe() >= attempt),
     },
     // Microsoft's standard pipeline has the same rule: a window shorter than that hardly holds two slow calls.
     Rule {
-        field: "circuit_breaker.window",
+        stage: Some("circuit_breaker"),
+        field: "window",
         text: "must be at least twice attempt_timeout",
         holds: |plan| {
             plan.attempt_and_breaker(|attempt, breaker| match breaker.window_span() {

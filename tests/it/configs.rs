@@ -22,7 +22,7 @@ fn a_file_names_what_it_changes_and_leaves_the_rest() {
         [circuit_breaker]
         failure_rate = 0.25
         window = { calls = 200 }
-        slow_call = { over = "2s", rate = 0.8 }
+        slow_call = { over = "2s", share = 0.8 }
         consecutive_failures = 7
         open_for = "30s"
         abandoned = "ignore"

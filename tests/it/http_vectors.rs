@@ -123,13 +123,13 @@ fn the_rules_between_timeouts_and_window() {
             )
             .build()
             .map(drop)
-            .map_err(|error| error.field())
+            .map_err(|error| (error.stage(), error.field()))
     };
     let attempts = vector["given"]["attempt_s"].as_array().expect("a list");
     let windows = vector["given"]["sampling_s"].as_array().expect("a list");
     let long = Duration::from_secs(600);
     assert_eq!(build(seconds(&attempts[0]), long), Ok(()));
-    assert_eq!(build(seconds(&attempts[1]), long), Err("attempt_timeout"));
+    assert_eq!(build(seconds(&attempts[1]), long), Err((None, "attempt_timeout")));
     assert_eq!(build(seconds(&attempts[0]), seconds(&windows[0])), Ok(()));
-    assert_eq!(build(seconds(&attempts[0]), seconds(&windows[1])), Err("circuit_breaker.window"));
+    assert_eq!(build(seconds(&attempts[0]), seconds(&windows[1])), Err((Some("circuit_breaker"), "window")));
 }

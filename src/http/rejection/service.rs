@@ -14,6 +14,9 @@ use crate::IntoRejected;
 /// An open circuit is 503 and a timeout 504, with `Retry-After` where a time is known, and a JSON problem body. It
 /// stands outside the layers whose rejections it answers. What is no rejection passes as it is.
 ///
+/// The body must be one that can be made from a text, such as axum's `Body`. Over a hyper client, whose body is
+/// `Incoming`, put `.map_response(|response| response.map(axum::body::Body::new))` below.
+///
 /// ```
 /// use axum::{Router, routing::get};
 /// use tower::ServiceBuilder;

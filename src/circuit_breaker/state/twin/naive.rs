@@ -177,7 +177,7 @@ impl Naive {
         let reaches = |part: u32, share: f64| calls >= needed && f64::from(part) >= share * f64::from(calls);
         config.consecutive_failures.is_some_and(|limit| self.row >= limit)
             || config.failure_rate.is_some_and(|share| reaches(bad, share))
-            || config.slow_call.is_some_and(|limit| reaches(slow, limit.rate))
+            || config.slow_call.is_some_and(|limit| reaches(slow, limit.share))
     }
 
     /// Whether it was bad, and slow; `None` without a vote.

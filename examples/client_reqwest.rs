@@ -1,0 +1,57 @@
+//! A reqwest client behind a stack, and a server that hangs. `cargo run --example client_reqwest`
+//!
+//! A `reqwest::Client` is a tower service of `reqwest::Request`, so it goes into the stack as it is. It retries some
+//! requests by itself, which the stack would not see; switch that off.
+
+use std::{future::pending, io, net::SocketAddr, time::Duration};
+
+use axum::{Router, http::StatusCode, routing::get};
+use reqwest::Method;
+use tokio::net::TcpListener;
+use tower::{Layer, Service, ServiceExt};
+use tower_reliability::{
+    BoxError, Error, circuit_breaker::CircuitBreakerConfig, http::HttpClassifier, stack::ReliabilityStack,
+};
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::select! {
+        result = server(listener) => result?,
+        result = calls(address) => result?,
+    }
+    Ok(())
+}
+
+async fn calls(address: SocketAddr) -> Result<(), BoxError> {
+    let client = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;
+    let stack = ReliabilityStack::builder()
+        .named("weather")
+        .circuit_breaker(CircuitBreakerConfig::consecutive(3))
+        .attempt_timeout(Duration::from_millis(100))
+        .classify(HttpClassifier::new())
+        .build()?;
+    let mut client = stack.layer(client);
+
+    // Nobody is to blame for a 404 but the caller; it does not count against the server.
+    for path in ["/today", "/yesterday", "/tomorrow", "/broken", "/tomorrow", "/today"] {
+        let request = reqwest::Request::new(Method::GET, format!("http://{address}{path}").parse()?);
+        match client.ready().await?.call(request).await {
+            Ok(response) => println!("{path}: {}: {}", response.status(), response.text().await?),
+            Err(Error::Rejected(rejected)) => println!("{path}: rejected by {rejected}"),
+            Err(Error::Inner(error)) => println!("{path}: {error}"),
+        }
+    }
+    println!("{:?}", stack.circuit_breaker().snapshot().counts);
+    Ok(())
+}
+
+/// Knows today's weather, is broken here and there, and thinks for ever about tomorrow's.
+async fn server(listener: TcpListener) -> io::Result<()> {
+    let app = Router::new()
+        .route("/today", get(async || "rain"))
+        .route("/tomorrow", get(async || pending::<&str>().await))
+        .route("/broken", get(async || (StatusCode::INTERNAL_SERVER_ERROR, "oh")));
+    axum::serve(listener, app).await
+}

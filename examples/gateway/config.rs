@@ -1,0 +1,243 @@
+//! The config file, checked to its last key before anything starts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::SocketAddr,
+    time::Duration,
+};
+
+use axum::http::{Uri, uri::Authority};
+use serde::Deserialize;
+use tower_reliability::{ConfigError, circuit_breaker::CircuitBreakerConfig, timeout::TimeoutConfig};
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    /// How long open requests may take to finish once the gateway is told to stop.
+    #[serde(default = "defaults::drain", with = "humantime_serde")]
+    pub(crate) drain: Duration,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) upstreams: BTreeMap<String, UpstreamConfig>,
+}
+
+/// Requests whose path begins with `prefix` go to `upstream`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Route {
+    pub(crate) prefix: String,
+    pub(crate) upstream: String,
+}
+
+/// One upstream, and the numbers of its protections. What is left out has its default.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpstreamConfig {
+    pub(crate) url: Origin,
+    /// Off, it is a plain reverse proxy. The demo compares itself with that.
+    #[serde(default = "defaults::protected")]
+    pub(crate) protected: bool,
+    #[serde(default = "defaults::timeout")]
+    pub(crate) timeout: TimeoutConfig,
+    #[serde(default = "defaults::attempt_timeout")]
+    pub(crate) attempt_timeout: TimeoutConfig,
+    #[serde(default)]
+    pub(crate) circuit_breaker: CircuitBreakerConfig,
+}
+
+/// Where an upstream is: `http://host:port`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Origin(Authority);
+
+/// What is wrong with a config: where, and which rule it breaks.
+#[derive(Debug)]
+pub(crate) struct BadConfig {
+    key: String,
+    rule: String,
+}
+
+impl Config {
+    /// Reads and checks the text of a config file.
+    pub(crate) fn parse(text: &str) -> Result<Self, BadConfig> {
+        let document = toml::Deserializer::parse(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = 1 + before.unwrap_or(text).matches('\n').count();
+            BadConfig::new(format!("line {line}"), error.message())
+        })?;
+        let config: Self = serde_path_to_error::deserialize(document)
+            .map_err(|error| BadConfig::new(error.path().to_string(), error.inner().message()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What serde cannot see: what one part of the file says about another.
+    fn check(&self) -> Result<(), BadConfig> {
+        let mut prefixes = BTreeSet::new();
+        for (n, route) in self.routes.iter().enumerate() {
+            let refuse = |key: &str, rule: String| Err(BadConfig::new(format!("routes[{n}].{key}"), rule));
+            let Route { prefix, upstream } = route;
+            if prefix != "/" && (!prefix.starts_with('/') || prefix.ends_with('/')) {
+                return refuse("prefix", format!("must be / or begin and not end with it: {prefix}"));
+            }
+            if !prefixes.insert(prefix) {
+                return refuse("prefix", format!("{prefix} has a route already"));
+            }
+            if !self.upstreams.contains_key(upstream) {
+                return refuse("upstream", format!("there is no upstream {upstream}"));
+            }
+        }
+        for (name, upstream) in &self.upstreams {
+            // The stack checks the breaker too, but would not say that it is the breaker's number.
+            upstream
+                .circuit_breaker
+                .build()
+                .map_err(|error| BadConfig::upstream(name, ".circuit_breaker", &error))?;
+        }
+        Ok(())
+    }
+}
+
+impl UpstreamConfig {
+    /// An upstream with the defaults.
+    pub(crate) fn new(url: Origin) -> Self {
+        Self {
+            url,
+            protected: defaults::protected(),
+            timeout: defaults::timeout(),
+            attempt_timeout: defaults::attempt_timeout(),
+            circuit_breaker: CircuitBreakerConfig::new(),
+        }
+    }
+}
+
+impl Origin {
+    pub(crate) const fn authority(&self) -> &Authority {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Origin {
+    type Error = &'static str;
+
+    fn try_from(url: String) -> Result<Self, Self::Error> {
+        let uri: Uri = url.parse().map_err(|_| ORIGIN_RULE)?;
+        let bare = uri.path() == "/" && uri.query().is_none();
+        match uri.authority() {
+            // What stands before an @ is a password, and belongs into no file.
+            Some(authority)
+                if uri.scheme_str() == Some("http") && bare && !authority.as_str().contains('@') =>
+            {
+                Ok(Self(authority.clone()))
+            }
+            _ => Err(ORIGIN_RULE),
+        }
+    }
+}
+
+impl BadConfig {
+    pub(crate) fn new(key: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self { key: key.into(), rule: rule.into() }
+    }
+
+    /// A number that the upstream's stack refuses.
+    pub(crate) fn upstream(name: &str, key: &str, error: &ConfigError) -> Self {
+        Self::new(format!("upstreams.{name}{key}"), error.to_string())
+    }
+}
+
+impl fmt::Display for BadConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.key.as_str() {
+            // The path of the file as a whole.
+            "." => f.write_str(&self.rule),
+            key => write!(f, "{key}: {}", self.rule),
+        }
+    }
+}
+
+const ORIGIN_RULE: &str = "must be http://host or http://host:port";
+
+mod defaults {
+    use super::{Duration, TimeoutConfig};
+
+    pub(super) const fn drain() -> Duration {
+        Duration::from_secs(10)
+    }
+
+    pub(super) const fn protected() -> bool {
+        true
+    }
+
+    pub(super) const fn timeout() -> TimeoutConfig {
+        TimeoutConfig::new(Duration::from_secs(30))
+    }
+
+    /// The default window of the breaker, 10 s, must hold two of these.
+    pub(super) const fn attempt_timeout() -> TimeoutConfig {
+        TimeoutConfig::new(Duration::from_secs(5))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaint(lines: &str) -> String {
+        let text = format!("listen = '127.0.0.1:0'\n{lines}");
+        Config::parse(&text).expect_err(lines).to_string()
+    }
+
+    /// A file that is right but for these lines of its only upstream.
+    fn about_upstream(lines: &str) -> String {
+        complaint(&format!("routes = []\n[upstreams.a]\n{lines}"))
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let text = "listen = '127.0.0.1:0'\nroutes = []\n[upstreams.a]\nurl = 'http://a'";
+        let config = Config::parse(text).expect("it is right");
+        assert_eq!(config.drain, Duration::from_secs(10));
+        assert_eq!(config.upstreams["a"].circuit_breaker, CircuitBreakerConfig::new());
+    }
+
+    #[test]
+    fn a_complaint_names_the_key_and_the_rule() {
+        for (lines, expected) in [
+            ("url = 'https://a'", "upstreams.a.url: must be http://host"),
+            ("url = 'http://me:secret@a'", "upstreams.a.url: must be http://host"),
+            ("url = 'http://a/b'", "upstreams.a.url: must be http://host"),
+            ("", "upstreams.a: missing field `url`"),
+            ("timout = '1s'", "upstreams.a.timout: unknown field `timout`"),
+            ("timeout = 'soon'", "upstreams.a.timeout: invalid value"),
+            (
+                "url = 'http://a'\ncircuit_breaker.failure_rate = 1.5",
+                "upstreams.a.circuit_breaker: failure_rate must be above 0 and at most 1",
+            ),
+            ("url = 1\nurl = 2", "line 5: duplicate key"),
+        ] {
+            let complaint = about_upstream(lines);
+            assert!(complaint.starts_with(expected), "{complaint}");
+        }
+    }
+
+    #[test]
+    fn a_route_that_leads_nowhere_is_refused() {
+        let route = |prefix: &str| {
+            let route = format!("routes = [{{ prefix = '/a', upstream = 'a' }}, {prefix}]");
+            complaint(&format!("{route}\nupstreams.a = {{ url = 'http://a' }}"))
+        };
+        for (second, expected) in [
+            ("{ prefix = '/', upstream = 'b' }", "routes[1].upstream: there is no upstream b"),
+            ("{ prefix = '/a', upstream = 'a' }", "routes[1].prefix: /a has a route already"),
+            (
+                "{ prefix = 'b', upstream = 'a' }",
+                "routes[1].prefix: must be / or begin and not end with it: b",
+            ),
+        ] {
+            assert_eq!(route(second), expected);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Three servers on loopback that do as the plan says.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, Request, StatusCode},
+    response::Response,
+};
+use hyper::{body::Incoming, service::service_fn};
+use tokio::{net::TcpListener, task::JoinSet, time};
+use tower_reliability::BoxError;
+
+use super::{
+    loopback,
+    plan::{Kind, Phase, Side, Timeline},
+};
+use crate::server;
+
+/// By which header a client says through which gateway its request comes.
+pub(crate) const SIDE: &str = "x-side";
+
+/// The servers. They stop when this is dropped.
+pub(crate) struct Upstreams {
+    pub(crate) addresses: [SocketAddr; 3],
+    pub(crate) reached: Arc<Reached>,
+    _servers: JoinSet<usize>,
+}
+
+/// How many requests reached the fading upstream while it was dead, by side.
+#[derive(Debug, Default)]
+pub(crate) struct Reached([AtomicU32; 2]);
+
+impl Upstreams {
+    pub(crate) async fn start(timeline: Timeline) -> io::Result<Self> {
+        let reached = Arc::<Reached>::default();
+        let mut servers = JoinSet::new();
+        let mut addresses = [loopback(); 3];
+        for (kind, address) in Kind::ALL.into_iter().zip(&mut addresses) {
+            let listener = TcpListener::bind(loopback()).await?;
+            *address = listener.local_addr()?;
+            let reached = Arc::clone(&reached);
+            let connection = move |_| {
+                let reached = Arc::clone(&reached);
+                service_fn(move |request| answer(kind, timeline, Arc::clone(&reached), request))
+            };
+            servers.spawn(server::serve(listener, connection, std::future::pending(), Duration::ZERO));
+        }
+        Ok(Self { addresses, reached, _servers: servers })
+    }
+}
+
+impl Reached {
+    pub(crate) fn by(&self, side: Side) -> u32 {
+        self.0[side as usize].load(Ordering::Relaxed)
+    }
+
+    fn count(&self, request: &Request<Incoming>) {
+        let name = request.headers().get(SIDE).map(HeaderValue::as_bytes);
+        for side in Side::ALL {
+            if name == Some(side.name().as_bytes()) {
+                self.0[side as usize].fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// An error is how a service tells hyper to hang up.
+async fn answer(
+    kind: Kind,
+    timeline: Timeline,
+    reached: Arc<Reached>,
+    request: Request<Incoming>,
+) -> Result<Response, BoxError> {
+    let fine = || Ok(Response::new(Body::from("fine\n")));
+    match kind {
+        Kind::Healthy => fine(),
+        Kind::Flaky => match number(&request) {
+            n if n % 30 == 11 => {
+                time::sleep(FLAKY_PAUSE).await;
+                fine()
+            }
+            n if n % 16 == 3 => {
+                let mut busy = Response::default();
+                *busy.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                Ok(busy)
+            }
+            n if n % 50 == 21 => Err("hanging up, as planned".into()),
+            _ => fine(),
+        },
+        Kind::Fading => match timeline.phase() {
+            Phase::Healthy => fine(),
+            Phase::Slowing(pause) => {
+                time::sleep(pause).await;
+                fine()
+            }
+            Phase::Silent => {
+                reached.count(&request);
+                std::future::pending().await
+            }
+            Phase::HangingUp => {
+                reached.count(&request);
+                Err("hanging up, as planned".into())
+            }
+        },
+    }
+}
+
+/// The last part of the path: clients number their requests, so that the same ones fail on both sides.
+fn number(request: &Request<Incoming>) -> u32 {
+    let last = request.uri().path().rsplit('/').next();
+    last.and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+const FLAKY_PAUSE: Duration = Duration::from_millis(600);

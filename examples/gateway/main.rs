@@ -1,0 +1,61 @@
+//! A reverse proxy whose every upstream stands behind a `ReliabilityStack` of its own.
+//!
+//! ```text
+//! cargo run --release --example gateway                        # the demo: with and without, side by side
+//! cargo run --release --example gateway -- --for 60s           # a longer one
+//! cargo run --release --example gateway -- --config FILE       # for real
+//! ```
+//!
+//! `examples/gateway/gateway.toml` is a sample config with a comment on everything. Where to look first:
+//! `upstream.rs` puts the stack around an HTTP client; `config.rs` reads its numbers from a file.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "clocks and tasks are for the library to be careful with; this is a program"
+)]
+
+mod args;
+mod config;
+mod demo;
+mod headers;
+mod problem;
+mod proxy;
+mod run;
+mod server;
+mod signals;
+mod upstream;
+
+use std::process::ExitCode;
+
+use args::Command;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match args::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Help) => {
+            print!("{}", args::HELP);
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Demo { length }) => finish(demo::run(length).await),
+        Ok(Command::Serve { file }) => match run::prepare(&file).await {
+            Ok(ready) => finish(ready.run().await),
+            Err(bad) => refuse(&format!("{}: {bad}", file.display())),
+        },
+        Err(complaint) => refuse(&format!("{complaint}\n\n{}", args::HELP)),
+    }
+}
+
+fn finish(result: std::io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gateway: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The user has asked for something that cannot be; 2 is what command lines use for that.
+fn refuse(complaint: &str) -> ExitCode {
+    eprintln!("{complaint}");
+    ExitCode::from(2)
+}

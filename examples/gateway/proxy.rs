@@ -1,0 +1,107 @@
+//! The gateway itself: which upstream a request goes to.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::StatusCode,
+    response::Response,
+    routing::get,
+};
+use serde_json::{Value, json};
+use tower_reliability::{Event, circuit_breaker::CircuitBreakerHandle};
+
+use crate::{
+    config::{BadConfig, Config},
+    problem,
+    upstream::Upstream,
+};
+
+/// The routes and the upstreams behind them.
+pub(crate) struct Gateway {
+    /// The longest prefix first, so that the first that fits is the best.
+    routes: Vec<(String, Upstream)>,
+    upstreams: BTreeMap<String, Upstream>,
+}
+
+impl Gateway {
+    /// Builds every upstream. The listener is told what happens in any of them.
+    pub(crate) fn new(
+        config: &Config,
+        listener: impl Fn(&Event) + Clone + Send + Sync + 'static,
+    ) -> Result<Self, BadConfig> {
+        let mut upstreams = BTreeMap::new();
+        for (name, config) in &config.upstreams {
+            let upstream = Upstream::new(name, config, listener.clone())
+                .map_err(|error| BadConfig::upstream(name, "", &error))?;
+            upstreams.insert(name.clone(), upstream);
+        }
+        let target = |name: &String| upstreams.get(name).cloned();
+        let mut routes: Vec<_> = config
+            .routes
+            .iter()
+            .filter_map(|route| Some((route.prefix.clone(), target(&route.upstream)?)))
+            .collect();
+        routes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        Ok(Self { routes, upstreams })
+    }
+
+    /// The hold on the circuit breaker of an upstream.
+    pub(crate) fn breaker(&self, upstream: &str) -> Option<CircuitBreakerHandle> {
+        self.upstreams.get(upstream)?.breaker().cloned()
+    }
+
+    /// The gateway as a service. What begins with `/-/` is about the gateway and is passed to nobody.
+    pub(crate) fn app(self) -> Router {
+        Router::new().route("/-/status", get(status)).fallback(forward).with_state(Arc::new(self))
+    }
+
+    fn target(&self, path: &str) -> Option<&Upstream> {
+        self.routes.iter().find(|(prefix, _)| is_below(path, prefix)).map(|(_, upstream)| upstream)
+    }
+}
+
+async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    match gateway.target(request.uri().path()) {
+        Some(upstream) => upstream.call(request).await,
+        None => problem::answer(StatusCode::NOT_FOUND, "no route leads anywhere from here"),
+    }
+}
+
+/// What the circuit breakers do, for a person or a monitor.
+async fn status(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
+    let upstreams = gateway.upstreams.iter().map(|(name, upstream)| {
+        let circuit = upstream.breaker().map(|breaker| {
+            let snapshot = breaker.snapshot();
+            json!({
+                "state": snapshot.state.as_str(),
+                "successes": snapshot.counts.successes,
+                "failures": snapshot.counts.failures,
+                "rejected": snapshot.counts.rejected,
+                "trips": snapshot.counts.trips,
+            })
+        });
+        (name.clone(), json!({ "circuit_breaker": circuit }))
+    });
+    Json(Value::Object(upstreams.collect()))
+}
+
+/// `/a` is above `/a` and `/a/b`, but not above `/ab`.
+fn is_below(path: &str, prefix: &str) -> bool {
+    prefix == "/" || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_ends_where_a_part_of_the_path_ends() {
+        for path in ["/a", "/a/", "/a/b"] {
+            assert!(is_below(path, "/a") && is_below(path, "/"), "{path}");
+        }
+        assert!(!is_below("/ab", "/a"));
+        assert!(!is_below("/", "/a"));
+    }
+}

@@ -1,0 +1,90 @@
+//! A listener, and the connections that came in through it.
+
+use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, time::Duration};
+
+use axum::{Router, body::Body, extract::Request};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{HttpService, service_fn},
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use tokio::{net::TcpListener, task::JoinSet, time};
+use tower::ServiceExt;
+use tower_reliability::BoxError;
+
+/// Where a connection came from; in the extensions of its requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// Serves an app as [`serve`] does, and tells it who is asking.
+pub(crate) async fn serve_app(
+    listener: TcpListener,
+    app: Router,
+    stop: impl Future<Output = ()>,
+    drain: Duration,
+) -> usize {
+    let connection = move |peer| {
+        let app = app.clone();
+        service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            let answer = app.clone().oneshot(request);
+            async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+        })
+    };
+    serve(listener, connection, stop, drain).await
+}
+
+/// Serves until told to stop, then lets open requests finish, for as long as `drain` at most.
+///
+/// Returns how many connections were cut off. Dropping it closes all of them.
+pub(crate) async fn serve<S>(
+    listener: TcpListener,
+    connection: impl Fn(SocketAddr) -> S,
+    stop: impl Future<Output = ()>,
+    drain: Duration,
+) -> usize
+where
+    S: HttpService<Incoming, ResBody = Body, Future: Send> + Send + 'static,
+    S::Error: Into<BoxError>,
+{
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    let mut stop = pin!(stop);
+    loop {
+        let (socket, peer) = tokio::select! {
+            () = &mut stop => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // It may be that there are no file descriptors left; some will be free in a moment.
+                    tracing::warn!("cannot accept a connection: {error}");
+                    time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        let _ = socket.set_nodelay(true);
+        let http = http1::Builder::new()
+            // With it, clients that never finish their headers are hung up on after 30 s.
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(socket), connection(peer));
+        let http = graceful.watch(http);
+        connections.spawn(async move {
+            if let Err(error) = http.await {
+                tracing::debug!("{peer}: {error}");
+            }
+        });
+    }
+    drop(listener);
+    let all_done = async {
+        graceful.shutdown().await;
+        while connections.join_next().await.is_some() {}
+    };
+    let _ = time::timeout(drain, all_done).await;
+    connections.len()
+}

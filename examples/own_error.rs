@@ -1,0 +1,110 @@
+//! An error enum of one's own: flat at any depth, nothing wrapped. `cargo run --example own_error`
+//!
+//! All that a stack asks for is `From<Rejected>`; `flat_errors()` tells it to leave the error type as it is.
+
+use std::{error, fmt, io, net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_reliability::{
+    BoxError, ErrorClass, Outcome, Rejected, circuit_breaker::CircuitBreakerConfig, stack::ReliabilityStack,
+};
+
+/// Everything that can go wrong with looking up a price.
+#[derive(Debug)]
+enum PriceError {
+    NoSuchThing,
+    Connection(io::Error),
+    TurnedAway(Rejected),
+}
+
+impl From<Rejected> for PriceError {
+    fn from(rejected: Rejected) -> Self {
+        Self::TurnedAway(rejected)
+    }
+}
+
+impl From<io::Error> for PriceError {
+    fn from(error: io::Error) -> Self {
+        Self::Connection(error)
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::select! {
+        result = shop(listener) => result?,
+        result = lookups(address) => result?,
+    }
+    Ok(())
+}
+
+async fn lookups(address: SocketAddr) -> Result<(), BoxError> {
+    let stack = ReliabilityStack::builder()
+        .named("prices")
+        .circuit_breaker(CircuitBreakerConfig::consecutive(2))
+        .attempt_timeout(Duration::from_millis(50))
+        .classify(classify)
+        .flat_errors()
+        .build()?;
+    let mut prices = stack.layer(service_fn(move |thing: &'static str| price(address, thing)));
+
+    for thing in ["tea", "unicorn", "unicorn", "coffee", "coffee", "tea"] {
+        match prices.ready().await?.call(thing).await {
+            Ok(price) => println!("{thing}: {price}"),
+            Err(PriceError::NoSuchThing) => println!("{thing}: there is none"),
+            Err(PriceError::Connection(error)) => println!("{thing}: the shop is not there: {error}"),
+            Err(PriceError::TurnedAway(rejected)) => println!("{thing}: {rejected}"),
+        }
+    }
+    Ok(())
+}
+
+/// A shop that answers is healthy, also if it has no such thing.
+fn classify(result: Result<&u32, &PriceError>) -> Outcome {
+    match result {
+        Ok(_) | Err(PriceError::NoSuchThing) => Outcome::Success,
+        Err(PriceError::Connection(_)) => Outcome::failure(ErrorClass::Connection),
+        Err(PriceError::TurnedAway(rejected)) => rejected.outcome(),
+    }
+}
+
+async fn price(address: SocketAddr, thing: &str) -> Result<u32, PriceError> {
+    let mut shop = BufReader::new(TcpStream::connect(address).await?);
+    shop.write_all(format!("{thing}\n").as_bytes()).await?;
+    let mut answer = String::new();
+    shop.read_line(&mut answer).await?;
+    answer.trim().parse().map_err(|_| PriceError::NoSuchThing)
+}
+
+/// Sells tea; asked for coffee, it thinks for ever.
+async fn shop(listener: TcpListener) -> io::Result<()> {
+    let mut thinking = Vec::new();
+    loop {
+        let mut caller = BufReader::new(listener.accept().await?.0);
+        let mut thing = String::new();
+        caller.read_line(&mut thing).await?;
+        match thing.trim() {
+            "tea" => caller.write_all(b"250\n").await?,
+            "coffee" => thinking.push(caller),
+            _ => caller.write_all(b"none\n").await?,
+        }
+    }
+}
+
+impl fmt::Display for PriceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchThing => f.write_str("there is no such thing"),
+            Self::Connection(error) => error.fmt(f),
+            Self::TurnedAway(rejected) => rejected.fmt(f),
+        }
+    }
+}
+
+impl error::Error for PriceError {}

@@ -1,0 +1,65 @@
+//! An axum server whose rejections become answers. `cargo run --example server_axum`
+//!
+//! One stack around several routes is one circuit: what breaks behind one of them closes all of them. Routes that
+//! must not share their fate get stacks of their own, as `/reports` and the rest do here.
+
+use std::{future::pending, io, net::SocketAddr, time::Duration};
+
+use axum::{Router, http::StatusCode, routing::get};
+use tokio::net::TcpListener;
+use tower_reliability::{
+    BoxError, ConfigError,
+    circuit_breaker::CircuitBreakerConfig,
+    http::{HttpClassifier, RejectionLayer},
+    stack::ReliabilityStack,
+};
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let app = app()?;
+    tokio::select! {
+        result = serve(listener, app) => result?,
+        result = visit(address) => result?,
+    }
+    Ok(())
+}
+
+fn app() -> Result<Router, ConfigError> {
+    let pages = ReliabilityStack::builder().named("pages").timeout(Duration::from_millis(100)).build()?;
+    let reports = ReliabilityStack::builder()
+        .named("reports")
+        .circuit_breaker(CircuitBreakerConfig::consecutive(2).open_for(Duration::from_secs(10)))
+        .classify(HttpClassifier::new())
+        .build()?;
+
+    let pages = Router::new()
+        .route("/", get(async || "hello"))
+        .route("/slow", get(async || pending::<&str>().await))
+        .layer((RejectionLayer, pages));
+    let reports = Router::new()
+        .route("/reports", get(async || (StatusCode::INTERNAL_SERVER_ERROR, "no database")))
+        .layer((RejectionLayer, reports));
+    Ok(pages.merge(reports))
+}
+
+async fn serve(listener: TcpListener, app: Router) -> io::Result<()> {
+    axum::serve(listener, app).await
+}
+
+/// Asks for each page and prints what comes.
+async fn visit(address: SocketAddr) -> Result<(), BoxError> {
+    let client = reqwest::Client::new();
+    for path in ["/", "/slow", "/reports", "/reports", "/reports", "/"] {
+        let response = client.get(format!("http://{address}{path}")).send().await?;
+        let status = response.status();
+        let again = response
+            .headers()
+            .get("retry-after")
+            .map(|value| format!(", Retry-After: {}", value.to_str().unwrap_or("?")));
+        println!("GET {path}: {status}{}", again.unwrap_or_default());
+        println!("    {}", response.text().await?);
+    }
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! The flagship example as a program: its demo, and the gateway running for real.
+
+mod process;
+mod upstream;
+
+use std::{
+    error::Error,
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    process::{Command, Output},
+};
+
+use process::{Running, TempFile, gateway};
+use upstream::Upstream;
+
+type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
+
+#[test]
+fn the_sample_config_is_right() -> Result {
+    let sample = fs::read_to_string(SAMPLE)?;
+    Running::start(&sample.replace("127.0.0.1:8080", "127.0.0.1:0"))?;
+    Ok(())
+}
+
+#[test]
+fn the_demo_shows_that_the_breaker_protects() -> Result {
+    let output = Command::new(gateway()?).args(["--for", "6s"]).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    assert!(output.status.success(), "{text}");
+
+    let row = |gateway: &str| -> Option<Vec<f64>> {
+        let row = text.lines().find(|line| {
+            let mut words = line.split_whitespace();
+            words.next() == Some("fading") && words.next() == Some(gateway)
+        })?;
+        Some(row.split_whitespace().filter_map(|word| word.parse().ok()).collect())
+    };
+    let (Some(protected), Some(unprotected)) = (row("protected"), row("unprotected")) else {
+        panic!("no closing table:\n{text}");
+    };
+    let [requests, _success, _p50, p99, waited] = protected[..] else {
+        panic!("not the columns that were expected:\n{text}")
+    };
+    assert!((requests - unprotected[0]).abs() <= 2.0, "{text}");
+    // No more than that: on a busy machine everything is slow now and then.
+    assert!(p99 < unprotected[3], "{text}");
+    assert!(waited < unprotected[4], "{text}");
+
+    let reached = text.split_once("while it was dead").ok_or("no count")?.1;
+    let mut counts = reached.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let mut count =
+        |side| -> Option<u32> { counts.find(|&word| word == side).and(counts.next()?.parse().ok()) };
+    let (protected, unprotected) = (count("protected"), count("unprotected"));
+    assert!(protected.ok_or("protected")? * 2 < unprotected.ok_or("unprotected")?, "{text}");
+    assert!(text.contains("fading.circuit_breaker: circuit closed -> open"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_bad_config_is_refused_by_file_key_and_rule() -> Result {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port_in_use = format!("listen = '{}'\nroutes = []\nupstreams = {{}}", taken.local_addr()?);
+    for (text, complaint) in [
+        (
+            &*file("", "url = 'http://a'\ncircuit_breaker = { failure_rate = 0.0 }"),
+            "upstreams.payments.circuit_breaker: failure_rate must be above 0 and at most 1",
+        ),
+        (
+            &file("", "url = 'http://a'\ntimeout = '1s'\nattempt_timeout = '2s'"),
+            "upstreams.payments: attempt_timeout must be at most timeout",
+        ),
+        (&file("", "url = 'http://a'\ncolour = 1"), "upstreams.payments.colour: unknown field `colour`"),
+        (&file("", "url = 'ftp://a'"), "upstreams.payments.url: must be http://host"),
+        (
+            &file("routes = [{ prefix = '/', upstream = 'x' }]", "url = 'http://a'"),
+            "routes[0].upstream: there is no upstream x",
+        ),
+        (&port_in_use, "listen: 127.0.0.1:"),
+    ] {
+        let config = TempFile::new(text)?;
+        let output = Command::new(gateway()?).arg("--config").arg(&config.0).output()?;
+        assert_refused(&output, &format!("{}: {complaint}", config.0.display()));
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_no_argument_is_refused_and_help_is_given() -> Result {
+    let run = |args: &[&str]| Command::new(gateway()?).args(args).output().map_err(Box::<dyn Error>::from);
+    assert_refused(&run(&["--fro", "3s"])?, "unknown argument: --fro");
+    assert_refused(&run(&["--config", "/nonexistent.toml"])?, "/nonexistent.toml: cannot be read");
+    let help = run(&["--help"])?;
+    assert!(help.status.success() && help.stdout.starts_with(b"A reverse proxy"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn it_passes_requests_on_and_says_what_went_wrong() -> Result {
+    let upstream = Upstream::start().await?;
+    let gateway = Running::start(&upstream.config())?;
+    let client = reqwest::Client::new();
+
+    let response = client
+        .post(gateway.url("/payments/echo"))
+        .header("x-forwarded-for", "10.0.0.7")
+        .header("connection", "x-private")
+        .header("x-private", "1")
+        .body("a body")
+        .send()
+        .await?;
+    assert_eq!(response.status(), 200);
+    let seen = response.headers().clone();
+    assert_eq!(seen["seen-host"], upstream.address.to_string());
+    assert_eq!(seen["seen-x-forwarded-for"], "10.0.0.7, 127.0.0.1");
+    assert_eq!(seen["seen-x-forwarded-host"], gateway.address.to_string());
+    assert!(!seen.contains_key("seen-x-private"));
+    assert!(!seen.contains_key("keep-alive"));
+    assert_eq!(response.text().await?, "a body");
+
+    for (path, status, detail) in [
+        ("/nowhere", 404, "no route"),
+        ("/dead", 502, "refused"),
+        ("/payments/silent", 504, "no answer within 1s"),
+    ] {
+        let response = client.get(gateway.url(path)).send().await?;
+        assert_eq!(response.status(), status, "{path}");
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        let problem: serde_json::Value = serde_json::from_str(&response.text().await?)?;
+        assert!(problem["detail"].as_str().is_some_and(|text| text.contains(detail)), "{problem}");
+    }
+
+    let status: serde_json::Value =
+        serde_json::from_str(&client.get(gateway.url("/-/status")).send().await?.text().await?)?;
+    assert_eq!(status["payments"]["circuit_breaker"]["state"], "closed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_is_passed_on_while_it_is_still_being_written() -> Result {
+    let upstream = Upstream::start().await?;
+    let gateway = Running::start(&upstream.config())?;
+    let mut response = reqwest::get(gateway.url("/payments/endless")).await?;
+    assert_eq!(response.chunk().await?.as_deref(), Some(&b"first"[..]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn curl_gets_through() -> Result {
+    let upstream = Upstream::start().await?;
+    let gateway = Running::start(&upstream.config())?;
+    let curl = tokio::process::Command::new("curl")
+        .args(["--silent", "--max-time", "10", "--data", "a body", &gateway.url("/payments/echo")])
+        .output()
+        .await;
+    match curl {
+        Ok(output) => assert_eq!(output.stdout, b"a body"),
+        Err(error) => println!("skipped, there is no curl here: {error}"),
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn told_to_stop_it_answers_what_is_open_and_exits() -> Result {
+    let upstream = Upstream::start().await?;
+    let gateway = Running::start(&upstream.config())?;
+    let open = async { reqwest::get(gateway.url("/payments/slow")).await?.text().await };
+    let stop = async {
+        upstream.asked.notified().await;
+        gateway.signal("TERM")
+    };
+
+    let (answer, sent) = tokio::join!(open, stop);
+
+    sent?;
+    assert_eq!(answer?, "slow");
+    let (code, rest) = tokio::task::spawn_blocking(move || gateway.wait()).await??;
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(rest.contains("SIGTERM: stopping"), "{rest}");
+    assert!(rest.contains("stopped, every open request was answered"), "{rest}");
+    Ok(())
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_does_not_finish_in_time_is_cut_off() -> Result {
+    let upstream = Upstream::start().await?;
+    let gateway = Running::start(&upstream.config().replace("drain = '5s'", "drain = '200ms'"))?;
+    let mut open = reqwest::get(gateway.url("/payments/endless")).await?;
+    open.chunk().await?;
+
+    gateway.signal("INT")?;
+
+    let (code, rest) = tokio::task::spawn_blocking(move || gateway.wait()).await??;
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(rest.contains("stopped, 1 connections were cut off"), "{rest}");
+    Ok(())
+}
+
+fn assert_refused(output: &Output, complaint: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with(complaint), "{complaint:?}, but it said:\n{said}");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+}
+
+/// A config with one upstream, which has these lines.
+fn file(routes: &str, upstream: &str) -> String {
+    let routes = if routes.is_empty() { "routes = []" } else { routes };
+    format!("listen = '127.0.0.1:0'\n{routes}\n[upstreams.payments]\n{upstream}\n")
+}
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/gateway/gateway.toml");

@@ -1,0 +1,80 @@
+//! A server behind the gateway.
+
+use std::{
+    future::pending,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{Router, body::Body, extract::Request, response::Response, routing::any};
+use futures::{StreamExt, stream};
+use http::{HeaderName, HeaderValue};
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet, time};
+
+use crate::Result;
+
+/// A server behind the gateway.
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
+    /// Told when `/slow` is asked for.
+    pub(crate) asked: Arc<Notify>,
+    _server: JoinSet<io::Result<()>>,
+}
+
+impl Upstream {
+    pub(crate) async fn start() -> Result<Self> {
+        let asked = Arc::new(Notify::new());
+        let told = Arc::clone(&asked);
+        let slow = async move || {
+            told.notify_one();
+            time::sleep(Duration::from_millis(200)).await;
+            "slow"
+        };
+        let app = Router::new()
+            .route("/payments/echo", any(echo))
+            .route("/payments/slow", any(slow))
+            .route("/payments/silent", any(async || pending::<()>().await))
+            .route("/payments/endless", any(endless));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let mut server = JoinSet::new();
+        server.spawn(async { axum::serve(listener, app).await });
+        Ok(Self { address, asked, _server: server })
+    }
+
+    pub(crate) fn config(&self) -> String {
+        format!(
+            "listen = '127.0.0.1:0'\n\
+             drain = '5s'\n\
+             routes = [{{ prefix = '/payments', upstream = 'payments' }}, {{ prefix = '/dead', upstream = 'dead' }}]\n\
+             [upstreams.payments]\n\
+             url = 'http://{}'\n\
+             attempt_timeout = '1s'\n\
+             [upstreams.dead]\n\
+             url = 'http://127.0.0.1:9'\n",
+            self.address
+        )
+    }
+}
+
+/// Says in headers which headers it got, and gives the body back.
+async fn echo(request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut response = Response::new(body);
+    for (name, value) in &parts.headers {
+        if let Ok(name) = format!("seen-{name}").parse::<HeaderName>() {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    let private = HeaderValue::from_static("timeout=5");
+    response.headers_mut().insert("keep-alive", private);
+    response
+}
+
+/// Writes a little, and never the rest.
+async fn endless() -> Body {
+    let first = stream::iter([Ok::<_, io::Error>("first")]);
+    Body::from_stream(first.chain(stream::pending()))
+}
