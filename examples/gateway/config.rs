@@ -1,4 +1,4 @@
-//! The config file, checked to its last key before anything starts.
+//! The config file: its keys, and what one part of it says about another. The numbers are for the stacks to check.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -89,13 +89,6 @@ impl Config {
                 return refuse("upstream", format!("there is no upstream {upstream}"));
             }
         }
-        for (name, upstream) in &self.upstreams {
-            // The stack checks the breaker too, but would not say that it is the breaker's number.
-            upstream
-                .circuit_breaker
-                .build()
-                .map_err(|error| BadConfig::upstream(name, ".circuit_breaker", &error))?;
-        }
         Ok(())
     }
 }
@@ -143,8 +136,9 @@ impl BadConfig {
     }
 
     /// A number that the upstream's stack refuses.
-    pub(crate) fn upstream(name: &str, key: &str, error: &ConfigError) -> Self {
-        Self::new(format!("upstreams.{name}{key}"), error.to_string())
+    pub(crate) fn upstream(name: &str, error: &ConfigError) -> Self {
+        let stage = error.stage().map_or(String::new(), |stage| format!("{stage}."));
+        Self::new(format!("upstreams.{name}.{stage}{}", error.field()), error.rule())
     }
 }
 
@@ -175,7 +169,6 @@ mod defaults {
         TimeoutConfig::new(Duration::from_secs(30))
     }
 
-    /// The default window of the breaker, 10 s, must hold two of these.
     pub(super) const fn attempt_timeout() -> TimeoutConfig {
         TimeoutConfig::new(Duration::from_secs(5))
     }
@@ -213,8 +206,8 @@ mod tests {
             ("timout = '1s'", "upstreams.a.timout: unknown field `timout`"),
             ("timeout = 'soon'", "upstreams.a.timeout: invalid value"),
             (
-                "url = 'http://a'\ncircuit_breaker.failure_rate = 1.5",
-                "upstreams.a.circuit_breaker: failure_rate must be above 0 and at most 1",
+                "url = 'http://a'\ncircuit_breaker.failure_rat = 1.5",
+                "upstreams.a.circuit_breaker.failure_rat: unknown field `failure_rat`",
             ),
             ("url = 1\nurl = 2", "line 5: duplicate key"),
         ] {

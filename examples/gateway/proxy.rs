@@ -34,7 +34,7 @@ impl Gateway {
         let mut upstreams = BTreeMap::new();
         for (name, config) in &config.upstreams {
             let upstream = Upstream::new(name, config, listener.clone())
-                .map_err(|error| BadConfig::upstream(name, "", &error))?;
+                .map_err(|error| BadConfig::upstream(name, &error))?;
             upstreams.insert(name.clone(), upstream);
         }
         let target = |name: &String| upstreams.get(name).cloned();

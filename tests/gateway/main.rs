@@ -63,11 +63,11 @@ fn a_bad_config_is_refused_by_file_key_and_rule() -> Result {
     for (text, complaint) in [
         (
             &*file("", "url = 'http://a'\ncircuit_breaker = { failure_rate = 0.0 }"),
-            "upstreams.payments.circuit_breaker: failure_rate must be above 0 and at most 1",
+            "upstreams.payments.circuit_breaker.failure_rate: must be above 0 and at most 1",
         ),
         (
             &file("", "url = 'http://a'\ntimeout = '1s'\nattempt_timeout = '2s'"),
-            "upstreams.payments: attempt_timeout must be at most timeout",
+            "upstreams.payments.attempt_timeout: must be at most timeout",
         ),
         (&file("", "url = 'http://a'\ncolour = 1"), "upstreams.payments.colour: unknown field `colour`"),
         (&file("", "url = 'ftp://a'"), "upstreams.payments.url: must be http://host"),
