@@ -60,4 +60,4 @@ pub(crate) fn thread_number() -> usize {
 }
 
 /// More would cost memory for every breaker, and 16 lines are hardly ever written by two cores at once.
-const MAX_STRIPES: usize = 16;
+pub(crate) const MAX_STRIPES: usize = 16;

@@ -83,6 +83,12 @@ impl Admission {
         self.stage = Stage::Waiting;
     }
 
+    /// Whether the call has been counted.
+    #[inline]
+    pub(super) fn is_settled(&self) -> bool {
+        self.stage == Stage::Settled
+    }
+
     /// The call is done.
     #[inline]
     pub(super) fn finish(&mut self, outcome: Outcome) {

@@ -8,7 +8,7 @@ use std::{
 
 use pin_project::pin_project;
 
-use super::{admission::Admission, keyed::InFlight};
+use super::admission::Admission;
 use crate::{Classifier, FromRejected, Rejected};
 
 /// The answer of the service below, or a rejection.
@@ -28,13 +28,11 @@ pub struct ResponseFuture<F, C> {
 #[pin_project(project = PhaseProj)]
 #[derive(Debug)]
 enum Phase<F, C> {
-    /// A call that nobody protects has no admission; only a keyed one keeps its key from being forgotten.
     Running {
         #[pin]
         inner: F,
         classifier: C,
-        admission: Option<Admission>,
-        key: Option<InFlight>,
+        admission: Admission,
     },
     Rejected(Option<Rejected>),
 }
@@ -42,15 +40,7 @@ enum Phase<F, C> {
 impl<F, C> ResponseFuture<F, C> {
     #[inline]
     pub(super) fn running(inner: F, classifier: C, admission: Admission) -> Self {
-        Self { phase: Phase::Running { inner, classifier, admission: Some(admission), key: None } }
-    }
-
-    pub(super) fn keyed(inner: F, classifier: C, admission: Admission, key: InFlight) -> Self {
-        Self { phase: Phase::Running { inner, classifier, admission: Some(admission), key: Some(key) } }
-    }
-
-    pub(super) fn unprotected(inner: F, classifier: C) -> Self {
-        Self { phase: Phase::Running { inner, classifier, admission: None, key: None } }
+        Self { phase: Phase::Running { inner, classifier, admission } }
     }
 
     pub(super) fn rejected(rejected: Rejected) -> Self {
@@ -68,17 +58,18 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().phase.project() {
-            PhaseProj::Running { inner, classifier, admission, .. } => {
-                let Some(running) = admission else { return inner.poll(cx) };
-                running.enter();
+            PhaseProj::Running { inner, classifier, admission } => {
+                // Who polls on after the end, against the rules, meets the inner future and is not counted twice.
+                if admission.is_settled() {
+                    return inner.poll(cx);
+                }
+                admission.enter();
                 let Poll::Ready(result) = inner.poll(cx) else {
-                    running.waiting();
+                    admission.waiting();
                     return Poll::Pending;
                 };
                 let outcome = classifier.classify(result.as_ref());
-                running.finish(outcome);
-                // Who polls on, against the rules, meets the inner future, and is not counted twice.
-                *admission = None;
+                admission.finish(outcome);
                 Poll::Ready(result)
             }
             PhaseProj::Rejected(rejected) => {

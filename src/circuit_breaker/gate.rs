@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Reason,
     circuit::Trip,
-    sync::{AtomicBool, AtomicU64, Ordering, OwnLine, stripe_count},
+    sync::{AtomicBool, AtomicU64, MAX_STRIPES, Ordering, OwnLine, stripe_count},
 };
 
 #[derive(Debug)]
@@ -29,7 +29,10 @@ pub(super) struct PublishedGate {
     /// Somebody else looks at the clock and will say when it is time; see `alarm.rs`.
     resting: AtomicBool,
     start: Instant,
-    stripes: Box<[OwnLine<Stripe>]>,
+    /// As many as `stripes_in_use`, a power of two, are used. They lie here and not behind a pointer, which every call
+    /// would have to follow.
+    stripes: [OwnLine<Stripe>; MAX_STRIPES],
+    stripes_in_use: usize,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +51,8 @@ impl PublishedGate {
             slow_over: AtomicU64::new(NEVER),
             resting: AtomicBool::new(false),
             start,
-            stripes: (0..stripe_count()).map(|_| OwnLine::default()).collect(),
+            stripes: Default::default(),
+            stripes_in_use: stripe_count(),
         }
     }
 
@@ -143,7 +147,7 @@ impl PublishedGate {
         let next = (round(word) + 1) & MAX_ROUND;
         self.word.store(pack(generation(word), next, ASK), Ordering::SeqCst);
         let mut collected = Collected { healthy: 0, rejected: 0 };
-        for OwnLine(stripe) in &self.stripes {
+        for OwnLine(stripe) in &self.stripes[..self.stripes_in_use] {
             collected.healthy += stripe.healthy.swap(next << 32, Ordering::SeqCst) & COUNT;
             if stripe.rejected.load(Ordering::Relaxed) > 0 {
                 collected.rejected += stripe.rejected.swap(0, Ordering::Relaxed);
@@ -173,8 +177,7 @@ impl PublishedGate {
     }
 
     fn stripe(&self, number: usize) -> &Stripe {
-        // The number of stripes is a power of two.
-        &self.stripes[number & (self.stripes.len() - 1)].0
+        &self.stripes[number & (self.stripes_in_use - 1)].0
     }
 
     // A reused circuit may have been made in another runtime whose paused clock was ahead of this one's, so an

@@ -9,11 +9,11 @@
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
 
+pub mod future;
 mod layer;
 mod registry;
 mod service;
 
 pub use layer::KeyedCircuitBreakerLayer;
-pub(super) use registry::InFlight;
 pub use registry::KeyedCircuitBreakerHandle;
 pub use service::KeyedCircuitBreaker;

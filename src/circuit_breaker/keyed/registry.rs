@@ -48,7 +48,7 @@ struct Entry {
 }
 
 /// Keeps a key from being forgotten.
-pub(in crate::circuit_breaker) type InFlight = Arc<()>;
+pub(super) type InFlight = Arc<()>;
 
 impl<K> KeyedCircuitBreakerHandle<K> {
     pub(super) fn new(

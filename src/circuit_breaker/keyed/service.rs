@@ -8,8 +8,10 @@ use std::{
 
 use tower_service::Service;
 
-use super::registry::KeyedCircuitBreakerHandle;
-use crate::{Classifier, FromRejected, StandardClassifier, circuit_breaker::future::ResponseFuture};
+use super::{future::ResponseFuture, registry::KeyedCircuitBreakerHandle};
+use crate::{
+    Classifier, FromRejected, StandardClassifier, circuit_breaker::future::ResponseFuture as OneCircuit,
+};
 
 /// A service behind one circuit breaker per key.
 ///
@@ -69,17 +71,19 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let Some((circuit, in_flight)) = self.handle.for_call((self.key)(&request)) else {
-            return ResponseFuture::unprotected(self.inner.call(request), self.classifier.clone());
+        let Some((circuit, key)) = self.handle.for_call((self.key)(&request)) else {
+            return ResponseFuture::unprotected(self.inner.call(request));
         };
-        let mut admission = match circuit.admit() {
-            Ok(admission) => admission,
-            Err(refusal) => return ResponseFuture::rejected(circuit.reject(refusal)),
+        let call = match circuit.admit() {
+            Err(refusal) => OneCircuit::rejected(circuit.reject(refusal)),
+            Ok(mut admission) => {
+                admission.begin();
+                let inner = self.inner.call(request);
+                admission.called();
+                OneCircuit::running(inner, self.classifier.clone(), admission)
+            }
         };
-        admission.begin();
-        let inner = self.inner.call(request);
-        admission.called();
-        ResponseFuture::keyed(inner, self.classifier.clone(), admission, in_flight)
+        ResponseFuture::protected(call, key)
     }
 }
 
