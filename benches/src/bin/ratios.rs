@@ -148,7 +148,7 @@ const RATIOS: [(&str, &str, f64); 7] = [
 ];
 const ROUNDS: u32 = 400;
 const CALLS: u64 = 4_000;
-const SHARED_ROUNDS: u32 = 1_000;
-const SHARED_CALLS: u64 = 10_000;
+const SHARED_ROUNDS: u32 = 400;
+const SHARED_CALLS: u64 = 40_000;
 const HELD_ROUNDS: u32 = 1_500;
 const HELD_CALLS: u64 = 1_000;
