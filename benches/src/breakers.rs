@@ -37,16 +37,16 @@ pub fn ours(config: CircuitBreakerConfig) -> Ours {
     config.build().expect("the numbers of a bench are in range").layer(Bare::new())
 }
 
-/// Over the last 100 calls.
+/// Over the last 100 calls, the default.
 #[must_use]
 pub const fn count() -> CircuitBreakerConfig {
     CircuitBreakerConfig::new().window(Window::Calls(100)).open_for(DAY).max_open_for(DAY)
 }
 
-/// Over the last 10 s, the default.
+/// Over the last 10 s.
 #[must_use]
 pub const fn time() -> CircuitBreakerConfig {
-    CircuitBreakerConfig::new().open_for(DAY).max_open_for(DAY)
+    CircuitBreakerConfig::new().window(Window::Time(TEN_SECONDS)).open_for(DAY).max_open_for(DAY)
 }
 
 /// The bare service, with a peer's error type and with ours.
@@ -188,3 +188,4 @@ const SPAN: Duration = Duration::from_secs(10);
 const MOMENT: Duration = Duration::from_millis(10);
 /// Longer than any bench.
 const DAY: Duration = Duration::from_hours(24);
+const TEN_SECONDS: Duration = Duration::from_secs(10);
