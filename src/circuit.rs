@@ -18,7 +18,7 @@ pub enum CircuitState {
     ForcedOpen,
     /// Held closed by hand: calls pass and are counted, and nothing trips.
     ForcedClosed,
-    /// Switched off: calls pass and are not counted.
+    /// Switched off: calls pass and have no vote.
     Disabled,
     /// Counts and says what it would have done, but rejects nobody.
     Shadow,

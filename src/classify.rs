@@ -125,7 +125,7 @@ pub(crate) fn standard(error: &(dyn Error + 'static)) -> Option<Outcome> {
 }
 
 /// Deeper than any chain that was ever seen.
-const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use std::{error, fmt};
 
-use crate::Rejected;
+use crate::{Rejected, classify::MAX_DEPTH};
 
 /// An error of any type.
 pub type BoxError = Box<dyn error::Error + Send + Sync>;
@@ -129,7 +129,13 @@ impl IntoRejected for BoxError {
     type Other = Self;
 
     fn into_rejected(self) -> Result<Rejected, Self> {
-        self.downcast().map(|rejected| *rejected)
+        let chain = std::iter::successors(Some(self.as_ref() as &(dyn error::Error + 'static)), |error| {
+            error.source()
+        });
+        match chain.take(MAX_DEPTH).find_map(|error| error.downcast_ref::<Rejected>()) {
+            Some(rejected) => Ok(rejected.clone()),
+            None => Err(self),
+        }
     }
 }
 

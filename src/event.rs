@@ -115,16 +115,19 @@ impl Listeners {
     /// Tells `tracing` and every listener. Nothing that a listener does reaches the caller.
     pub(crate) fn emit(&self, layer: &Name, kind: EventKind) {
         let event = Event { layer: layer.clone(), kind };
-        match event.severity() {
+        // An event may be emitted from a drop during a panic, where a second panic would abort the process.
+        let quietly = |tell: &dyn Fn()| catch_unwind(AssertUnwindSafe(tell)).is_ok();
+        quietly(&|| match event.severity() {
             Severity::Info => tracing::info!(target: "tower_reliability", layer = %layer, "{event}"),
             Severity::Warning | Severity::Error => {
                 tracing::warn!(target: "tower_reliability", layer = %layer, "{event}");
             }
-        }
+        });
         for listener in &self.0 {
-            // An event may be emitted from a drop during a panic, where a second panic would abort the process.
-            if catch_unwind(AssertUnwindSafe(|| listener.on_event(&event))).is_err() {
-                tracing::error!(target: "tower_reliability", layer = %layer, "a listener panicked at: {event}");
+            if !quietly(&|| listener.on_event(&event)) {
+                quietly(&|| {
+                    tracing::error!(target: "tower_reliability", layer = %layer, "a listener panicked at: {event}");
+                });
             }
         }
     }

@@ -50,9 +50,9 @@ impl Admission {
         Ok(Self { circuit, permit, started: None, stage: Stage::Reserved })
     }
 
-    /// Whether the circuit is still in the phase that gave the place.
-    pub(super) fn is_current(&self) -> bool {
-        self.circuit.is_current(self.permit)
+    /// Whether the place is still there.
+    pub(super) fn is_held(&self) -> bool {
+        self.circuit.holds(self.permit)
     }
 
     /// The inner service is called now: how long the call takes is measured from here.

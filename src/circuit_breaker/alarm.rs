@@ -3,10 +3,12 @@
 //! A reading of the clock is most of what a rejection costs. Tokio's timer reads it anyway: a timer that is set when
 //! the circuit opens clears a flag shortly before the rest is over, and only from then on is each call measured
 //! against the clock. There is no task; the timer's waker does it. It may ring early, or when its runtime goes away:
-//! then calls look at the clock a little longer, and that is all.
+//! then calls look at the clock a little longer. Should the runtime be too busy to turn its timers, or stand still, every
+//! 64th rejection of a thread looks all the same.
 
 use std::{
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Wake, Waker},
@@ -29,13 +31,19 @@ impl Alarm {
     pub(super) fn set(gate: &'static PublishedGate, until: Instant) -> Option<Self> {
         let early = until.checked_sub(EARLY).filter(|early| *early > clock::now())?;
         Handle::try_current().ok()?;
-        let mut timer = Box::pin(clock::alarm(early));
-        gate.rest();
         let waker = Waker::from(Arc::new(Bell(gate)));
-        if timer.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+        gate.rest();
+        // There is no asking whether a runtime has timers; one that has none panics.
+        let set = catch_unwind(AssertUnwindSafe(|| {
+            let mut timer = Box::pin(clock::alarm(early));
+            let rang = timer.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+            (!rang).then_some(timer)
+        }));
+        let timer = set.ok().flatten();
+        if timer.is_none() {
             gate.rest_ends();
         }
-        Some(Self { _timer: timer })
+        timer.map(|timer| Self { _timer: timer })
     }
 }
 

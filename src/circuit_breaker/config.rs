@@ -273,6 +273,11 @@ impl CircuitBreakerConfig {
         self.slow_call.map(|slow| slow.over)
     }
 
+    /// After what time of rest nothing is held against a peer any more.
+    pub(super) fn forgiven_after(&self) -> Duration {
+        self.max_open_for.max(self.open_for).saturating_add(self.forgive_after)
+    }
+
     pub(crate) const fn window_span(&self) -> Window {
         self.window
     }

@@ -111,7 +111,10 @@ impl PublishedGate {
         let word = self.word.load(Ordering::SeqCst);
         let calm = match mode(word) {
             FREE_CALM => true,
-            FREE_CALM_UNTIL => now() < self.start + Duration::from_nanos(self.until.load(Ordering::SeqCst)),
+            FREE_CALM_UNTIL => {
+                let end = self.instant(self.until.load(Ordering::SeqCst));
+                end.is_some_and(|end| now() < end)
+            }
             _ => false,
         };
         if !calm || generation(word) != permit.generation {

@@ -85,7 +85,7 @@ impl CircuitBreakerHandle {
         self.take_over(Override::ForcedClosed);
     }
 
-    /// Lets every call pass and counts none.
+    /// Lets every call pass, and gives none a vote.
     pub fn disable(&self) {
         self.take_over(Override::Disabled);
     }
@@ -130,7 +130,7 @@ impl CircuitBreakerHandle {
 
     /// When it is worth asking again after a refusal, if nothing happens before.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.circuit.ask(|state, _, _| (state.next_timeout(), None))
+        self.circuit.ask(|state, _, now| (state.ask_again_at(now), None))
     }
 
     /// Told whenever a call that waits might pass for another reason than time.
@@ -138,21 +138,9 @@ impl CircuitBreakerHandle {
         Arc::clone(&self.lease.owner.changed)
     }
 
-    /// Whether it could be forgotten without loss: closed, its ramp over, its last calls went well, and hardly any
-    /// before them did not.
-    ///
-    /// It emits nothing, so that it may be asked under a lock that a listener might want.
-    pub(super) fn is_healthy(&self) -> bool {
-        self.circuit.look(|state, now| {
-            let snapshot = state.snapshot(now);
-            let closed = match snapshot.state {
-                CircuitState::Closed => true,
-                CircuitState::Ramping => state.next_timeout().is_some_and(|end| now >= end),
-                _ => false,
-            };
-            let bad = snapshot.window_failures.max(snapshot.window_slow);
-            closed && snapshot.consecutive_failures == 0 && bad.saturating_mul(10) <= snapshot.window_calls
-        })
+    /// Whether it could be forgotten. It emits nothing, so that it may be asked under a lock that a listener might want.
+    pub(super) fn is_forgettable(&self, forgiven: bool) -> bool {
+        self.circuit.look(|state, now| state.is_forgettable(forgiven, now))
     }
 
     fn take_over(&self, to: Override) {

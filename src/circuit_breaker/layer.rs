@@ -81,7 +81,7 @@ impl<C> CircuitBreakerLayer<C> {
     ///
     /// This is for use under a balancer, which then prefers other endpoints. A service that is ready holds its
     /// place: a probe's, while the circuit is half-open. In front of a single peer, leave it off: callers are
-    /// better told at once. Default: off.
+    /// better told at once. It needs a tokio runtime with time. Default: off.
     #[must_use]
     pub fn wait_while_open(mut self) -> Self {
         self.waits = true;
@@ -96,6 +96,9 @@ impl<C> CircuitBreakerLayer<C> {
     }
 
     /// One circuit per key: per host, per route, per tenant.
+    ///
+    /// Finding the circuit of a key takes a lock for a moment. [`wait_while_open`](Self::wait_while_open) has no effect
+    /// here: the key is known with the request only.
     pub fn keyed<Req, K, F>(self, key: F) -> KeyedCircuitBreakerLayer<K, F, C>
     where
         F: Fn(&Req) -> K,

@@ -56,12 +56,18 @@ impl Probes {
         Some(id)
     }
 
-    /// The call has come, and has all its time. If its place was taken back meanwhile, it has no vote.
+    /// The call has come, and has all its time. If its place was taken back meanwhile and none is free, it has no vote.
     pub(super) fn begin(&mut self, id: u32, config: &CircuitBreakerConfig, now: Instant) {
-        if let Some(probe) = self.out.iter_mut().find(|probe| probe.id == id) {
-            *probe = Probe { id, deadline: after(now, config.probe_timeout), called: true };
+        self.out.retain(|probe| probe.id != id);
+        if self.has_place(config) {
+            self.out.push(Probe { id, deadline: after(now, config.probe_timeout), called: true });
             self.first.get_or_insert(now);
         }
+    }
+
+    /// Whether a place is still held.
+    pub(super) fn holds(&self, id: u32) -> bool {
+        self.out.iter().any(|probe| probe.id == id)
     }
 
     /// A probe came back. A probe that lost its place has no vote any more; whether it had one is the answer.
@@ -71,6 +77,10 @@ impl Probes {
         };
         self.out.swap_remove(at);
         self.count(passed);
+        if passed == Some(true) {
+            // A peer that passes is not overdue; it may only lack callers.
+            self.first = None;
+        }
         true
     }
 
@@ -107,10 +117,10 @@ impl Probes {
         self.out.iter().map(|probe| probe.deadline).chain(self.overdue_at(config)).min()
     }
 
-    /// When the phase ends without a verdict. A peer that passed a probe only lacks callers: it has all the time it
-    /// needs, or a service that is called less than once in that time would never see its circuit closed.
+    /// When the phase ends without a verdict: so long after the first call since a probe passed, or since it began. A
+    /// service that is called less than once in that time would otherwise never see its circuit closed.
     fn overdue_at(&self, config: &CircuitBreakerConfig) -> Option<Instant> {
-        self.first.filter(|_| self.passed == 0).map(|first| after(first, config.half_open_for))
+        self.first.map(|first| after(first, config.half_open_for))
     }
 
     fn count(&mut self, passed: Option<bool>) {
@@ -179,9 +189,10 @@ mod tests {
         let late = epoch() + CONFIG.probe_timeout;
         assert_eq!(probes.verdict(&CONFIG, late), None);
         assert_eq!((probes.failed, probes.out.len()), (0, 0));
-        probes.begin(id, &CONFIG, late);
-        assert!(!probes.settle(id, Some(true)), "it came too late to be a probe");
-        assert_eq!(probes.verdict(&CONFIG, epoch() + 2 * CONFIG.half_open_for), None, "nobody was asked");
+        let much_later = epoch() + 2 * CONFIG.half_open_for;
+        assert_eq!(probes.verdict(&CONFIG, much_later), None, "nobody was asked");
+        probes.begin(id, &CONFIG, much_later);
+        assert!(probes.settle(id, Some(true)), "a place was free, so it is a probe after all");
     }
 
     #[test]

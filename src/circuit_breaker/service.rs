@@ -61,8 +61,8 @@ impl<S, C> CircuitBreaker<S, C> {
 
     /// Waits for a place and keeps it.
     fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // A place of a phase that is over is worth nothing: the circuit may have opened meanwhile.
-        if self.reserved.as_ref().is_some_and(|place| !place.is_current()) {
+        // A place may be gone: the circuit has opened meanwhile, or nobody has called for too long.
+        if self.reserved.as_ref().is_some_and(|place| !place.is_held()) {
             self.reserved = None;
         }
         while self.reserved.is_none() {

@@ -64,10 +64,12 @@ impl Circuit {
 
     /// Its owner is gone.
     pub(super) fn release(&'static self) {
-        self.ask_inside(|inside, _, now| {
-            *inside = Inside { state: inside.state.retired(now), owner: None, alarm: None };
-            ((), None)
-        });
+        let mut inside = lock(&self.inside);
+        self.gate.close();
+        self.gate.rest_ends();
+        *inside = Inside { state: inside.state.retired(clock::now()), owner: None, alarm: None };
+        self.gate.publish(inside.state.gate(), inside.state.generation(), None);
+        drop(inside);
         // Primitives of one shuttle execution cannot be used in the next.
         if cfg!(not(shuttle)) {
             SPARE.lock().unwrap_or_else(PoisonError::into_inner).push(self);
@@ -104,9 +106,12 @@ impl Circuit {
         self.ask(|state, _, now| (state.begin(permit, now), None));
     }
 
-    /// Whether a permit is of the phase that the circuit is in.
-    pub(super) fn is_current(&self, permit: Permit) -> bool {
-        self.gate.generation() == permit.generation
+    /// Whether a place that was kept is still there.
+    pub(super) fn holds(&'static self, permit: Permit) -> bool {
+        match permit.probe {
+            None => self.gate.generation() == permit.generation,
+            Some(_) => self.ask(|state, _, _| (state.holds(permit), None)),
+        }
     }
 
     /// Whether a call would certainly be refused. Takes nothing.

@@ -105,6 +105,15 @@ impl State {
         }
     }
 
+    /// Whether a place that was kept is still there.
+    pub(super) fn holds(&self, permit: Permit) -> bool {
+        permit.generation == self.generation
+            && match (&self.phase, permit.probe) {
+                (Phase::HalfOpen(probes), Some(id)) => probes.holds(id),
+                _ => true,
+            }
+    }
+
     /// Whether [`admit`](Self::admit) would refuse for certain. Takes nothing.
     pub(super) fn peek(&self, now: Instant) -> Option<Refusal> {
         match &self.phase {
@@ -193,6 +202,30 @@ impl State {
             Phase::Ramping { since, .. } => Some(after(*since, self.config.ramp)),
             Phase::Shadow { quiet, .. } => *quiet,
             Phase::Closed(_) | Phase::ForcedOpen | Phase::ForcedClosed(_) | Phase::Disabled => None,
+        }
+    }
+
+    /// When it is worth asking again after a refusal. A ramp lets more and more pass, so not only at its end.
+    pub(super) fn ask_again_at(&self, now: Instant) -> Option<Instant> {
+        let again = self.next_timeout()?;
+        match &self.phase {
+            Phase::Ramping { .. } => Some(again.min(after(now, self.config.ramp / RAMP_TRIES))),
+            _ => Some(again),
+        }
+    }
+
+    /// Whether it could be forgotten without loss: closed, its ramp over, its last calls went well, and hardly any
+    /// before them did not; or, where `forgiven`, whatever it remembers. What was taken in hand is not forgotten.
+    pub(super) fn is_forgettable(&mut self, forgiven: bool, now: Instant) -> bool {
+        let ramped = self.next_timeout().is_some_and(|end| now >= end);
+        let snapshot = self.snapshot(now);
+        let bad = snapshot.window_failures.max(snapshot.window_slow);
+        let well = snapshot.consecutive_failures == 0 && bad.saturating_mul(10) <= snapshot.window_calls;
+        match snapshot.state {
+            CircuitState::Closed => forgiven || well,
+            CircuitState::Ramping => forgiven || (well && ramped),
+            CircuitState::Open | CircuitState::HalfOpen => forgiven,
+            _ => false,
         }
     }
 
@@ -365,6 +398,8 @@ impl State {
 
 /// The share of calls that a ramp begins with.
 const RAMP_START: f64 = 0.1;
+/// How often somebody who waits for a place asks in the course of a ramp.
+const RAMP_TRIES: u32 = 20;
 
 #[cfg(test)]
 mod tests;

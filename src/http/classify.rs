@@ -39,6 +39,15 @@ impl HttpClassifier {
         self
     }
 
+    /// What an error of an HTTP client says: the first along its chain that can be named.
+    ///
+    /// It is for closures over services whose error is a [`BoxError`](crate::BoxError), which is itself no
+    /// [`Error`].
+    #[must_use]
+    pub fn outcome_of_error(&self, error: &(dyn Error + 'static)) -> Outcome {
+        errors::outcome_of(error)
+    }
+
     /// What a response of this status and with these headers says.
     #[must_use]
     pub fn outcome(&self, status: StatusCode, headers: &HeaderMap) -> Outcome {

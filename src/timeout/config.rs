@@ -32,7 +32,7 @@ impl TimeoutConfig {
     ///
     /// If the limit is 0.
     pub fn build(self) -> Result<TimeoutLayer, ConfigError> {
-        self.check("timeout")?;
+        self.check("limit")?;
         Ok(TimeoutLayer::checked(self))
     }
 

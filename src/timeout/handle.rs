@@ -75,7 +75,7 @@ impl TimeoutHandle {
     ///
     /// If the limit is 0; nothing has changed then.
     pub fn update(&self, config: TimeoutConfig) -> Result<(), ConfigError> {
-        config.check("timeout")?;
+        config.check("limit")?;
         self.shared.limit.store(nanos(config.limit()), Ordering::Relaxed);
         Ok(())
     }

@@ -17,12 +17,17 @@ pub(super) fn allow(limit: Duration, deadline: Option<Deadline>, now: Instant) -
     let own = Allowance { until: after(now, limit), reason: Reason::Timeout { limit } };
     match deadline.map(Deadline::instant) {
         Some(deadline) if deadline <= now => None,
-        Some(deadline) if deadline < own.until => {
+        Some(deadline) if after(deadline, SLACK) < own.until => {
             Some(Allowance { until: deadline, reason: Reason::DeadlineExceeded })
         }
-        _ => Some(own),
+        Some(deadline) => Some(Allowance { until: deadline.min(own.until), ..own }),
+        None => Some(own),
     }
 }
+
+/// Two timeouts of one stack with the same limit read the clock one after the other, so the deadline of the outer one
+/// comes a little before the limit of the inner one. The peer had all its time all the same.
+const SLACK: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
@@ -47,6 +52,14 @@ mod tests {
     fn a_limit_that_ends_with_the_deadline_is_a_timeout() {
         let timeout = Reason::Timeout { limit: Duration::from_secs(5) };
         assert_eq!(allowed(5, Some(6)), Some((5, timeout)));
+    }
+
+    #[test]
+    fn equal_limits_one_inside_the_other_are_a_timeout() {
+        let limit = Duration::from_secs(5);
+        let now = epoch() + Duration::from_nanos(80);
+        let allowance = allow(limit, Some(Deadline::at(epoch() + limit)), now).expect("there is time");
+        assert_eq!((allowance.until, allowance.reason), (epoch() + limit, Reason::Timeout { limit }));
     }
 
     #[test]

@@ -90,6 +90,15 @@ fn it_reopens_although_nobody_drives_the_runtime_in_which_it_opened() {
 }
 
 #[test]
+fn it_opens_in_a_runtime_that_has_no_timers() {
+    let layer = layer();
+    let bare = Builder::new_current_thread().build().expect("a runtime");
+    assert!(bare.block_on(passes(&layer)));
+    assert!(!bare.block_on(passes(&layer)));
+    assert_eq!(layer.handle().snapshot().counts.trips, 1);
+}
+
+#[test]
 fn it_opens_and_reopens_without_any_runtime() {
     let layer = layer();
     assert!(futures::executor::block_on(passes(&layer)));

@@ -112,10 +112,32 @@ async fn where_no_key_can_go_new_ones_pass_unprotected_and_one_event_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_room_at_all_protects_nobody_and_breaks_nothing() {
+async fn case_21_room_for_no_key_is_room_for_one() {
     let layer = keyed(0, CONFIG, |_| {});
     assert_eq!(call(&layer, 1, Act::GOOD).await, Ok(()));
-    assert!(layer.handle().is_empty());
+    assert_eq!(layer.handle().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_nobody_calls_any_more_is_forgiven_in_the_end() {
+    let layer = keyed(2, CONFIG, |_| {});
+    let _ = (call(&layer, 1, Act::BAD).await, call(&layer, 2, Act::BAD).await);
+    advance(Duration::from_secs(3_600)).await;
+    for key in 10..20 {
+        assert_eq!(call(&layer, key, Act::GOOD).await, Ok(()));
+    }
+    let handle = layer.handle();
+    assert!(handle.get(&1).is_none() && handle.get(&2).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_healthy_keys_make_room_at_once() {
+    let layer = keyed(500, CONFIG, |_| {});
+    for key in (0..500).chain(0..500) {
+        let _ = call(&layer, key, Act::GOOD).await;
+    }
+    let _ = call(&layer, 1_000, Act::GOOD).await;
+    assert!(layer.handle().get(&1_000).is_some());
 }
 
 #[tokio::test(start_paused = true)]

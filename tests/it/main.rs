@@ -11,6 +11,7 @@ mod breaker_contract;
 mod breaker_keyed;
 mod breaker_quality;
 mod breaker_races;
+mod breaker_shell;
 mod breaker_vectors;
 mod configs;
 mod http_client;

@@ -152,7 +152,7 @@ async fn the_call_below_is_gone_before_the_caller_hears_of_the_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_7_a_dropped_call_counts_nothing_and_drops_the_call_below() {
+async fn case_07_a_dropped_call_counts_nothing_and_drops_the_call_below() {
     let alive = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&alive);
     let layer = layer(SECOND);
@@ -222,7 +222,7 @@ async fn case_64_another_limit_holds_for_the_calls_that_begin_from_then_on() {
 #[test]
 fn case_21_the_extremes_are_refused_or_work() {
     let error = TimeoutConfig::new(Duration::ZERO).build().expect_err("0 is no limit");
-    assert_eq!(error.to_string(), "timeout must be above 0");
+    assert_eq!(error.to_string(), "limit must be above 0");
     let service = layer(Duration::MAX).layer(service_fn(|()| ready(Ok::<_, BoxError>(()))));
     assert!(service.oneshot(()).now_or_never().expect("it is ready").is_ok());
 }

@@ -40,13 +40,14 @@ impl<K, F, C> KeyedCircuitBreakerLayer<K, F, C> {
 
     /// How many keys may have a circuit at a time.
     ///
-    /// At the bound, a circuit makes room that is closed, without calls in flight, and healthy: its last call went
-    /// well, and at most a tenth of its window did not. Where there is none, calls with a new key pass unprotected, and
+    /// At least 1; 0 is taken as 1. At the bound, a circuit without calls in flight makes room: one that is closed and
+    /// healthy (its last call went well, and at most a tenth of its window did not), or one that nobody has called for
+    /// longer than `max_open_for` and `forgive_after` together. Where there is none, calls with a new key pass unprotected, and
     /// an event says so. A layer that is already in use stays as it is; this one then gets circuits of its own.
     /// Default: 1 000.
     #[must_use]
     pub fn max_keys(mut self, keys: usize) -> Self {
-        self.max_keys = keys;
+        self.max_keys = keys.max(1);
         self.handle = Arc::default();
         self
     }

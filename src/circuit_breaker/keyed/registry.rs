@@ -5,11 +5,13 @@ use std::{
     fmt::{self, Display},
     hash::Hash,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use crate::{
     EventKind, Name,
     circuit_breaker::{config::CircuitBreakerConfig, handle::CircuitBreakerHandle},
+    clock,
     event::Listeners,
     sync::{Mutex, lock},
 };
@@ -43,6 +45,7 @@ struct Entry {
     handle: CircuitBreakerHandle,
     /// Asked for since it was last looked at.
     used: bool,
+    last_call: Instant,
     /// Every call in flight holds a clone.
     in_flight: InFlight,
 }
@@ -90,14 +93,22 @@ impl<K: Hash + Eq + Clone + Display> KeyedCircuitBreakerHandle<K> {
     }
 
     /// The circuit of a key, made if need be; `None` where there is no room for another.
-    pub(super) fn for_call(&self, key: K) -> Option<(CircuitBreakerHandle, InFlight)> {
+    pub(super) fn for_call(&self, key: &K) -> Option<(CircuitBreakerHandle, InFlight)> {
         let shared = &*self.shared;
-        let mut circuits = lock(&shared.circuits);
-        if let Some(entry) = circuits.by_key.get_mut(&key) {
-            entry.used = true;
-            return Some((entry.handle.clone(), Arc::clone(&entry.in_flight)));
+        let now = clock::now();
+        if let Some(found) = lock(&shared.circuits).find(key, now) {
+            return Some(found);
         }
-        if circuits.by_key.len() >= shared.max_keys && !circuits.forget_one() {
+        // Code of the user's, which might ask this handle: not under the lock.
+        let (name, key) = (Name::from(format!("{}:{key}", shared.name)), key.clone());
+
+        let mut circuits = lock(&shared.circuits);
+        if let Some(found) = circuits.find(&key, now) {
+            return Some(found);
+        }
+        if circuits.by_key.len() >= shared.max_keys
+            && !circuits.forget_one(shared.config.forgiven_after(), now)
+        {
             let first_time = !std::mem::replace(&mut circuits.exhausted, true);
             drop(circuits);
             if first_time {
@@ -107,37 +118,57 @@ impl<K: Hash + Eq + Clone + Display> KeyedCircuitBreakerHandle<K> {
             return None;
         }
         circuits.exhausted = false;
-        let name = Name::from(format!("{}:{key}", shared.name));
-        let handle = CircuitBreakerHandle::new(shared.config, name, shared.listeners.clone());
+        let entry = Entry {
+            handle: CircuitBreakerHandle::new(shared.config, name, shared.listeners.clone()),
+            used: false,
+            last_call: now,
+            in_flight: InFlight::default(),
+        };
+        let found = entry.found();
         circuits.clock.push_back(key.clone());
-        let in_flight = InFlight::default();
-        let entry = Entry { handle: handle.clone(), used: false, in_flight: Arc::clone(&in_flight) };
         circuits.by_key.insert(key, entry);
-        Some((handle, in_flight))
+        Some(found)
     }
 }
 
 impl<K: Hash + Eq + Clone> Circuits<K> {
-    /// Makes room by forgetting a circuit that is healthy, at rest, and was not asked for lately.
+    fn find(&mut self, key: &K, now: Instant) -> Option<(CircuitBreakerHandle, InFlight)> {
+        let entry = self.by_key.get_mut(key)?;
+        entry.used = true;
+        entry.last_call = now;
+        Some(entry.found())
+    }
+
+    /// Makes room by forgetting a circuit without calls in flight that was not asked for lately, and that is healthy
+    /// or was left alone for so long that nothing is held against its peer any more.
     ///
-    /// This is the clock algorithm: a key that was used gets a second chance. It looks at a few keys only, so that
-    /// a storm of new keys cannot make every call walk through all of them.
-    fn forget_one(&mut self) -> bool {
-        for _ in 0..(2 * self.clock.len()).min(MAX_LOOKS) {
-            let Some(key) = self.clock.pop_front() else {
-                return false;
-            };
-            let Some(entry) = self.by_key.get_mut(&key) else {
-                continue;
-            };
-            let idle = !std::mem::take(&mut entry.used) && Arc::strong_count(&entry.in_flight) == 1;
-            if idle && entry.handle.is_healthy() {
-                self.by_key.remove(&key);
-                return true;
+    /// This is the clock algorithm: a key that was used gets a second chance. It looks into a few circuits only, so
+    /// that a storm of new keys cannot make every call look into all of them.
+    fn forget_one(&mut self, forgiven_after: Duration, now: Instant) -> bool {
+        let mut looks = 0;
+        for _ in 0..2 * self.clock.len() {
+            let Some(key) = self.clock.pop_front() else { return false };
+            let Some(entry) = self.by_key.get_mut(&key) else { continue };
+            if !std::mem::take(&mut entry.used) && Arc::strong_count(&entry.in_flight) == 1 {
+                looks += 1;
+                let forgiven = now.saturating_duration_since(entry.last_call) >= forgiven_after;
+                if entry.handle.is_forgettable(forgiven) {
+                    self.by_key.remove(&key);
+                    return true;
+                }
             }
             self.clock.push_back(key);
+            if looks == MAX_LOOKS {
+                return false;
+            }
         }
         false
+    }
+}
+
+impl Entry {
+    fn found(&self) -> (CircuitBreakerHandle, InFlight) {
+        (self.handle.clone(), Arc::clone(&self.in_flight))
     }
 }
 

@@ -71,7 +71,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let Some((circuit, key)) = self.handle.for_call((self.key)(&request)) else {
+        let Some((circuit, key)) = self.handle.for_call(&(self.key)(&request)) else {
             return ResponseFuture::unprotected(self.inner.call(request));
         };
         let call = match circuit.admit() {

@@ -10,7 +10,7 @@ use ::http::Response;
 use pin_project::pin_project;
 
 use super::answer::answer;
-use crate::IntoRejected;
+use crate::{IntoRejected, Rejected};
 
 /// The response of the service below, or the answer to a rejection.
 ///
@@ -22,7 +22,24 @@ use crate::IntoRejected;
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<F> {
     #[pin]
-    pub(super) inner: F,
+    phase: Phase<F>,
+}
+
+#[pin_project(project = PhaseProj)]
+#[derive(Debug)]
+enum Phase<F> {
+    Running(#[pin] F),
+    Rejected(Rejected),
+}
+
+impl<F> ResponseFuture<F> {
+    pub(super) fn running(inner: F) -> Self {
+        Self { phase: Phase::Running(inner) }
+    }
+
+    pub(super) fn rejected(rejected: Rejected) -> Self {
+        Self { phase: Phase::Rejected(rejected) }
+    }
 }
 
 impl<F, B, E> Future for ResponseFuture<F>
@@ -34,7 +51,10 @@ where
     type Output = Result<Response<B>, E::Other>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = ready!(self.project().inner.poll(cx));
+        let result = match self.project().phase.project() {
+            PhaseProj::Running(inner) => ready!(inner.poll(cx)),
+            PhaseProj::Rejected(rejected) => return Poll::Ready(Ok(answer(rejected))),
+        };
         Poll::Ready(result.or_else(|error| error.into_rejected().map(|rejected| answer(&rejected))))
     }
 }

@@ -7,7 +7,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::future::ResponseFuture;
-use crate::IntoRejected;
+use crate::{IntoRejected, Rejected};
 
 /// Turns rejections into answers, so that a client is told what happened and an axum router accepts the stack.
 ///
@@ -38,14 +38,16 @@ impl<S> Layer<S> for RejectionLayer {
     type Service = Rejection<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Rejection { inner }
+        Rejection { inner, turned_away: None }
     }
 }
 
 /// A service that answers where the one below turns away.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Rejection<S> {
     inner: S,
+    /// A layer below turned the caller away before there was a call. The call is answered without asking it again.
+    turned_away: Option<Rejected>,
 }
 
 impl<S> Rejection<S> {
@@ -77,13 +79,23 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         match ready!(self.inner.poll_ready(cx)).map_err(IntoRejected::into_rejected) {
-            // Who turns away before the call has said so will say it again to the call.
-            Ok(()) | Err(Ok(_)) => Poll::Ready(Ok(())),
-            Err(Err(other)) => Poll::Ready(Err(other)),
+            Ok(()) => self.turned_away = None,
+            Err(Ok(rejected)) => self.turned_away = Some(rejected),
+            Err(Err(other)) => return Poll::Ready(Err(other)),
         }
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        ResponseFuture { inner: self.inner.call(request) }
+        match self.turned_away.take() {
+            Some(rejected) => ResponseFuture::rejected(rejected),
+            None => ResponseFuture::running(self.inner.call(request)),
+        }
+    }
+}
+
+impl<S: Clone> Clone for Rejection<S> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), turned_away: None }
     }
 }

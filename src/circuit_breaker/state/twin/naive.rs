@@ -19,6 +19,8 @@ pub(super) struct Naive {
     begun: Instant,
     samples: Vec<Sample>,
     probes: Vec<Probe>,
+    /// How many probes had gone out when one last passed.
+    after_pass: usize,
     openings: u32,
     healthy_since: Option<Instant>,
 }
@@ -62,6 +64,7 @@ impl Naive {
             begun: now,
             samples: Vec::new(),
             probes: Vec::new(),
+            after_pass: 0,
             openings: 0,
             healthy_since: None,
         }
@@ -198,6 +201,9 @@ impl Naive {
             let probe = &mut self.probes[ticket.probe];
             if probe.fate == Fate::Out {
                 probe.fate = fate;
+                if fate == Fate::Passed {
+                    self.after_pass = self.probes.len();
+                }
             }
             self.judge(now);
         }
@@ -214,11 +220,13 @@ impl Naive {
         }
         let voted = |vote| self.probes.iter().map(|probe| u32::from(probe.fate == vote)).sum::<u32>();
         let (passed, failed) = (voted(Fate::Passed), voted(Fate::Failed));
-        let overdue = self.probes.first().is_some_and(|first| now >= first.taken + config.half_open_for);
+        // Probes that went out before the last one that passed came back are no sign of illness.
+        let since = self.probes.get(self.after_pass).map(|first| first.taken);
+        let overdue = since.is_some_and(|since| now >= since + config.half_open_for);
         if passed >= config.half_open_successes {
             self.healthy_since = Some(now);
             self.enter(if config.ramp.is_zero() { S::Closed } else { S::Ramping }, now);
-        } else if config.half_open_probes - failed < config.half_open_successes || passed == 0 && overdue {
+        } else if config.half_open_probes - failed < config.half_open_successes || overdue {
             self.open(now);
         }
     }
@@ -250,6 +258,7 @@ impl Naive {
         self.generation += 1;
         (self.until, self.quiet) = (None, None);
         self.probes.clear();
+        self.after_pass = 0;
         self.forget(now);
     }
 
