@@ -33,6 +33,7 @@ enum Stage {
 }
 
 impl Admission {
+    /// Lets a call pass that is made at once.
     #[inline]
     pub(super) fn admit(circuit: &'static Circuit) -> Result<Self, Refusal> {
         // Not one function with a `Result`: the permit would go through memory, written in halves and read whole,
@@ -41,7 +42,7 @@ impl Admission {
             Some(permit) => permit,
             None => circuit.ask_to_pass()?,
         };
-        Ok(Self { circuit, permit, started: None, stage: Stage::Unused })
+        Ok(Self { circuit, permit, started: Self::start(circuit), stage: Stage::Inside })
     }
 
     /// Keeps a place for a call that may come.
@@ -55,14 +56,20 @@ impl Admission {
         self.circuit.holds(self.permit)
     }
 
-    /// The inner service is called now: how long the call takes is measured from here.
-    #[inline]
-    pub(super) fn begin(&mut self) {
-        if self.stage == Stage::Reserved && self.permit.probe.is_some() {
+    /// The call for which the place was kept has come.
+    pub(super) fn begin(mut self) -> Self {
+        if self.permit.probe.is_some() {
             self.circuit.begin(self.permit);
         }
-        self.started = self.circuit.slow_over().map(|_| clock::now());
+        self.started = Self::start(self.circuit);
         self.enter();
+        self
+    }
+
+    /// How long a call takes is measured only where slow calls are asked for.
+    #[inline]
+    fn start(circuit: &Circuit) -> Option<Instant> {
+        circuit.slow_over().map(|_| clock::now())
     }
 
     /// Code of the inner service's runs from now on: a panic in it is a failure.

@@ -107,11 +107,13 @@ where
         if let Some(refusal) = self.turned_away.take() {
             return ResponseFuture::rejected(self.handle.reject(refusal));
         }
-        let mut admission = match self.reserved.take().map_or_else(|| self.handle.admit(), Ok) {
-            Ok(admission) => admission,
-            Err(refusal) => return ResponseFuture::rejected(self.handle.reject(refusal)),
+        let mut admission = match self.reserved.take() {
+            Some(place) => place.begin(),
+            None => match self.handle.admit() {
+                Ok(admission) => admission,
+                Err(refusal) => return ResponseFuture::rejected(self.handle.reject(refusal)),
+            },
         };
-        admission.begin();
         let inner = self.inner.call(request);
         admission.called();
         ResponseFuture::running(inner, self.classifier.clone(), admission)

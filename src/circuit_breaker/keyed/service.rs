@@ -77,7 +77,6 @@ where
         let call = match circuit.admit() {
             Err(refusal) => OneCircuit::rejected(circuit.reject(refusal)),
             Ok(mut admission) => {
-                admission.begin();
                 let inner = self.inner.call(request);
                 admission.called();
                 OneCircuit::running(inner, self.classifier.clone(), admission)
