@@ -52,7 +52,8 @@ fn allocations(count: usize, mut body: impl FnMut()) -> u64 {
 #[test]
 fn case_62_a_call_allocates_nothing_whether_it_passes_or_is_turned_away() {
     let new = CircuitBreakerConfig::new;
-    for config in [new(), new().window(Window::Calls(100)), new().slow_call(Duration::from_secs(1), 0.5)] {
+    let over_time = new().window(Window::Time(Duration::from_secs(10)));
+    for config in [new(), over_time, new().slow_call(Duration::from_secs(1), 0.5)] {
         // Installed listeners and a name of its own cost a call nothing either.
         let layer = config.build().expect("valid").named("payments".to_owned()).listen(|_: &Event| {});
         let (handle, mut service) = (layer.handle(), layer.layer(Backend));

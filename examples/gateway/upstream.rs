@@ -15,9 +15,9 @@ use hyper_util::{
 };
 use tower::{ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 use tower_reliability::{
-    ConfigError, Listener,
+    ConfigError, Deadline, Listener,
     circuit_breaker::CircuitBreakerHandle,
-    http::{HttpClassifier, RejectionLayer, RequestExtensions},
+    http::{BodyDeadlineLayer, DeadlineBody, HttpClassifier, RejectionLayer, RequestExtensions},
     stack::ReliabilityStack,
 };
 
@@ -31,6 +31,8 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Upstream {
     origin: Origin,
+    /// How long a request may take, its answer's body included.
+    limit: Duration,
     service: BoxCloneSyncService<Request, Response, legacy::Error>,
     /// `None` where the upstream is not protected.
     breaker: Option<CircuitBreakerHandle>,
@@ -43,15 +45,6 @@ impl Upstream {
         config: &UpstreamConfig,
         listener: impl Listener,
     ) -> Result<Self, ConfigError> {
-        // The stack needs a body that an answer of its own can be put into, and axum's is one.
-        let client = client().map_response(|response: Response<Incoming>| response.map(Body::new));
-        if !config.protected {
-            return Ok(Self {
-                origin: config.url.clone(),
-                service: BoxCloneSyncService::new(client),
-                breaker: None,
-            });
-        }
         let stack = ReliabilityStack::builder()
             .named(name.to_string())
             .timeout(config.timeout)
@@ -61,10 +54,28 @@ impl Upstream {
             .limits(RequestExtensions)
             .listen(listener)
             .build()?;
+        // The numbers are checked although nobody uses them.
+        if !config.protected {
+            return Ok(Self {
+                origin: config.url.clone(),
+                limit: config.timeout.limit(),
+                service: BoxCloneSyncService::new(
+                    client().map_response(|response: Response<_>| response.map(Body::new)),
+                ),
+                breaker: None,
+            });
+        }
         let breaker = stack.circuit_breaker();
-        let service = ServiceBuilder::new().layer(RejectionLayer).layer(stack).service(client);
+        let service = ServiceBuilder::new()
+            .layer(RejectionLayer)
+            // A rejection is an answer with a body of the stack's, and axum's can be made from anything.
+            .map_response(|response: Response<DeadlineBody<Incoming>>| response.map(Body::new))
+            .layer(BodyDeadlineLayer)
+            .layer(stack)
+            .service(client());
         Ok(Self {
             origin: config.url.clone(),
+            limit: config.timeout.limit(),
             service: BoxCloneSyncService::new(service),
             breaker: Some(breaker),
         })
@@ -81,6 +92,7 @@ impl Upstream {
         };
         *request.uri_mut() = uri;
         *request.version_mut() = Version::HTTP_11;
+        request.extensions_mut().insert(Deadline::after(self.limit));
         let peer = request.extensions().get().map(|Peer(address)| *address);
         headers::forward(request.headers_mut(), peer, host);
 

@@ -9,7 +9,7 @@
 //!     └────────────────────────────────────────────  │  ────────────────────────┘
 //! ```
 //!
-//! While closed, a call costs no lock and no allocation, and two threads write no cache line in common. A call
+//! While closed, a healthy call costs no lock and no allocation, and two cores hardly ever write one cache line. A call
 //! that came back after the circuit had moved on has no vote. Whatever a call took is given back when its future
 //! completes, panics, or is dropped.
 //!

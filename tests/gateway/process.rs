@@ -93,8 +93,9 @@ impl Running {
 
     #[cfg(unix)]
     pub(crate) fn signal(&self, signal: &str) -> Result {
+        // The shell's own: the program of that name is not everywhere.
         let sent =
-            Command::new("kill").arg(format!("-{signal}")).arg(self.process.id().to_string()).status()?;
+            Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", self.process.id())).status()?;
         assert!(sent.success());
         Ok(())
     }

@@ -3,13 +3,14 @@
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Duration,
 };
 
 use futures::executor::block_on;
 use tower::{Service, ServiceExt};
 use tower_reliability::{
     CircuitTransition,
-    circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitState},
+    circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitState, Window},
 };
 
 use crate::scripted::{Act, Bench};
@@ -69,7 +70,13 @@ fn case_27_overrides_that_race_with_calls_lose_no_transition() {
 
 #[test]
 fn healthy_calls_of_many_threads_are_all_counted() {
-    let bench = Bench::new(CircuitBreakerConfig::new());
+    healthy_calls_are_all_counted(Window::Calls(100));
+    // Buckets of 10 ms: the calm ends many times in the course of the test.
+    healthy_calls_are_all_counted(Window::Time(Duration::from_millis(100)));
+}
+
+fn healthy_calls_are_all_counted(window: Window) {
+    let bench = Bench::new(CircuitBreakerConfig::new().window(window));
     thread::scope(|scope| {
         for _ in 0..4 {
             let mut service = bench.service.clone();

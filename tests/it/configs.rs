@@ -45,6 +45,7 @@ fn every_config_comes_back_as_it_went() {
     for config in [
         CircuitBreakerConfig::new(),
         CircuitBreakerConfig::consecutive(5),
+        CircuitBreakerConfig::new().window(Window::Time(Duration::from_millis(2_500))),
         CircuitBreakerConfig::new().window(Window::Calls(3)).slow_call(Duration::from_millis(1), 1.0),
     ] {
         let text = toml::to_string(&config).expect("it can be written");

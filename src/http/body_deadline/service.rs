@@ -10,7 +10,8 @@ use super::{body::DeadlineBody, future::ResponseFuture};
 
 /// Holds response bodies to the [`Deadline`](crate::Deadline) in their request's extensions.
 ///
-/// It stands below the timeout that sets the deadline:
+/// It takes the deadline that it finds in the request: above the stack the caller's, below a timeout the earlier of the
+/// caller's and the timeout's, below an attempt timeout that of the attempt.
 ///
 /// ```
 /// # use std::{convert::Infallible, time::Duration};
