@@ -63,6 +63,8 @@ impl CircuitBreakerHandle {
 
     /// Puts other numbers in force at once. What the window holds is kept.
     ///
+    /// They are checked by themselves. In a stack, what they are to the numbers of other stages is not checked again.
+    ///
     /// # Errors
     ///
     /// Names the first field that breaks its rule; nothing has changed then.

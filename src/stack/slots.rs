@@ -47,50 +47,14 @@ macro_rules! stages {
             ///
             /// Default: [`StandardClassifier`].
             pub fn classify<D>(self, classifier: D) -> StackBuilder<D, L, W, $($Slot),*> {
-                self.with(
-                    |Common {
-                         name,
-                         limits,
-                         listeners,
-                         ..
-                     },
-                     errors| {
-                        (
-                            Common {
-                                name,
-                                classifier,
-                                limits,
-                                listeners,
-                            },
-                            errors,
-                        )
-                    },
-                )
+                self.with(|common, errors| (common.classify(|_| classifier), errors))
             }
 
             /// Where all stages find the deadline of a request, and leave it for those below.
             ///
             /// Default: [`Unlimited`], nowhere. For HTTP requests take `http::RequestExtensions`.
             pub fn limits<M>(self, limits: M) -> StackBuilder<C, M, W, $($Slot),*> {
-                self.with(
-                    |Common {
-                         name,
-                         classifier,
-                         listeners,
-                         ..
-                     },
-                     errors| {
-                        (
-                            Common {
-                                name,
-                                classifier,
-                                limits,
-                                listeners,
-                            },
-                            errors,
-                        )
-                    },
-                )
+                self.with(|common, errors| (common.limits(limits), errors))
             }
 
             /// Leaves the service's error type as it is; it must be `From<Rejected>`, as a `BoxError` or an enum of your own.
@@ -107,7 +71,8 @@ macro_rules! stages {
                 self
             }
 
-            /// Tells a listener what happens in any stage.
+            /// Tells a listener of every [`Event`](crate::Event) in any stage. What happens with every call, a timeout for
+            /// example, is counted instead; ask the stage's handle.
             #[must_use]
             pub fn listen(mut self, listener: impl Listener) -> Self {
                 self.common.listeners.push(Arc::new(listener));
@@ -123,13 +88,12 @@ macro_rules! stages {
             pub fn build(self) -> Result<ReliabilityStack<W::Layer, $(<$Slot as Stage<W::Classifier<C>, L>>::Layer),*>, ConfigError>
             where
                 W: Errors,
-                $($Slot: Stage<W::Classifier<C>, L> + Planned,)*
+                $($Slot: Stage<W::Classifier<C>, L> + Planned<$Config>,)*
             {
-                let mut plan = Plan::default();
-                $(self.$field.plan(stringify!($field), &mut plan);)*
+                let plan = Plan { $($field: Planned::<$Config>::numbers(&self.$field),)* };
                 plan.check()?;
-                let Common { name, classifier, limits, listeners } = self.common;
-                let common = Common { name, classifier: self.errors.classifier(classifier), limits, listeners };
+                let errors = self.errors;
+                let common = self.common.classify(|classifier| errors.classifier(classifier));
                 Ok(ReliabilityStack {
                     errors: self.errors.layer(),
                     $($field: self.$field.assemble(stringify!($field), &common),)*

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tower_layer::Identity;
 
-use super::plan::Plan;
 use crate::{
     Listener, Name,
     circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer},
@@ -26,6 +25,19 @@ impl<C, L> std::fmt::Debug for Common<C, L> {
 }
 
 impl<C, L> Common<C, L> {
+    pub(super) fn limits<M>(self, limits: M) -> Common<C, M> {
+        Common { name: self.name, classifier: self.classifier, limits, listeners: self.listeners }
+    }
+
+    pub(super) fn classify<D>(self, change: impl FnOnce(C) -> D) -> Common<D, L> {
+        Common {
+            name: self.name,
+            classifier: change(self.classifier),
+            limits: self.limits,
+            listeners: self.listeners,
+        }
+    }
+
     /// The stage's name within the named stack.
     fn name(&self, stage: &'static str) -> Name {
         match &self.name {
@@ -46,9 +58,9 @@ pub trait Stage<C, L> {
     fn assemble(self, field: &'static str, common: &Common<C, L>) -> Self::Layer;
 }
 
-/// Whether a slot is used, as the linter sees it.
-pub(super) trait Planned {
-    fn plan(&self, field: &'static str, plan: &mut Plan);
+/// The numbers in a slot, as the linter sees them; none where the slot is empty.
+pub(super) trait Planned<N> {
+    fn numbers(&self) -> Option<N>;
 }
 
 /// An empty slot. It costs nothing.
@@ -63,8 +75,10 @@ impl<C, L> Stage<C, L> for Unused {
     }
 }
 
-impl Planned for Unused {
-    fn plan(&self, _: &'static str, _: &mut Plan) {}
+impl<N> Planned<N> for Unused {
+    fn numbers(&self) -> Option<N> {
+        None
+    }
 }
 
 impl<C, L: Clone> Stage<C, L> for TimeoutConfig {
@@ -75,12 +89,9 @@ impl<C, L: Clone> Stage<C, L> for TimeoutConfig {
     }
 }
 
-impl Planned for TimeoutConfig {
-    fn plan(&self, field: &'static str, plan: &mut Plan) {
-        match field {
-            "timeout" => plan.timeout = Some(*self),
-            _ => plan.attempt_timeout = Some(*self),
-        }
+impl Planned<Self> for TimeoutConfig {
+    fn numbers(&self) -> Option<Self> {
+        Some(*self)
     }
 }
 
@@ -94,9 +105,9 @@ impl<C: Clone, L> Stage<C, L> for CircuitBreakerConfig {
     }
 }
 
-impl Planned for CircuitBreakerConfig {
-    fn plan(&self, _: &'static str, plan: &mut Plan) {
-        plan.circuit_breaker = Some(*self);
+impl Planned<Self> for CircuitBreakerConfig {
+    fn numbers(&self) -> Option<Self> {
+        Some(*self)
     }
 }
 

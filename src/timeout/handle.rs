@@ -71,6 +71,8 @@ impl TimeoutHandle {
 
     /// Puts another limit in force for the calls that begin from now on.
     ///
+    /// In a stack, what it is to the numbers of other stages is not checked again.
+    ///
     /// # Errors
     ///
     /// If the limit is 0; nothing has changed then.
