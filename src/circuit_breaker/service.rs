@@ -59,6 +59,21 @@ impl<S, C> CircuitBreaker<S, C> {
         self.inner
     }
 
+    /// The call of a service that waits, which has its place.
+    // Were this one way with the calls that have none, the account of every call would have to go through memory, which
+    // was a third of what a closed circuit cost.
+    #[cold]
+    fn call_with_place<Req>(&mut self, request: Req) -> ResponseFuture<S::Future, C>
+    where
+        S: Service<Req>,
+        C: Clone,
+    {
+        let mut admission = self.reserved.take().expect("the only caller has looked").begin();
+        let inner = self.inner.call(request);
+        admission.called();
+        ResponseFuture::running(inner, self.classifier.clone(), admission)
+    }
+
     /// Waits for a place and keeps it.
     fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // A place may be gone: the circuit has opened meanwhile, or nobody has called for too long.
@@ -107,12 +122,12 @@ where
         if let Some(refusal) = self.turned_away.take() {
             return ResponseFuture::rejected(self.handle.reject(refusal));
         }
-        let mut admission = match self.reserved.take() {
-            Some(place) => place.begin(),
-            None => match self.handle.admit() {
-                Ok(admission) => admission,
-                Err(refusal) => return ResponseFuture::rejected(self.handle.reject(refusal)),
-            },
+        if self.reserved.is_some() {
+            return self.call_with_place(request);
+        }
+        let mut admission = match self.handle.admit() {
+            Ok(admission) => admission,
+            Err(refusal) => return ResponseFuture::rejected(self.handle.reject(refusal)),
         };
         let inner = self.inner.call(request);
         admission.called();
