@@ -8,6 +8,7 @@ use driven::{ANSWERED, Driven, FAILURE, IGNORED, REFUSED, SEED, SLOW, SUCCESS};
 
 use super::super::{
     config::{Abandoned, CircuitBreakerConfig, Window},
+    health::Calm,
     permit::{Collected, Ending, Gate, Override, Permit},
 };
 use crate::{CircuitState, CircuitState as S, ErrorClass, EventKind, Outcome, Reason, Trip};
@@ -315,7 +316,7 @@ fn an_update_keeps_what_the_window_holds_and_judges_it_by_the_new_numbers() {
     machine.state.update(lenient.window(Window::Time(RAMP)), machine.now);
     assert_eq!((machine.snapshot().window_calls, machine.snapshot().window_failures), (60, 10));
     machine.state.update(lenient.min_requests(10).failure_rate(0.1), machine.now);
-    assert_eq!(machine.state.gate(), Gate::Free(super::Calm::Never), "the next call, good or bad, trips it");
+    assert_eq!(machine.state.gate(), Gate::Free(Calm::Never), "the next call, good or bad, trips it");
     machine.calls(1, SUCCESS);
     assert_eq!(machine.tick(), S::Open);
 }
