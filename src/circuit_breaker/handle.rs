@@ -1,6 +1,10 @@
 //! The hold on a circuit that users and services have.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use tokio::sync::Notify;
 
@@ -11,7 +15,9 @@ use super::{
     shared::{Circuit, Owner},
     snapshot::CircuitBreakerSnapshot,
 };
-use crate::{CircuitState, ConfigError, EventKind, Name, Rejected, event::Listeners, sync::thread_number};
+use crate::{
+    CircuitState, ConfigError, EventKind, Listener, Name, Rejected, event::Listeners, sync::thread_number,
+};
 
 /// A hold on a running circuit breaker: look at it, take it in hand, change its numbers.
 ///
@@ -32,7 +38,7 @@ struct Lease {
 
 impl CircuitBreakerHandle {
     pub(super) fn new(config: CircuitBreakerConfig, name: Name, listeners: Listeners) -> Self {
-        let owner = Arc::new(Owner { name, listeners, changed: Arc::default() });
+        let owner = Arc::new(Owner { name, listeners: Mutex::new(listeners), changed: Arc::default() });
         let circuit = Circuit::acquire(config, Arc::clone(&owner));
         Self { circuit, lease: Arc::new(Lease { circuit, owner }) }
     }
@@ -75,6 +81,12 @@ impl CircuitBreakerHandle {
             ((), Some(EventKind::Reconfigured))
         });
         Ok(())
+    }
+
+    /// Tells one more listener of every transition, from now on.
+    pub fn listen(&self, listener: impl Listener) {
+        let mut listeners = self.lease.owner.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.add(Arc::new(listener));
     }
 
     /// Rejects every call until somebody says otherwise.

@@ -45,7 +45,7 @@ struct Inside {
 #[derive(Debug)]
 pub(super) struct Owner {
     pub(super) name: Name,
-    pub(super) listeners: Listeners,
+    pub(super) listeners: StdMutex<Listeners>,
     pub(super) changed: Arc<Notify>,
 }
 
@@ -194,8 +194,9 @@ impl Circuit {
 
         if let Some(owner) = owner {
             owner.changed.notify_waiters();
+            let listeners = owner.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone();
             for kind in [by_time, by_hand].into_iter().flatten() {
-                owner.listeners.emit(&owner.name, kind);
+                listeners.emit(&owner.name, kind);
             }
         }
         answer

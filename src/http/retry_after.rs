@@ -12,7 +12,9 @@ pub(super) fn parse(value: &[u8], now: SystemTime) -> Option<Duration> {
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(now).unwrap_or(Duration::ZERO))
+    let delay = date.duration_since(now).unwrap_or(Duration::ZERO);
+    // The date has whole seconds and our clock has not: coming back a moment too early is turned away again.
+    Some(Duration::from_secs(delay.as_secs() + u64::from(delay.subsec_nanos() > 0)))
 }
 
 #[cfg(test)]
@@ -39,6 +41,12 @@ mod tests {
         assert_eq!(seconds("Thu, 01 Jan 1970 00:01:00 GMT"), Some(60));
         let later = NOW + Duration::from_secs(3_600);
         assert_eq!(parse(b"Thu, 01 Jan 1970 00:01:00 GMT", later), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_is_left_until_a_date_is_rounded_up() {
+        let now = NOW + Duration::from_nanos(1);
+        assert_eq!(parse(b"Thu, 01 Jan 1970 00:01:00 GMT", now), Some(Duration::from_secs(60)));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The machinery of the typed slots, written once for all stages.
 //!
 //! `stages!` takes the table of stages, outermost first, and makes the builder, the stack, a setter and an accessor
-//! per stage, and the nesting of the layers. A further stage is one entry in the table, in `builder.rs`.
+//! per stage, and the nesting of the layers. A further stage is one entry in the table, in `builder.rs`;
+//! what the table cannot know is the layer that its config becomes (`stage.rs`) and its numbers in the plan (`plan.rs`).
 
 macro_rules! stages {
     ($( $(#[$doc:meta])* $field:ident $Slot:ident($Config:ty); )*) => {

@@ -149,3 +149,17 @@ async fn case_22_equal_limits_on_the_real_clock_are_timeouts() {
     }
     assert_eq!(stack.circuit_breaker().state(), CircuitState::Open);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_may_join_while_the_breaker_runs() {
+    let layer = layer(CircuitBreakerConfig::consecutive(1));
+    let mut service = breaker(&layer);
+    call(&mut service, true).await;
+    let (tell, told) = std::sync::mpsc::channel();
+    layer.handle().listen(move |event: &tower_reliability::Event| {
+        tell.send(event.to_string()).expect("the test listens");
+    });
+    call(&mut service, false).await;
+    let heard: Vec<String> = told.try_iter().collect();
+    assert_eq!(heard, ["circuit_breaker: circuit closed -> open (1 calls in a row failed)"]);
+}
