@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_rejection_of_ours_is_ignored_and_a_timeout_of_ours_is_not() {
         let rejected = |reason| Wrapped(Box::new(Rejected::new(Name::new("x"), reason)));
-        assert_eq!(outcome_of(&rejected(Reason::ProbesTaken)), Outcome::Ignored);
+        assert_eq!(outcome_of(&rejected(Reason::ProbesTaken)), Outcome::Elsewhere);
         let limit = Duration::from_secs(1);
         assert_eq!(outcome_of(&rejected(Reason::Timeout { limit })), Outcome::failure(ErrorClass::Timeout));
     }

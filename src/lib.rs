@@ -68,7 +68,9 @@ mod name;
 mod outcome;
 mod priority;
 mod rejected;
+mod repeat;
 mod sync;
+mod trail;
 
 pub mod circuit_breaker;
 #[cfg(feature = "http")]
@@ -83,10 +85,12 @@ pub use deadline::{Deadline, Limits, Unlimited};
 pub use error::{BoxError, ConfigError, Error, FromRejected, IntoRejected};
 pub use event::{Event, EventKind, Listener, Severity};
 pub use name::Name;
-pub use outcome::{ErrorClass, Outcome};
+pub use outcome::{Again, ErrorClass, Outcome};
 pub use priority::Priority;
 pub use rejected::{Reason, Rejected};
+pub use repeat::{Cloned, Repeat};
 pub use stack::ReliabilityStack;
+pub use trail::Trail;
 
 /// The examples of the README, compiled and run.
 #[cfg(all(doctest, feature = "http"))]

@@ -17,23 +17,59 @@ pub enum Outcome {
         class: ErrorClass,
         /// When the peer asked to be called again, if it said so.
         retry_after: Option<Duration>,
+        /// Whether the same request may be sent again.
+        again: Again,
     },
     /// Says nothing about the peer, such as a rejection made on this side.
     Ignored,
+    /// Turned away on this side in front of one endpoint; another endpoint may take it. Else as [`Ignored`](Self::Ignored).
+    Elsewhere,
+}
+
+/// Whether a request that failed may be sent again, as far as the failure itself says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Again {
+    /// Yes, if it does no harm to do twice what was asked: the peer may have done it.
+    #[default]
+    IfHarmless,
+    /// Yes: the peer has not seen it, or says that it has not begun.
+    Unseen,
+    /// No: the peer asks not to, or somebody nearer to it has tried again already.
+    Never,
 }
 
 impl Outcome {
     /// A failure of a class, with no hint when to come back.
     #[must_use]
     pub const fn failure(class: ErrorClass) -> Self {
-        Self::Failure { class, retry_after: None }
+        Self::Failure { class, retry_after: None, again: Again::IfHarmless }
     }
 
     /// The same failure, with the peer's word on when to come back. Changes nothing but failures.
     #[must_use]
     pub const fn retry_after(self, delay: Duration) -> Self {
         match self {
-            Self::Failure { class, .. } => Self::Failure { class, retry_after: Some(delay) },
+            Self::Failure { class, again, .. } => Self::Failure { class, retry_after: Some(delay), again },
+            other => other,
+        }
+    }
+
+    /// The same failure of a request that the peer has not seen, so that it may be sent again whatever it asks.
+    /// Changes nothing but failures.
+    #[must_use]
+    pub const fn unseen(self) -> Self {
+        self.with_again(Again::Unseen)
+    }
+
+    /// The same failure of a request that shall not be sent again. Changes nothing but failures.
+    #[must_use]
+    pub const fn never_again(self) -> Self {
+        self.with_again(Again::Never)
+    }
+
+    const fn with_again(self, again: Again) -> Self {
+        match self {
+            Self::Failure { class, retry_after, .. } => Self::Failure { class, retry_after, again },
             other => other,
         }
     }
@@ -110,8 +146,15 @@ mod tests {
         let hint = Duration::from_secs(3);
         assert_eq!(Outcome::Success.retry_after(hint), Outcome::Success);
         assert_eq!(
-            Outcome::failure(ErrorClass::RateLimit).retry_after(hint),
-            Outcome::Failure { class: ErrorClass::RateLimit, retry_after: Some(hint) }
+            Outcome::failure(ErrorClass::RateLimit).never_again().retry_after(hint),
+            Outcome::Failure { class: ErrorClass::RateLimit, retry_after: Some(hint), again: Again::Never }
         );
+    }
+
+    #[test]
+    fn only_a_failure_can_be_unseen() {
+        assert_eq!(Outcome::Ignored.unseen(), Outcome::Ignored);
+        let refused = Outcome::failure(ErrorClass::Connection).unseen();
+        assert!(matches!(refused, Outcome::Failure { again: Again::Unseen, .. }));
     }
 }

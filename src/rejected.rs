@@ -67,11 +67,13 @@ impl Rejected {
     ///
     /// A rejection made on this side is no verdict on the peer and is [ignored](Outcome::Ignored), with one
     /// exception: a timeout says that the peer did not answer. A deadline that was already too short does not.
+    /// A circuit that is open says nothing about the endpoints beside it: [`Elsewhere`](Outcome::Elsewhere).
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         match self.reason {
             Reason::Timeout { .. } => Outcome::failure(ErrorClass::Timeout),
-            _ => Outcome::Ignored,
+            Reason::CircuitOpen(_) | Reason::ProbesTaken | Reason::Ramping => Outcome::Elsewhere,
+            Reason::DeadlineExceeded => Outcome::Ignored,
         }
     }
 }
@@ -136,10 +138,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_timeout_says_something_about_the_peer() {
+    fn only_a_timeout_is_a_verdict_on_the_peer() {
         let outcome = |reason| Rejected::new(Name::new("x"), reason).outcome();
         assert_eq!(outcome(Reason::Timeout { limit: Duration::ZERO }), Outcome::failure(ErrorClass::Timeout));
         assert_eq!(outcome(Reason::DeadlineExceeded), Outcome::Ignored);
-        assert_eq!(outcome(Reason::CircuitOpen(Trip::ByHand)), Outcome::Ignored);
+        assert_eq!(outcome(Reason::CircuitOpen(Trip::ByHand)), Outcome::Elsewhere);
     }
 }

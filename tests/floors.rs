@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The floor of each file or folder directly under `src`. A file may use what lies on a lower floor, and its own room.
-const FLOORS: [(&str, u8); 18] = [
+const FLOORS: [(&str, u8); 20] = [
     ("algo", 0),
     ("circuit", 1),
     ("classify", 1),
@@ -19,7 +19,9 @@ const FLOORS: [(&str, u8); 18] = [
     ("outcome", 1),
     ("priority", 1),
     ("rejected", 1),
+    ("repeat", 1),
     ("sync", 1),
+    ("trail", 1),
     ("circuit_breaker", 2),
     ("timeout", 2),
     ("stack", 3),
@@ -29,12 +31,14 @@ const FLOORS: [(&str, u8); 18] = [
 ];
 
 /// What the root re-exports of floor 1. Anything else that it re-exports has to be used by its room.
-const WORDS: [&str; 25] = [
+const WORDS: [&str; 29] = [
+    "Again",
     "BoxError",
     "BoxErrorClassifier",
     "CircuitState",
     "CircuitTransition",
     "Classifier",
+    "Cloned",
     "ConfigError",
     "Deadline",
     "Error",
@@ -50,8 +54,10 @@ const WORDS: [&str; 25] = [
     "Priority",
     "Reason",
     "Rejected",
+    "Repeat",
     "Severity",
     "StandardClassifier",
+    "Trail",
     "Trip",
     "Unlimited",
     "outcome_of",

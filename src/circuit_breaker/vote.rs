@@ -21,7 +21,7 @@ impl Vote {
     pub(super) const fn of(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Success => Self::Success,
-            Outcome::Ignored => Self::Ignored,
+            Outcome::Ignored | Outcome::Elsewhere => Self::Ignored,
             Outcome::Failure { class, .. } => match class {
                 ErrorClass::Validation | ErrorClass::Authentication => Self::Answered,
                 ErrorClass::RateLimit => Self::Refused,

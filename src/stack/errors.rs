@@ -84,6 +84,6 @@ mod tests {
         let rejected = Error::Rejected(Rejected::new(Name::new("x"), Reason::ProbesTaken));
         assert_eq!(classifier.classify(Ok(&())), Outcome::Success);
         assert_eq!(classifier.classify(Err(&Error::Inner(1))), Outcome::failure(ErrorClass::Server));
-        assert_eq!(classifier.classify(Err(&rejected)), Outcome::Ignored);
+        assert_eq!(classifier.classify(Err(&rejected)), Outcome::Elsewhere);
     }
 }
