@@ -59,6 +59,7 @@
 
 mod algo;
 mod circuit;
+mod classes;
 mod classify;
 mod clock;
 mod deadline;
@@ -76,10 +77,13 @@ pub mod circuit_breaker;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;
+pub mod retry;
+pub mod retry_budget;
 pub mod stack;
 pub mod timeout;
 
 pub use circuit::{CircuitState, CircuitTransition, Trip};
+pub use classes::PerClass;
 pub use classify::{BoxErrorClassifier, Classifier, StandardClassifier, outcome_of};
 pub use deadline::{Deadline, Limits, Unlimited};
 pub use error::{BoxError, ConfigError, Error, FromRejected, IntoRejected};

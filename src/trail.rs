@@ -31,6 +31,8 @@ pub struct Trail {
 
 #[derive(Default)]
 struct Shared {
+    /// That of the layer above, which has a count of its own.
+    above: Option<Trail>,
     retries: AtomicU64,
     /// Hashes: two endpoints that share one cost the second of them a visit.
     visited: Mutex<Vec<u64>>,
@@ -43,10 +45,16 @@ impl Trail {
         Self::default()
     }
 
+    /// The trail of a layer below one that has left this trail: it shares the endpoints, and counts for itself.
+    #[must_use]
+    pub fn below(&self) -> Self {
+        Self { shared: Arc::new(Shared { above: Some(self.clone()), ..Shared::default() }) }
+    }
+
     /// An attempt goes to this endpoint.
     pub fn visit(&self, endpoint: impl Hash) {
         let hash = hash(endpoint);
-        let mut visited = lock(&self.shared.visited);
+        let mut visited = lock(&self.top().shared.visited);
         if !visited.contains(&hash) {
             visited.push(hash);
         }
@@ -55,18 +63,30 @@ impl Trail {
     /// Whether an attempt of this call went to this endpoint.
     #[must_use]
     pub fn has_visited(&self, endpoint: impl Hash) -> bool {
-        lock(&self.shared.visited).contains(&hash(endpoint))
+        lock(&self.top().shared.visited).contains(&hash(endpoint))
     }
 
-    /// Somebody tries again.
+    /// Somebody tries again: the layer whose trail this is. Those above it get to know.
     pub fn retried(&self) {
-        self.shared.retries.fetch_add(1, Ordering::Relaxed);
+        self.chain().for_each(|trail| {
+            trail.shared.retries.fetch_add(1, Ordering::Relaxed);
+        });
     }
 
-    /// How often somebody has tried again, whoever it was.
+    /// How often somebody has tried again, this layer or one below it.
     #[must_use]
     pub fn retries(&self) -> u64 {
         self.shared.retries.load(Ordering::Relaxed)
+    }
+
+    /// The one that everything tried for the call is written to.
+    fn top(&self) -> &Self {
+        self.chain().last().unwrap_or(self)
+    }
+
+    /// This one and those above it.
+    fn chain(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |trail| trail.shared.above.as_ref())
     }
 }
 
@@ -74,7 +94,7 @@ impl fmt::Debug for Trail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trail")
             .field("retries", &self.retries())
-            .field("visited", &lock(&self.shared.visited).len())
+            .field("visited", &lock(&self.top().shared.visited).len())
             .finish()
     }
 }
@@ -97,5 +117,16 @@ mod tests {
         copy.retried();
         assert!(trail.has_visited(7_u32) && !trail.has_visited(8_u32));
         assert_eq!(trail.retries(), 1);
+    }
+
+    #[test]
+    fn those_above_know_of_retries_below_and_not_the_reverse() {
+        let outer = Trail::new();
+        let (first, second) = (outer.below(), outer.below());
+        first.retried();
+        first.visit("a");
+        outer.retried();
+        assert_eq!((outer.retries(), first.retries(), second.retries()), (2, 1, 0));
+        assert!(second.has_visited("a") && outer.has_visited("a"));
     }
 }

@@ -1,4 +1,4 @@
-//! How long to stay away: delays that grow by a factor, and their jitter.
+//! How long to stay away: rows of growing delays, and their jitter.
 
 use std::time::Duration;
 
@@ -6,6 +6,30 @@ use std::time::Duration;
 pub(crate) fn exponential(base: Duration, factor: f64, step: u32, max: Duration) -> Duration {
     let exponent = i32::try_from(step).unwrap_or(i32::MAX);
     scale(base, factor.powi(exponent)).min(max)
+}
+
+/// `step × (n + 1)`: 1, 2, 3, 4 … times the step, never more than `max`.
+pub(crate) fn linear(step: Duration, n: u32, max: Duration) -> Duration {
+    step.checked_mul(n.saturating_add(1)).map_or(max, |delay| delay.min(max))
+}
+
+/// `base × fib(n)`: 1, 1, 2, 3, 5, 8 … times the base, never more than `max`.
+pub(crate) fn fibonacci(base: Duration, n: u32, max: Duration) -> Duration {
+    let (mut delay, mut next) = (base.min(max), base.min(max));
+    for _ in 0..n {
+        // The row grows until it meets the cap, however late the step is asked for.
+        if delay >= max || delay.is_zero() {
+            break;
+        }
+        (delay, next) = (next, delay.saturating_add(next).min(max));
+    }
+    delay
+}
+
+/// The delay at `unit` (0 ‥ 1) of the way between two; the other way round they are the same two.
+pub(crate) fn between(from: Duration, to: Duration, unit: f64) -> Duration {
+    let (from, to) = (from.min(to), from.max(to));
+    from.saturating_add(scale(to.saturating_sub(from), unit)).min(to)
 }
 
 /// `delay` moved by at most `share` of itself, up or down, as `unit` (0 ‥ 1) says.
@@ -46,6 +70,26 @@ mod tests {
     fn a_quarter_of_jitter_on_a_second() {
         let at = |unit| spread(Duration::from_secs(1), 0.25, unit).as_millis();
         assert_eq!([at(0.0), at(0.4), at(0.6), at(1.0)], [750, 950, 1_050, 1_250]);
+    }
+
+    #[test]
+    fn the_rows_are_exact_and_stay_at_the_cap() {
+        let (second, max) = (Duration::from_secs(1), Duration::from_secs(10));
+        let row = |delay: fn(Duration, u32, Duration) -> Duration| -> Vec<u64> {
+            [0, 1, 2, 3, 4, 5, 6, 10_000, u32::MAX].map(|n| delay(second, n, max).as_secs()).into()
+        };
+        assert_eq!(row(linear), [1, 2, 3, 4, 5, 6, 7, 10, 10]);
+        assert_eq!(row(fibonacci), [1, 1, 2, 3, 5, 8, 10, 10, 10]);
+        assert_eq!(fibonacci(Duration::ZERO, u32::MAX, max), Duration::ZERO);
+        assert_eq!(fibonacci(Duration::MAX, 7, Duration::MAX), Duration::MAX);
+    }
+
+    #[test]
+    fn between_two_delays_nothing_overflows() {
+        let (one, five) = (Duration::from_secs(1), Duration::from_secs(5));
+        assert_eq!([0.0, 0.5, 1.0].map(|unit| between(one, five, unit).as_secs()), [1, 3, 5]);
+        assert_eq!(between(five, one, 0.25).as_secs(), 2);
+        assert_eq!(between(Duration::ZERO, Duration::MAX, 1.0), Duration::MAX);
     }
 
     #[test]

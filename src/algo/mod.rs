@@ -3,13 +3,15 @@
 mod backoff;
 mod bit_ring;
 mod instant;
+mod latency_histogram;
 mod outcome_window;
 mod time_buckets;
 
-pub(crate) use backoff::{exponential, spread};
+pub(crate) use backoff::{between, exponential, fibonacci, linear, spread};
 pub(crate) use bit_ring::BitRing;
 pub(crate) use instant::after;
 #[cfg(feature = "http")]
 pub(crate) use instant::whole_seconds_up;
+pub(crate) use latency_histogram::LatencyHistogram;
 pub(crate) use outcome_window::{OutcomeWindow, Tally, WindowSpan};
-pub(crate) use time_buckets::TimeBuckets;
+pub(crate) use time_buckets::{Summed, TimeBuckets};

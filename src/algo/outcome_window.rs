@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{BitRing, TimeBuckets};
+use super::{BitRing, Summed, TimeBuckets};
 
 /// How many calls, how many of them failed, how many were slow. A call can be both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,18 +23,6 @@ impl Tally {
         Self { total: u32::try_from(count).unwrap_or(u32::MAX), failed: 0, slow: 0 }
     }
 
-    pub(crate) fn add(&mut self, other: Self) {
-        self.total = self.total.saturating_add(other.total);
-        self.failed = self.failed.saturating_add(other.failed);
-        self.slow = self.slow.saturating_add(other.slow);
-    }
-
-    pub(crate) fn subtract(&mut self, other: Self) {
-        self.total = self.total.saturating_sub(other.total);
-        self.failed = self.failed.saturating_sub(other.failed);
-        self.slow = self.slow.saturating_sub(other.slow);
-    }
-
     /// The share of failed calls; 0 where there was none.
     pub(crate) fn failure_rate(self) -> f64 {
         rate(self.failed, self.total)
@@ -43,6 +31,20 @@ impl Tally {
     /// The share of slow calls, failed ones among them; 0 where there was none.
     pub(crate) fn slow_rate(self) -> f64 {
         rate(self.slow, self.total)
+    }
+}
+
+impl Summed for Tally {
+    fn add(&mut self, other: Self) {
+        self.total = self.total.saturating_add(other.total);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.slow = self.slow.saturating_add(other.slow);
+    }
+
+    fn subtract(&mut self, other: Self) {
+        self.total = self.total.saturating_sub(other.total);
+        self.failed = self.failed.saturating_sub(other.failed);
+        self.slow = self.slow.saturating_sub(other.slow);
     }
 }
 
@@ -57,7 +59,7 @@ pub(crate) enum WindowSpan {
 #[derive(Clone, Debug)]
 pub(crate) enum OutcomeWindow {
     Calls { failed: BitRing, slow: BitRing, size: u32, held: u32 },
-    Time(TimeBuckets),
+    Time(TimeBuckets<Tally>),
 }
 
 impl OutcomeWindow {
@@ -137,7 +139,7 @@ impl OutcomeWindow {
             Self::Calls { failed, slow, held, .. } => {
                 Tally { total: *held, failed: failed.set(), slow: slow.set() }
             }
-            Self::Time(buckets) => buckets.tally(),
+            Self::Time(buckets) => buckets.sum(),
         }
     }
 

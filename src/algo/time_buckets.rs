@@ -1,26 +1,30 @@
-//! The outcomes of the last stretch of time, exact to a bucket, in constant memory.
+//! The sums of the last stretch of time, exact to a bucket, in constant memory.
 
 use std::time::{Duration, Instant};
 
-use super::Tally;
+/// What can be summed up in buckets, and taken out again when a bucket leaves.
+pub(crate) trait Summed: Copy + Default {
+    fn add(&mut self, other: Self);
+    fn subtract(&mut self, other: Self);
+}
 
 /// Buckets of equal width in a ring; a bucket leaves whole when the window has moved past it.
 ///
 /// Time alone moves the window. A call costs the same however many the window holds.
 #[derive(Clone, Debug)]
-pub(crate) struct TimeBuckets {
-    ring: [Tally; BUCKETS],
-    sum: Tally,
+pub(crate) struct TimeBuckets<T> {
+    ring: [T; BUCKETS],
+    sum: T,
     start: Instant,
     width: u128,
     current: u64,
 }
 
-impl TimeBuckets {
+impl<T: Summed> TimeBuckets<T> {
     /// An empty window over the last `span`.
     pub(crate) fn new(span: Duration, now: Instant) -> Self {
         let width = (span.as_nanos() / BUCKETS as u128).max(1);
-        Self { ring: [Tally::default(); BUCKETS], sum: Tally::default(), start: now, width, current: 0 }
+        Self { ring: [T::default(); BUCKETS], sum: T::default(), start: now, width, current: 0 }
     }
 
     /// Lets time pass: what is older than the window leaves it. Time never goes back.
@@ -30,19 +34,31 @@ impl TimeBuckets {
         for step in 1..=steps.min(BUCKETS as u64) {
             let slot = Self::slot(self.current + step);
             self.sum.subtract(self.ring[slot]);
-            self.ring[slot] = Tally::default();
+            self.ring[slot] = T::default();
         }
         self.current = self.current.max(target);
     }
 
-    /// Adds outcomes to the bucket that is current since the last [`advance`](Self::advance).
-    pub(crate) fn add(&mut self, outcomes: Tally) {
-        self.ring[Self::slot(self.current)].add(outcomes);
-        self.sum.add(outcomes);
+    /// Adds to the bucket that is current since the last [`advance`](Self::advance).
+    pub(crate) fn add(&mut self, samples: T) {
+        self.add_to(self.current, samples);
     }
 
-    /// What the window holds.
-    pub(crate) fn tally(&self) -> Tally {
+    /// Adds `count` samples that are known to have come evenly since `since`. Of those, what is older than the window
+    /// is not added; what does not divide by the buckets falls into the newest.
+    pub(crate) fn add_since(&mut self, since: Instant, count: u64, samples: impl Fn(u64) -> T) {
+        let first = self.bucket_of(since).min(self.current);
+        let buckets = self.current - first + 1;
+        let share = count / buckets;
+        if share > 0 {
+            let oldest = first.max((self.current + 1).saturating_sub(BUCKETS as u64));
+            (oldest..self.current).for_each(|bucket| self.add_to(bucket, samples(share)));
+        }
+        self.add(samples(count - share * (buckets - 1)));
+    }
+
+    /// The sum over the window.
+    pub(crate) fn sum(&self) -> T {
         self.sum
     }
 
@@ -52,9 +68,14 @@ impl TimeBuckets {
     }
 
     /// The buckets, oldest first, each with the instant at which it began.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Instant, Tally)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Instant, T)> {
         let oldest = (self.current + 1).saturating_sub(BUCKETS as u64);
         (oldest..=self.current).map(|bucket| (self.starts(bucket), self.ring[Self::slot(bucket)]))
+    }
+
+    fn add_to(&mut self, bucket: u64, samples: T) {
+        self.ring[Self::slot(bucket)].add(samples);
+        self.sum.add(samples);
     }
 
     fn bucket_of(&self, now: Instant) -> u64 {
@@ -83,7 +104,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::clock::epoch;
+    use crate::{algo::Tally, clock::epoch};
 
     const FAILED: Tally = Tally { total: 1, failed: 1, slow: 0 };
 
@@ -92,9 +113,9 @@ mod tests {
         let mut window = TimeBuckets::new(Duration::from_secs(10), epoch());
         window.add(FAILED);
         window.advance(epoch() + Duration::from_nanos(9_999_999_999));
-        assert_eq!(window.tally().total, 1);
+        assert_eq!(window.sum().total, 1);
         window.advance(epoch() + Duration::from_secs(10));
-        assert_eq!(window.tally().total, 0);
+        assert_eq!(window.sum().total, 0);
     }
 
     #[test]
@@ -103,9 +124,9 @@ mod tests {
         window.add(FAILED);
         let late = epoch() + Duration::from_secs(60);
         window.advance(late);
-        assert_eq!(window.tally().total, 0);
+        assert_eq!(window.sum().total, 0);
         window.add(FAILED);
-        assert_eq!(window.tally().total, 1);
+        assert_eq!(window.sum().total, 1);
         assert_eq!(window.current_ends(), late + Duration::from_nanos(1));
     }
 
@@ -114,7 +135,22 @@ mod tests {
         let mut window = TimeBuckets::new(Duration::from_secs(10), epoch() + Duration::from_secs(5));
         window.add(FAILED);
         window.advance(epoch());
-        assert_eq!(window.tally().total, 1);
+        assert_eq!(window.sum().total, 1);
+    }
+
+    #[test]
+    fn what_came_evenly_leaves_evenly() {
+        let mut window = TimeBuckets::new(Duration::from_secs(10), epoch());
+        let second = |n| epoch() + Duration::from_secs(n);
+        window.advance(second(39));
+        window.add_since(epoch(), 40_003, Tally::healthy);
+        assert_eq!(window.sum().total, 10_003);
+        window.advance(second(44));
+        assert_eq!(window.sum().total, 5_003);
+        window.add_since(second(44), 7, Tally::healthy);
+        assert_eq!(window.sum().total, 5_010);
+        window.advance(second(54));
+        assert_eq!(window.sum().total, 0);
     }
 
     proptest! {
@@ -129,10 +165,10 @@ mod tests {
                 window.add(Tally { total: 1, failed: u32::from(failed), slow: 0 });
                 samples.push((millis / 1_000, failed));
                 samples.retain(|(second, _)| *second + 10 > millis / 1_000);
-                prop_assert_eq!(window.tally().total as usize, samples.len());
-                prop_assert_eq!(window.tally().failed as usize, samples.iter().filter(|s| s.1).count());
+                prop_assert_eq!(window.sum().total as usize, samples.len());
+                prop_assert_eq!(window.sum().failed as usize, samples.iter().filter(|s| s.1).count());
                 let listed: u32 = window.iter().map(|(_, tally)| tally.total).sum();
-                prop_assert_eq!(listed, window.tally().total);
+                prop_assert_eq!(listed, window.sum().total);
             }
         }
     }

@@ -1,0 +1,223 @@
+//! The future of a call that may be tried again.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use pin_project::{pin_project, pinned_drop};
+use tokio::time::Sleep;
+use tower_service::Service;
+
+use super::{
+    config::RetryPolicy,
+    handle::{Failed, RetryHandle},
+    policy::{Policies, Terms},
+    state::Progress,
+};
+use crate::{Again, Classifier, Limits, Outcome, Repeat, Trail, clock, retry_budget::Credit};
+
+/// The answer of the service below, be it that of a later attempt.
+///
+/// The failed response is dropped before the wait. What a call needs only when it is tried again is allocated then.
+///
+/// # Cancellation
+///
+/// Dropping it drops the attempt that runs. While it waits for the next one, the credit goes back to the budget.
+#[pin_project(PinnedDrop)]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<S: Service<Req>, Req, C, R, L, P> {
+    #[pin]
+    phase: Phase<S::Future>,
+    /// What the next attempt is made of, if there may be one.
+    spare: Option<Spare<S, Req>>,
+    /// When the attempt was first found waiting.
+    started: Option<Instant>,
+    trail: Option<Trail>,
+    /// `None` until the first attempt has failed.
+    retrying: Option<Box<Retrying>>,
+    terms: Terms<C, R, L, P>,
+    handle: RetryHandle,
+}
+
+#[pin_project(project = PhaseProj)]
+enum Phase<F> {
+    Running(#[pin] F),
+    Waiting(Pin<Box<Sleep>>),
+    Readying,
+    Done,
+}
+
+/// A service that has not been made ready, and a copy of the request.
+pub(super) struct Spare<S, Req> {
+    pub(super) service: S,
+    pub(super) request: Req,
+}
+
+/// A call whose first attempt has failed.
+struct Retrying {
+    call: Progress,
+    policy: Option<RetryPolicy>,
+    /// For the next attempt; it goes back when this is dropped.
+    credit: Option<Credit>,
+}
+
+impl<S: Service<Req>, Req, C, R, L, P> ResponseFuture<S, Req, C, R, L, P> {
+    pub(super) fn new(
+        inner: S::Future,
+        spare: Option<Spare<S, Req>>,
+        trail: Option<Trail>,
+        terms: Terms<C, R, L, P>,
+        handle: RetryHandle,
+    ) -> Self {
+        Self { phase: Phase::Running(inner), spare, started: None, trail, retrying: None, terms, handle }
+    }
+}
+
+impl<S, Req, C, R, L, P> Future for ResponseFuture<S, Req, C, R, L, P>
+where
+    S: Service<Req>,
+    C: Classifier<S::Response, S::Error>,
+    R: Repeat<Req>,
+    L: Limits<Req>,
+    P: Policies<Req>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let mut this = self.as_mut().project();
+            match this.phase.as_mut().project() {
+                PhaseProj::Running(inner) => {
+                    let Poll::Ready(result) = inner.poll(cx) else {
+                        this.started.get_or_insert_with(clock::now);
+                        return Poll::Pending;
+                    };
+                    let outcome = this.terms.classifier.classify(result.as_ref());
+                    if matches!(outcome, Outcome::Success) {
+                        match this.retrying {
+                            None => this.handle.succeeded(*this.started),
+                            Some(it) => this.handle.recovered(&it.call, *this.started, it.policy.as_ref()),
+                        }
+                        this.phase.set(Phase::Done);
+                        return Poll::Ready(result);
+                    }
+                    let Some(delay) = self.as_mut().next(outcome) else {
+                        self.as_mut().project().phase.set(Phase::Done);
+                        return Poll::Ready(result);
+                    };
+                    drop(result);
+                    self.as_mut().wait(delay);
+                }
+                PhaseProj::Waiting(sleep) => {
+                    ready!(sleep.as_mut().poll(cx));
+                    this.phase.set(Phase::Readying);
+                }
+                PhaseProj::Readying => {
+                    let spare = this.spare.as_mut().expect("it is taken when the last attempt is sent");
+                    if let Err(error) = ready!(spare.service.poll_ready(cx)) {
+                        this.handle.unready();
+                        this.phase.set(Phase::Done);
+                        return Poll::Ready(Err(error));
+                    }
+                    self.as_mut().send();
+                }
+                PhaseProj::Done => unreachable!("a future is not polled after it has completed"),
+            }
+        }
+    }
+}
+
+impl<S, Req, C, R, L, P> ResponseFuture<S, Req, C, R, L, P>
+where
+    S: Service<Req>,
+    R: Repeat<Req>,
+    L: Limits<Req>,
+    P: Policies<Req>,
+{
+    /// An attempt has failed: after what time there is another one.
+    #[cold]
+    fn next(self: Pin<&mut Self>, outcome: Outcome) -> Option<Duration> {
+        let this = self.project();
+        let (terms, started) = (this.terms, *this.started);
+        let copy = this.spare.as_ref().map(|spare| &spare.request);
+        let it = this.retrying.get_or_insert_with(|| {
+            let call = Progress::new(started.unwrap_or_else(clock::now));
+            let policy = copy.and_then(|copy| terms.policies.policy(copy));
+            Box::new(Retrying { call, policy, credit: None })
+        });
+        let unseen = matches!(outcome, Outcome::Elsewhere | Outcome::Failure { again: Again::Unseen, .. });
+        let own_retries = u64::from(it.call.attempts - 1);
+        let failed = Failed {
+            outcome,
+            started,
+            deadline: copy.and_then(|copy| terms.limits.deadline(copy)),
+            may_repeat: copy.is_some_and(|copy| terms.repeat.may_repeat(copy, unseen)),
+            retried_below: this.trail.as_ref().is_some_and(|trail| trail.retries() > own_retries),
+        };
+        let (delay, credit) = this.handle.failed(&mut it.call, &failed, it.policy.as_ref()).ok()?;
+        it.credit = credit;
+        Some(delay)
+    }
+
+    fn wait(self: Pin<&mut Self>, delay: Duration) {
+        // Setting the phase drops the attempt; its response is gone already.
+        self.project().phase.set(if delay.is_zero() {
+            Phase::Readying
+        } else {
+            Phase::Waiting(Box::pin(clock::alarm(crate::algo::after(clock::now(), delay))))
+        });
+    }
+
+    /// Sends the copy, and makes another one if there may be another attempt.
+    fn send(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        let (repeat, handle) = (&this.terms.repeat, this.handle);
+        let Spare { mut service, mut request } =
+            this.spare.take().expect("the only caller has made its service ready");
+        let it = this.retrying.as_mut().expect("it is made when the first attempt has failed");
+        it.call.sent();
+        let attempts =
+            it.policy.as_ref().map_or_else(|| handle.max_attempts(), |it| it.config().max_attempts.into());
+        let copy = if u64::from(it.call.attempts) < attempts { repeat.copy(&mut request) } else { None };
+        repeat.prepare(&mut request, it.call.attempts, this.trail);
+        if let Some(trail) = this.trail {
+            trail.retried();
+        }
+        *this.started = None;
+        this.phase.set(Phase::Running(service.call(request)));
+        // From here on it has been sent; had `call` panicked, the credit would have gone back.
+        if let Some(credit) = it.credit.take() {
+            credit.spend();
+        }
+        handle.retried();
+        *this.spare = copy.map(|request| Spare { service, request });
+    }
+}
+
+#[pinned_drop]
+impl<S: Service<Req>, Req, C, R, L, P> PinnedDrop for ResponseFuture<S, Req, C, R, L, P> {
+    fn drop(self: Pin<&mut Self>) {
+        if !matches!(self.phase, Phase::Done) {
+            self.handle.abandoned();
+        }
+    }
+}
+
+impl<S: Service<Req>, Req, C, R, L, P> fmt::Debug for ResponseFuture<S, Req, C, R, L, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = match self.phase {
+            Phase::Running(_) => "running",
+            Phase::Waiting(_) => "waiting",
+            Phase::Readying => "readying",
+            Phase::Done => "done",
+        };
+        f.debug_struct("ResponseFuture")
+            .field("layer", self.handle.name())
+            .field("phase", &phase)
+            .finish_non_exhaustive()
+    }
+}

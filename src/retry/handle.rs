@@ -1,0 +1,254 @@
+//! Where the memory of a retry lives, and the account with its budget.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::{
+    config::{RetryConfig, RetryPolicy},
+    snapshot::RetrySnapshot,
+    state::{Facts, Progress, Stop},
+    stats::{AttemptRecord, Stats},
+};
+use crate::{
+    ConfigError, Deadline, ErrorClass, Name, Outcome, clock,
+    retry_budget::{Account, Credit, RetryBudget},
+    sync::{AtomicU64, Mutex, Ordering, lock},
+};
+
+/// A hold on a retry: look at its counts and its history, change its numbers.
+///
+/// # Clone
+///
+/// Clones, and all services and handles of one layer, share the numbers, the memory and the budget.
+#[derive(Clone, Debug)]
+pub struct RetryHandle {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    name: Name,
+    account: Account,
+    /// That of the config, where a call can read it without the lock.
+    max_attempts: AtomicU64,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    config: RetryConfig,
+    stats: Stats,
+    random: Option<Box<StdRng>>,
+}
+
+/// What is known of an attempt that has failed.
+pub(super) struct Failed {
+    pub(super) outcome: Outcome,
+    /// When it was first found waiting, if it was.
+    pub(super) started: Option<Instant>,
+    pub(super) deadline: Option<Deadline>,
+    pub(super) may_repeat: bool,
+    pub(super) retried_below: bool,
+}
+
+impl RetryHandle {
+    pub(super) fn new(config: RetryConfig, name: Name, budget: &RetryBudget, seed: Option<u64>) -> Self {
+        let random = seed.map(|seed| Box::new(StdRng::seed_from_u64(seed)));
+        let shared = Shared {
+            name,
+            account: budget.account(),
+            max_attempts: AtomicU64::new(config.max_attempts.into()),
+            memory: Mutex::new(Memory { config, stats: Stats::new(), random }),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The layer's name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.shared.name
+    }
+
+    /// The budget.
+    #[must_use]
+    pub fn budget(&self) -> RetryBudget {
+        self.shared.account.budget().clone()
+    }
+
+    /// The numbers in force.
+    #[must_use]
+    pub fn config(&self) -> RetryConfig {
+        lock(&self.shared.memory).config
+    }
+
+    /// The counts, the history, and the budget.
+    #[must_use]
+    pub fn snapshot(&self) -> RetrySnapshot {
+        let budget = self.shared.account.budget().snapshot();
+        let memory = lock(&self.shared.memory);
+        let mut counts = memory.stats.counts;
+        counts.succeeded = self.shared.account.successes();
+        RetrySnapshot {
+            counts,
+            classes: memory.stats.classes,
+            history: memory.stats.history(),
+            learnt_delay: memory.stats.learnt(),
+            typical_latency: memory.stats.latencies.quantile(0.5),
+            budget,
+        }
+    }
+
+    /// Puts other numbers in force, for calls that fail from now on too. The memory stays.
+    ///
+    /// In a stack, what they are to the numbers of other stages is not checked again.
+    ///
+    /// # Errors
+    ///
+    /// If a number is out of its range; nothing has changed then.
+    pub fn update(&self, config: RetryConfig) -> Result<(), ConfigError> {
+        config.check()?;
+        lock(&self.shared.memory).config = config;
+        self.shared.max_attempts.store(config.max_attempts.into(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn max_attempts(&self) -> u64 {
+        self.shared.max_attempts.load(Ordering::Relaxed)
+    }
+
+    /// A first attempt has succeeded. It had to wait since `started`, if it had to.
+    #[inline]
+    pub(super) fn succeeded(&self, started: Option<Instant>) {
+        let before = self.shared.account.succeeded();
+        if let Some(started) = started
+            && before.is_multiple_of(SAMPLED)
+        {
+            self.sample(started);
+        }
+    }
+
+    #[cold]
+    fn sample(&self, started: Instant) {
+        let latency = clock::now().saturating_duration_since(started);
+        lock(&self.shared.memory).stats.latencies.record(latency);
+    }
+
+    /// A retry has succeeded.
+    #[cold]
+    pub(super) fn recovered(&self, call: &Progress, started: Option<Instant>, policy: Option<&RetryPolicy>) {
+        self.shared.account.record(false, false);
+        let now = clock::now();
+        let memory = &mut *lock(&self.shared.memory);
+        let record = call.record(None, started, now);
+        memory.stats.latencies.record(record.latency);
+        memory.stats.attempt(record);
+        memory.stats.counts.recovered += 1;
+        if let Some(class) = call.class {
+            memory.stats.classes[class].recovered += 1;
+        }
+        memory.learn(call, policy, true);
+    }
+
+    /// An attempt has failed: how long to wait before the next, and on whose credit, or why there is none.
+    #[cold]
+    pub(super) fn failed(
+        &self,
+        call: &mut Progress,
+        failed: &Failed,
+        policy: Option<&RetryPolicy>,
+    ) -> Result<(Duration, Option<Credit>), Stop> {
+        let now = clock::now();
+        if let Some(class) = failed.outcome.class() {
+            // The peer that says what is wrong with a request is well.
+            let well = matches!(class, ErrorClass::Validation | ErrorClass::Authentication);
+            self.shared.account.record(call.attempts == 1, !well);
+        }
+        let memory = &mut *lock(&self.shared.memory);
+        memory.stats.attempt(call.record(failed.outcome.class(), failed.started, now));
+        if call.attempts > 1 {
+            memory.learn(call, policy, false);
+        }
+        let decision = memory.decide(call, failed, policy, now).and_then(|(delay, free)| {
+            let credit =
+                if free { None } else { Some(self.shared.account.withdraw().map_err(Stop::NoCredit)?) };
+            Ok((delay, credit))
+        });
+        let attempt = call.attempts;
+        let class = failed.outcome.class().map_or("none", ErrorClass::as_str);
+        match &decision {
+            Ok((delay, _)) => {
+                if let Some(class) = call.class {
+                    memory.stats.classes[class].retried += 1;
+                }
+                tracing::debug!(target: TARGET, layer = %self.shared.name, attempt, class, delay_ms = delay.as_millis(), "failed, will try again");
+            }
+            Err(stop) => {
+                memory.stats.stop(*stop);
+                tracing::debug!(target: TARGET, layer = %self.shared.name, attempt, class, %stop, "failed");
+            }
+        }
+        decision
+    }
+
+    /// A retry is sent.
+    pub(super) fn retried(&self) {
+        lock(&self.shared.memory).stats.counts.retries += 1;
+    }
+
+    /// A call has ended without an answer of the service: the service was not ready for the retry.
+    pub(super) fn unready(&self) {
+        lock(&self.shared.memory).stats.stop(Stop::NotRetryable);
+    }
+
+    /// The future of a call was dropped before it was done.
+    #[cold]
+    pub(super) fn abandoned(&self) {
+        lock(&self.shared.memory).stats.counts.abandoned += 1;
+    }
+}
+
+impl Memory {
+    fn decide(
+        &mut self,
+        call: &mut Progress,
+        failed: &Failed,
+        policy: Option<&RetryPolicy>,
+        now: Instant,
+    ) -> Result<(Duration, bool), Stop> {
+        let unit = self.random.as_mut().map_or_else(rand::random, RngExt::random);
+        let facts = Facts {
+            outcome: failed.outcome,
+            may_repeat: failed.may_repeat,
+            retried_below: failed.retried_below,
+            remaining: failed.deadline.map(|deadline| deadline.instant().saturating_duration_since(now)),
+            typical: self.stats.latencies.quantile(0.5).unwrap_or_default(),
+            learnt: self.stats.learnt(),
+            unit,
+        };
+        let config = policy.map_or(&self.config, RetryPolicy::config);
+        call.judge(config, &facts, now).map(|next| (next.delay, next.free))
+    }
+
+    fn learn(&mut self, call: &Progress, policy: Option<&RetryPolicy>, worked: bool) {
+        let config = policy.map_or(&self.config, RetryPolicy::config);
+        if let Some(start) = config.backoff.learns_from() {
+            self.stats.learn(start, config.max_delay, call.delay, worked);
+        }
+    }
+}
+
+impl Progress {
+    fn record(&self, class: Option<ErrorClass>, started: Option<Instant>, now: Instant) -> AttemptRecord {
+        let latency = started.map_or(Duration::ZERO, |started| now.saturating_duration_since(started));
+        AttemptRecord { at: now, attempt: self.attempts, class, delay: self.delay, latency }
+    }
+}
+
+/// One first attempt in so many tells how long it took; the rest need not take the lock for it.
+const SAMPLED: u64 = 16;
+const TARGET: &str = "tower_reliability";

@@ -1,0 +1,156 @@
+//! The layer: numbers, a budget, and what is attached to them.
+
+use std::sync::{Arc, OnceLock};
+
+use tower_layer::Layer;
+
+use super::{
+    config::RetryConfig,
+    handle::RetryHandle,
+    policy::{OnePolicy, Terms},
+    service::Retry,
+};
+use crate::{
+    Cloned, Name, StandardClassifier, Unlimited,
+    retry_budget::{RetryBudget, RetryBudgetConfig},
+};
+
+/// Puts a [`Retry`] around a service. Made by [`RetryConfig::build`].
+///
+/// # Clone
+///
+/// All services made by this layer and by its clones share one budget and one memory. [`isolated`](Self::isolated) gives
+/// a layer with its own.
+#[derive(Clone, Debug)]
+pub struct RetryLayer<C = StandardClassifier, R = Cloned, L = Unlimited, P = OnePolicy> {
+    config: RetryConfig,
+    name: Name,
+    budget: Option<RetryBudget>,
+    seed: Option<u64>,
+    terms: Terms<C, R, L, P>,
+    handle: Arc<OnceLock<RetryHandle>>,
+}
+
+impl RetryLayer {
+    /// The config has been checked.
+    pub(crate) fn checked(config: RetryConfig) -> Self {
+        let terms =
+            Terms { classifier: StandardClassifier, repeat: Cloned, limits: Unlimited, policies: OnePolicy };
+        Self { config, name: Name::new("retry"), budget: None, seed: None, terms, handle: Arc::default() }
+    }
+}
+
+impl<C, R, L, P> RetryLayer<C, R, L, P> {
+    /// Decides by `classifier` what a result means. Default: [`StandardClassifier`].
+    pub fn classify<D>(self, classifier: D) -> RetryLayer<D, R, L, P> {
+        self.on_terms(|Terms { repeat, limits, policies, .. }| Terms { classifier, repeat, limits, policies })
+    }
+
+    /// Learns from `repeat` how requests are copied, and which of them may be sent twice. Default: [`Cloned`], which
+    /// clones all of them and takes none for harmful.
+    pub fn repeat<T>(self, repeat: T) -> RetryLayer<C, T, L, P> {
+        self.on_terms(|Terms { classifier, limits, policies, .. }| Terms {
+            classifier,
+            repeat,
+            limits,
+            policies,
+        })
+    }
+
+    /// Learns from each request by when its answer is wanted. Default: [`Unlimited`].
+    pub fn limits<M>(self, limits: M) -> RetryLayer<C, R, M, P> {
+        self.on_terms(|Terms { classifier, repeat, policies, .. }| Terms {
+            classifier,
+            repeat,
+            limits,
+            policies,
+        })
+    }
+
+    /// Chooses other numbers for some requests: a closure `Fn(&Req) -> Option<RetryPolicy>`.
+    ///
+    /// ```
+    /// use tower_reliability::retry::{RetryConfig, RetryPolicy};
+    ///
+    /// struct Query { expensive: bool }
+    /// let once = RetryConfig::new().max_attempts(1).policy()?;
+    /// let layer = RetryConfig::new().build()?
+    ///     .policy(move |query: &Query| query.expensive.then(|| once.clone()));
+    /// # Ok::<(), tower_reliability::ConfigError>(())
+    /// ```
+    pub fn policy<Q>(self, policies: Q) -> RetryLayer<C, R, L, Q> {
+        self.on_terms(|Terms { classifier, repeat, limits, .. }| Terms {
+            classifier,
+            repeat,
+            limits,
+            policies,
+        })
+    }
+
+    /// Asks this budget for credit. Default: one of its own, with the numbers of [`RetryBudgetConfig::new`].
+    ///
+    /// A layer that is already in use stays as it is; this one then gets a memory of its own.
+    #[must_use]
+    pub fn budget(mut self, budget: RetryBudget) -> Self {
+        self.budget = Some(budget);
+        self.isolated()
+    }
+
+    /// What its rejections and logs call it. Default: `retry`.
+    ///
+    /// A layer that is already in use stays as it is; this one then gets a memory of its own.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<Name>) -> Self {
+        self.name = name.into();
+        self.isolated()
+    }
+
+    /// Draws the jitter from a generator with this seed, so that the same calls wait the same. For simulations.
+    ///
+    /// A layer that is already in use stays as it is; this one then gets a memory of its own.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self.isolated()
+    }
+
+    /// The same layer with a memory of its own, and with a budget of its own unless it was [given one](Self::budget).
+    #[must_use]
+    pub fn isolated(mut self) -> Self {
+        self.handle = Arc::default();
+        self
+    }
+
+    /// A hold on the memory of this layer.
+    #[must_use]
+    pub fn handle(&self) -> RetryHandle {
+        let new = || {
+            let budget =
+                self.budget.clone().unwrap_or_else(|| RetryBudget::checked(RetryBudgetConfig::new()));
+            RetryHandle::new(self.config, self.name.clone(), &budget, self.seed)
+        };
+        self.handle.get_or_init(new).clone()
+    }
+
+    fn on_terms<D, T, M, Q>(
+        self,
+        change: impl FnOnce(Terms<C, R, L, P>) -> Terms<D, T, M, Q>,
+    ) -> RetryLayer<D, T, M, Q> {
+        RetryLayer {
+            config: self.config,
+            name: self.name,
+            budget: self.budget,
+            seed: self.seed,
+            terms: change(self.terms),
+            handle: self.handle,
+        }
+    }
+}
+
+impl<S, C: Clone, R: Clone, L: Clone, P: Clone> Layer<S> for RetryLayer<C, R, L, P> {
+    type Service = Retry<S, C, R, L, P>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Retry::new(inner, self.terms.clone(), self.handle())
+    }
+}

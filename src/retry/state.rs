@@ -1,0 +1,160 @@
+//! The decision: whether an attempt that failed is followed by another, and after what time.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use super::config::RetryConfig;
+use crate::{Again, ErrorClass, Outcome, algo::spread, retry_budget::NoCredit};
+
+/// How far one call has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    /// How many attempts have been made.
+    pub(super) attempts: u32,
+    /// The delay before the last of them.
+    pub(super) delay: Duration,
+    /// How the last one failed.
+    pub(super) class: Option<ErrorClass>,
+    /// Which delay of the row comes next.
+    step: u32,
+    began: Instant,
+}
+
+/// What is known when an attempt has failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
+    pub(super) outcome: Outcome,
+    /// Whether there is a copy that may be sent.
+    pub(super) may_repeat: bool,
+    /// Whether an inner hop has tried again already.
+    pub(super) retried_below: bool,
+    /// How long until the request's deadline.
+    pub(super) remaining: Option<Duration>,
+    /// How long an attempt takes, as a rule.
+    pub(super) typical: Duration,
+    /// The delay that has worked.
+    pub(super) learnt: Option<Duration>,
+    /// A random number, 0 ‥ 1.
+    pub(super) unit: f64,
+}
+
+/// One more attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    pub(super) delay: Duration,
+    /// It goes where nothing was sent yet, so it costs no credit.
+    pub(super) free: bool,
+}
+
+/// Why a failed attempt is not followed by another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stop {
+    /// Failures of this class are not tried again, or it is no failure of the peer's.
+    NotRetryable,
+    /// It was the last attempt.
+    Exhausted,
+    /// The request cannot be sent twice, or that would do harm.
+    NotRepeatable,
+    /// The peer asks not to, or somebody nearer to it has tried again already.
+    Forbidden,
+    /// No further attempt would have ended in time.
+    OutOfTime,
+    /// The budget gave no credit.
+    NoCredit(NoCredit),
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRetryable => f.write_str("not retryable"),
+            Self::Exhausted => f.write_str("last attempt"),
+            Self::NotRepeatable => f.write_str("cannot be sent twice"),
+            Self::Forbidden => f.write_str("forbidden"),
+            Self::OutOfTime => f.write_str("out of time"),
+            Self::NoCredit(why) => write!(f, "no credit: {why}"),
+        }
+    }
+}
+
+impl Progress {
+    /// The first attempt has been made.
+    pub(super) const fn new(began: Instant) -> Self {
+        Self { attempts: 1, delay: Duration::ZERO, class: None, step: 0, began }
+    }
+
+    /// Judges the last attempt. The budget has not been asked yet.
+    pub(super) fn judge(&mut self, config: &RetryConfig, facts: &Facts, now: Instant) -> Result<Next, Stop> {
+        self.class = facts.outcome.class();
+        let (class, hint) = match facts.outcome {
+            Outcome::Failure { again: Again::Never, .. } => return Err(Stop::Forbidden),
+            Outcome::Failure { class, retry_after, .. } if config.retried.contains(class) => {
+                (class, retry_after)
+            }
+            Outcome::Elsewhere if config.elsewhere => {
+                self.check(config, facts)?;
+                self.delay = Duration::ZERO;
+                return Ok(Next { delay: Duration::ZERO, free: true });
+            }
+            _ => return Err(Stop::NotRetryable),
+        };
+        self.check(config, facts)?;
+        let delay = self.delay_after(config, class, hint, facts);
+        let elapsed = now.saturating_duration_since(self.began);
+        let until_max = config.max_elapsed.map(|span| span.saturating_sub(elapsed));
+        let in_time = facts.remaining.is_none_or(|left| delay.saturating_add(facts.typical) < left)
+            && until_max.is_none_or(|left| delay < left);
+        if !in_time {
+            return Err(Stop::OutOfTime);
+        }
+        self.delay = delay;
+        Ok(Next { delay, free: false })
+    }
+
+    /// The attempt that was granted is sent.
+    pub(super) const fn sent(&mut self) {
+        self.attempts = self.attempts.saturating_add(1);
+    }
+
+    fn check(&self, config: &RetryConfig, facts: &Facts) -> Result<(), Stop> {
+        if self.attempts >= config.max_attempts {
+            Err(Stop::Exhausted)
+        } else if facts.retried_below {
+            Err(Stop::Forbidden)
+        } else if !facts.may_repeat {
+            Err(Stop::NotRepeatable)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn delay_after(
+        &mut self,
+        config: &RetryConfig,
+        class: ErrorClass,
+        hint: Option<Duration>,
+        facts: &Facts,
+    ) -> Duration {
+        let row = config.class_delays[class].map_or(config.backoff, |delay| config.backoff.starting(delay));
+        let of_row = |step| row.delay(step, config.multiplier, facts.learnt, config.max_delay);
+        let delay =
+            config.jitter.apply(of_row(self.step), of_row(0), self.delay, facts.unit).min(config.max_delay);
+        // After a server's word the row begins anew, as gRPC has it: the server has reset what we knew.
+        self.step = if hint.is_some() { 0 } else { self.step.saturating_add(1) };
+        match hint {
+            Some(hint) => {
+                let hint = hint.min(config.max_retry_after);
+                delay.max(spread(hint, HINT_SPREAD, 0.5 + facts.unit / 2.0))
+            }
+            None => delay,
+        }
+    }
+}
+
+/// Those who were told the same come back within a tenth of it, and never too early.
+const HINT_SPREAD: f64 = 0.1;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! The numbers of a budget.
+
+use std::time::Duration;
+
+use super::handle::RetryBudget;
+use crate::ConfigError;
+
+/// How many retries a budget gives credit for.
+///
+/// ```
+/// use tower_reliability::retry_budget::RetryBudgetConfig;
+///
+/// const CAREFUL: RetryBudgetConfig = RetryBudgetConfig::new().share(0.1).health_gate(0.1, 0.3);
+/// let budget = CAREFUL.build()?;
+/// # Ok::<(), tower_reliability::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct RetryBudgetConfig {
+    pub(super) share: f64,
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub(super) window: Duration,
+    pub(super) start: u32,
+    pub(super) well_below: f64,
+    pub(super) ill_from: f64,
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub(super) health_window: Duration,
+}
+
+impl RetryBudgetConfig {
+    /// A fifth of the requests, as long as less than a quarter of the attempts fail.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            share: 0.2,
+            window: Duration::from_secs(10),
+            start: 3,
+            well_below: 0.25,
+            ill_from: 0.5,
+            health_window: Duration::from_secs(2),
+        }
+    }
+
+    /// How many retries there may be per request, on average over the [window](Self::window).
+    ///
+    /// From 0 to 10. Default: 0.2.
+    #[must_use]
+    pub const fn share(mut self, share: f64) -> Self {
+        self.share = share;
+        self
+    }
+
+    /// What the share is taken over. What is not spent within it is lost.
+    ///
+    /// 10 ms to 1 day. Default: 10 s.
+    #[must_use]
+    pub const fn window(mut self, span: Duration) -> Self {
+        self.window = span;
+        self
+    }
+
+    /// How many retries are given on credit before there have been any requests. They are given once.
+    ///
+    /// Default: 3.
+    #[must_use]
+    pub const fn start(mut self, retries: u32) -> Self {
+        self.start = retries;
+        self
+    }
+
+    /// The share of failed attempts below which the peer is well, and that from which it is ill.
+    ///
+    /// While it is well, the share of retries is all that limits them; while it is ill, one retry in a hundred passes;
+    /// in between, the fewer the more fail. Both from 0 to 1, the first below the second. `(1.0, f64::INFINITY)` is
+    /// refused; take [`without_health_gate`](Self::without_health_gate). Default: 0.25 and 0.5.
+    #[must_use]
+    pub const fn health_gate(mut self, well_below: f64, ill_from: f64) -> Self {
+        self.well_below = well_below;
+        self.ill_from = ill_from;
+        self
+    }
+
+    /// Leaves the share as the only limit.
+    #[must_use]
+    pub const fn without_health_gate(self) -> Self {
+        self.health_gate(1.0, 1.0)
+    }
+
+    /// Over what time the peer's health is judged.
+    ///
+    /// 10 ms to 1 day. Default: 2 s.
+    #[must_use]
+    pub const fn health_window(mut self, span: Duration) -> Self {
+        self.health_window = span;
+        self
+    }
+
+    /// Checks the numbers and makes the budget.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that is out of its range.
+    pub fn build(self) -> Result<RetryBudget, ConfigError> {
+        self.check()?;
+        Ok(RetryBudget::checked(self))
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let span = |span: Duration| (SHORTEST..=LONGEST).contains(&span);
+        let share = |share: f64| (0.0..=1.0).contains(&share);
+        let gate = self.well_below < self.ill_from || (self.well_below, self.ill_from) == (1.0, 1.0);
+        ConfigError::check((0.0..=10.0).contains(&self.share), "share", "must be at least 0 and at most 10")?;
+        ConfigError::check(span(self.window), "window", "must be at least 10 ms and at most 1 day")?;
+        ConfigError::check(share(self.well_below), "well_below", "must be at least 0 and at most 1")?;
+        ConfigError::check(share(self.ill_from), "ill_from", "must be at least 0 and at most 1")?;
+        ConfigError::check(gate, "well_below", "must be below ill_from")?;
+        ConfigError::check(
+            span(self.health_window),
+            "health_window",
+            "must be at least 10 ms and at most 1 day",
+        )
+    }
+}
+
+impl Default for RetryBudgetConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_out_of_range_is_refused_by_its_name() {
+        let new = RetryBudgetConfig::new;
+        for (config, field) in [
+            (new().share(f64::NAN), "share"),
+            (new().share(-0.1), "share"),
+            (new().share(11.0), "share"),
+            (new().window(Duration::ZERO), "window"),
+            (new().health_window(Duration::MAX), "health_window"),
+            (new().health_gate(0.5, 0.5), "well_below"),
+            (new().health_gate(f64::NAN, 0.5), "well_below"),
+            (new().health_gate(0.2, f64::INFINITY), "ill_from"),
+        ] {
+            assert_eq!(config.check().map_err(|error| error.field()), Err(field), "{config:?}");
+        }
+        assert_eq!(new().check(), Ok(()));
+        assert_eq!(new().without_health_gate().start(u32::MAX).check(), Ok(()));
+    }
+}
