@@ -37,8 +37,8 @@ impl RetryBudgetConfig {
     pub const fn new() -> Self {
         Self {
             share: 0.2,
-            window: Duration::from_secs(10),
-            start: 3,
+            window: Duration::from_secs(60),
+            start: 10,
             well_below: 0.25,
             ill_from: 0.5,
             health_window: Duration::from_secs(2),
@@ -56,7 +56,10 @@ impl RetryBudgetConfig {
 
     /// What the share is taken over. What is not spent within it is lost.
     ///
-    /// 10 ms to 1 day. Default: 10 s.
+    /// A client that sends little needs a long one: over 10 s, chance alone uses up its share now and then. That more is
+    /// saved up does no harm, since the [health gate](Self::health_gate) keeps it from being spent on a peer that is ill.
+    ///
+    /// 10 ms to 1 day. Default: 60 s.
     #[must_use]
     pub const fn window(mut self, span: Duration) -> Self {
         self.window = span;
@@ -65,7 +68,7 @@ impl RetryBudgetConfig {
 
     /// How many retries are given on credit before there have been any requests. They are given once.
     ///
-    /// Default: 3.
+    /// Default: 10.
     #[must_use]
     pub const fn start(mut self, retries: u32) -> Self {
         self.start = retries;

@@ -3,7 +3,7 @@
 //! A budget is shared by everything that sends more than one request for one call to the same peer. It gives credit as
 //! long as two things hold:
 //!
-//! - retries of the last 10 s are at most a [share](RetryBudgetConfig::share) of the requests, 20 % by default;
+//! - retries of the last minute are at most a [share](RetryBudgetConfig::share) of the requests, 20 % by default;
 //! - the peer is well. Of the attempts of the last 2 s, `f` failed: below 25 % the gate is wide open, from 50 % on it is
 //!   shut but for one retry in a hundred, in between it lets a share of `(0.5 − f) ÷ (0.5 − 0.25)` through.
 //!

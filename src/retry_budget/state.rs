@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn what_is_given_at_the_start_is_given_once() {
-        let mut state = State::new(RetryBudgetConfig::new(), epoch());
+        let mut state = State::new(RetryBudgetConfig::new().start(3), epoch());
         assert_eq!(retries(&mut state, 10), 3);
         state.look(0, at(60_000));
         assert_eq!(state.withdraw(), Err(NoCredit::ShareIsUsedUp));
@@ -233,9 +233,9 @@ mod tests {
         let mut state = by_share(0.2);
         state.look(1_000, at(0));
         assert_eq!(retries(&mut state, 150), 150);
-        state.look(0, at(9_999));
+        state.look(0, at(59_999));
         assert!((state.balance() - 50.0).abs() < 1e-3);
-        state.look(0, at(10_000));
+        state.look(0, at(60_000));
         assert_eq!(state.withdraw(), Err(NoCredit::ShareIsUsedUp));
     }
 
@@ -246,7 +246,7 @@ mod tests {
         let purse = state.withdraw().expect("there is one");
         assert_eq!(state.withdraw(), Err(NoCredit::ShareIsUsedUp));
         // However late: nothing of it has entered the window.
-        state.look(5, at(30_000));
+        state.look(5, at(90_000));
         state.refund(purse);
         assert_eq!(retries(&mut state, 10), 1);
     }

@@ -1,0 +1,420 @@
+//! What a retry sends, when, and what it keeps meanwhile.
+
+use std::{
+    collections::VecDeque,
+    future::pending,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_reliability::{
+    BoxError, Cloned, Deadline, Error, ErrorClass, Limits, Name, Outcome, Reason, Rejected, Repeat, Trail,
+    Trip,
+    circuit_breaker::CircuitBreakerConfig,
+    retry::{Jitter, Retry, RetryConfig, RetryLayer},
+    retry_budget::{RetryBudget, RetryBudgetConfig},
+};
+
+use crate::scripted::{Act, Answer, Answered, ByPeer, Peer, rejected};
+
+/// Does as the script says, one act a request, then well.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Script {
+    acts: Arc<Mutex<VecDeque<Act>>>,
+    asked: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Script {
+    pub(crate) fn new(acts: impl IntoIterator<Item = Act>) -> Self {
+        Self { acts: Arc::new(Mutex::new(acts.into_iter().collect())), asked: Arc::default() }
+    }
+
+    /// When it was asked, in milliseconds since it was asked first.
+    pub(crate) fn asked(&self) -> Vec<u128> {
+        let asked = self.asked.lock().expect("nobody panics with it");
+        asked.iter().map(|at| (*at - asked[0]).as_millis()).collect()
+    }
+
+    pub(crate) fn service(
+        &self,
+    ) -> impl Service<(), Response = (), Error = Error<Peer>, Future: Send> + Clone + Send + use<> {
+        let Self { acts, asked } = self.clone();
+        service_fn(move |()| {
+            asked.lock().expect("nobody panics with it").push(Instant::now());
+            let act = acts.lock().expect("nobody panics with it").pop_front().unwrap_or(Act::GOOD);
+            async move {
+                sleep(act.after).await;
+                match act.answer {
+                    Answer::Good => Ok(()),
+                    Answer::Hang => pending().await,
+                    answer => Err(Error::Inner(Peer(answer))),
+                }
+            }
+        })
+    }
+}
+
+pub(crate) const ROW: RetryConfig = RetryConfig::exponential(Duration::from_millis(100)).jitter(Jitter::None);
+
+pub(crate) fn layer(config: RetryConfig) -> RetryLayer<ByPeer> {
+    config.build().expect("it is valid").classify(ByPeer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_tries_again_after_each_delay_of_the_row() {
+    let script = Script::new([Act::BAD, Act::BAD]);
+    let retry = layer(ROW);
+    let answer = retry.layer(script.service()).oneshot(()).await;
+    assert_eq!((answer, script.asked()), (Ok(()), vec![0, 100, 300]));
+    let seen = retry.handle().snapshot();
+    assert_eq!((seen.counts.recovered, seen.counts.retries, seen.counts.failed), (1, 2, 0));
+    let server = seen.classes[ErrorClass::Server];
+    assert_eq!((server.failed, server.retried, server.recovered), (2, 2, 1));
+    let history: Vec<_> =
+        seen.history.iter().map(|it| (it.attempt, it.class, it.delay.as_millis())).collect();
+    assert_eq!(
+        history,
+        [(1, Some(ErrorClass::Server), 0), (2, Some(ErrorClass::Server), 100), (3, None, 200)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_failure_is_the_calls() {
+    let script = Script::new([Act::BAD, Act::BAD, Act::now(Answer::Fail(ErrorClass::Timeout))]);
+    let retry = layer(ROW);
+    let answer = retry.layer(script.service()).oneshot(()).await;
+    assert_eq!(answer, Err(Error::Inner(Peer(Answer::Fail(ErrorClass::Timeout)))));
+    assert_eq!(retry.handle().snapshot().counts.exhausted, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_other_attempt_mends_is_passed_on_at_once() {
+    let script = Script::new([Act::now(Answer::Fail(ErrorClass::Validation))]);
+    let retry = layer(ROW);
+    assert!(retry.layer(script.service()).oneshot(()).await.is_err());
+    assert_eq!((script.asked(), retry.handle().snapshot().counts.not_retryable), (vec![0], 1));
+}
+
+/// Counts its clones.
+struct Counted(Arc<AtomicU32>);
+
+impl Clone for Counted {
+    fn clone(&self) -> Self {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&self.0))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_attempt_costs_no_clone() {
+    for (attempts, expected) in [(1, 0), (2, 1), (3, 2)] {
+        let clones = Arc::new(AtomicU32::new(0));
+        let failing = service_fn(|_: Counted| async {
+            Err::<(), _>(Error::Inner(Peer(Answer::Fail(ErrorClass::Server))))
+        });
+        let answer =
+            layer(ROW.max_attempts(attempts)).layer(failing).oneshot(Counted(Arc::clone(&clones))).await;
+        assert!(answer.is_err());
+        assert_eq!(clones.load(Ordering::Relaxed), expected, "{attempts} attempts");
+    }
+}
+
+/// A stream, as far as anybody can tell.
+struct Stream;
+
+#[derive(Clone)]
+struct NoCopies;
+
+impl Repeat<Stream> for NoCopies {
+    fn copy(&self, _: &mut Stream) -> Option<Stream> {
+        None
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_40_what_cannot_be_copied_is_sent_once() {
+    let sent = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&sent);
+    let failing = service_fn(move |_: Stream| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        async { Err::<(), _>(Error::Inner(Peer(Answer::Fail(ErrorClass::Server)))) }
+    });
+    let retry = layer(ROW).repeat(NoCopies);
+    let answer = retry.layer(failing).oneshot(Stream).await;
+    assert_eq!(answer, Err(Error::Inner(Peer(Answer::Fail(ErrorClass::Server)))));
+    assert_eq!((sent.load(Ordering::Relaxed), retry.handle().snapshot().counts.not_repeatable), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_39_the_failed_response_is_gone_before_the_wait() {
+    let alive = Arc::new(());
+    let response = Arc::clone(&alive);
+    let held = service_fn(move |()| {
+        let response = Arc::clone(&response);
+        async move { Ok::<_, std::io::Error>(response) }
+    });
+    let failing = |_: Result<&Arc<()>, &std::io::Error>| Outcome::failure(ErrorClass::Server);
+    let mut call =
+        tokio_test::task::spawn(ROW.build().expect("valid").classify(failing).layer(held).oneshot(()));
+    tokio_test::assert_pending!(call.poll());
+    assert_eq!(Arc::strong_count(&alive), 2, "one here, one with the service");
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_09_while_it_waits_it_holds_no_place_below() {
+    let script = Script::new([Act::BAD]);
+    let one_place = ServiceBuilder::new().layer(layer(ROW)).concurrency_limit(1).service(script.service());
+    let waiting = tokio::spawn(one_place.clone().oneshot(()));
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(script.asked(), [0]);
+    assert!(one_place.oneshot(()).await.is_ok());
+    assert_eq!(script.asked(), [0, 50]);
+    assert!(waiting.await.expect("it does not panic").is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_below_that_is_never_free_holds_the_retry_and_nobody_else() {
+    let script = Script::new([Act::BAD, Act::HANG]);
+    let retry = layer(ROW);
+    let one_place = ServiceBuilder::new().layer(retry.clone()).concurrency_limit(1).service(script.service());
+    let mut first = tokio_test::task::spawn(one_place.clone().oneshot(()));
+    tokio_test::assert_pending!(first.poll());
+    let second = tokio::spawn(one_place.oneshot(()));
+    sleep(Duration::from_secs(1)).await;
+    tokio_test::assert_pending!(first.poll());
+    drop(first);
+    second.abort();
+    let _ = second.await;
+    let seen = retry.handle().snapshot();
+    assert_eq!((seen.counts.abandoned, seen.counts.retries, seen.budget.spent), (2, 0, 0));
+    assert!((seen.budget.balance - 10.2).abs() < 0.01, "all of it came back: {}", seen.budget.balance);
+}
+
+/// Knows the deadline of every request.
+#[derive(Clone)]
+struct By(Deadline);
+
+impl Limits<()> for By {
+    fn deadline(&self, (): &()) -> Option<Deadline> {
+        Some(self.0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_41_no_attempt_begins_that_cannot_end_by_the_deadline() {
+    let script = Script::new([Act::BAD.after(Duration::from_millis(200)); 9]);
+    let retry = layer(ROW.max_attempts(9)).limits(By(Deadline::after(Duration::from_secs(1))));
+    let began = Instant::now();
+    assert!(retry.layer(script.service()).oneshot(()).await.is_err());
+    // After the attempt that ends at 700 ms, 400 ms of delay would be too much.
+    assert_eq!((script.asked(), began.elapsed()), (vec![0, 300, 700], Duration::from_millis(900)));
+    assert_eq!(retry.handle().snapshot().counts.out_of_time, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_41_what_an_attempt_takes_as_a_rule_is_left_for_it() {
+    let retry = layer(ROW);
+    let slow = Script::new([Act::GOOD.after(Duration::from_millis(400)); 16]);
+    for _ in 0..16 {
+        retry.layer(slow.service()).oneshot(()).await.expect("it does well");
+    }
+    let typical = retry.handle().snapshot().typical_latency.expect("one in sixteen tells");
+    assert!((Duration::from_millis(400)..Duration::from_millis(450)).contains(&typical), "{typical:?}");
+    for (left, attempts) in [(450, 1), (700, 2)] {
+        let script = Script::new([Act::BAD]);
+        let limits = By(Deadline::after(Duration::from_millis(left)));
+        let _ = retry.clone().limits(limits).layer(script.service()).oneshot(()).await;
+        assert_eq!(script.asked().len(), attempts, "{left} ms left");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_42_an_open_circuit_is_not_asked_again_unless_there_is_an_elsewhere() {
+    let open = || Error::Rejected(Rejected::new(Name::new("endpoint"), Reason::CircuitOpen(Trip::ByHand)));
+    for (config, expected) in [(ROW, 1), (ROW.elsewhere(), 3)] {
+        let asked = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&asked);
+        let closed_off = service_fn(move |()| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            async move { Answered::Err(open()) }
+        });
+        let began = Instant::now();
+        let retry = layer(config);
+        let answer = retry.layer(closed_off).oneshot(()).await;
+        assert!(rejected(&answer).is_some());
+        assert_eq!((asked.load(Ordering::Relaxed), began.elapsed()), (expected, Duration::ZERO));
+        assert_eq!(retry.handle().snapshot().budget.spent, 0, "nothing was sent");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_45_around_a_breaker_every_attempt_is_a_sample_and_inside_every_call() {
+    for (retry_outside, samples) in [(true, 3), (false, 1)] {
+        let script = Script::new([Act::BAD; 3]);
+        let breaker = CircuitBreakerConfig::new().build().expect("valid").classify(ByPeer);
+        let (handle, retry) = (breaker.handle(), layer(ROW));
+        let _ = if retry_outside {
+            ServiceBuilder::new().layer(retry).layer(breaker).service(script.service()).oneshot(()).await
+        } else {
+            ServiceBuilder::new().layer(breaker).layer(retry).service(script.service()).oneshot(()).await
+        };
+        assert_eq!(handle.snapshot().window_failures, samples);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn some_requests_have_numbers_of_their_own() {
+    let once = RetryConfig::new().max_attempts(1).policy().expect("valid");
+    let sent = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&sent);
+    let failing = service_fn(move |_: bool| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        async { Err::<(), _>(Error::Inner(Peer(Answer::Fail(ErrorClass::Server)))) }
+    });
+    let retry = layer(ROW).policy(move |write: &bool| write.then(|| once.clone()));
+    let _ = retry.layer(failing.clone()).oneshot(true).await;
+    assert_eq!(sent.swap(0, Ordering::Relaxed), 1);
+    let _ = retry.layer(failing).oneshot(false).await;
+    assert_eq!(sent.load(Ordering::Relaxed), 3);
+}
+
+/// Leaves the trail where the test can reach it.
+#[derive(Clone, Default)]
+struct Traced(Trail, Arc<Mutex<Vec<u32>>>);
+
+impl Repeat<()> for Traced {
+    fn copy(&self, (): &mut ()) -> Option<()> {
+        Some(())
+    }
+
+    fn prepare(&self, (): &mut (), attempt: u32, trail: &mut Option<Trail>) {
+        trail.get_or_insert_with(|| self.0.clone());
+        self.1.lock().expect("nobody panics with it").push(attempt);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outer_retry_stands_down_when_an_inner_one_has_tried_again() {
+    let traced = Traced::default();
+    let script = Script::new([Act::BAD; 9]);
+    let (outer, inner) =
+        (layer(ROW).repeat(traced.clone()), layer(ROW).repeat(Traced(traced.0.below(), traced.1.clone())));
+    let both = ServiceBuilder::new().layer(outer.clone()).layer(inner).service(script.service());
+    assert!(both.oneshot(()).await.is_err());
+    assert_eq!(script.asked().len(), 3, "and not nine");
+    assert_eq!(outer.handle().snapshot().counts.forbidden, 1);
+    assert_eq!(
+        *traced.1.lock().expect("nobody panics with it"),
+        [1, 1, 2, 3],
+        "the outer one's first, then the inner's"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn numbers_can_be_changed_while_calls_wait() {
+    let script = Script::new([Act::BAD; 9]);
+    let retry = layer(ROW.max_attempts(9));
+    let call = tokio::spawn(retry.layer(script.service()).oneshot(()));
+    sleep(Duration::from_millis(150)).await;
+    retry.handle().update(ROW.max_attempts(2)).expect("valid");
+    assert!(call.await.expect("it does not panic").is_err());
+    assert_eq!(script.asked().len(), 3, "the attempt that waited was sent, and was the last");
+    assert_eq!(
+        retry.handle().update(ROW.max_attempts(0)).map_err(|error| error.field()),
+        Err("max_attempts")
+    );
+    assert_eq!(retry.handle().config(), ROW.max_attempts(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_breaks_before_the_retry_ends_the_call() {
+    #[derive(Clone)]
+    struct OnceReady(bool);
+    impl Service<()> for OnceReady {
+        type Response = ();
+        type Error = BoxError;
+        type Future = std::future::Ready<Result<(), BoxError>>;
+
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
+            std::task::Poll::Ready(if std::mem::replace(&mut self.0, true) {
+                Err("broken".into())
+            } else {
+                Ok(())
+            })
+        }
+
+        fn call(&mut self, (): ()) -> Self::Future {
+            std::future::ready(Err("failed".into()))
+        }
+    }
+    let retry = ROW
+        .build()
+        .expect("valid")
+        .classify(|_: Result<&(), &BoxError>| Outcome::failure(ErrorClass::Server));
+    let error = retry.layer(OnceReady(false)).oneshot(()).await.expect_err("it fails");
+    assert_eq!(error.to_string(), "broken");
+    let seen = retry.handle().snapshot();
+    assert_eq!((seen.counts.failed, seen.counts.retries, seen.budget.spent), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_worked_is_learnt() {
+    // It recovers half a second after it was asked first.
+    let retry = layer(RetryConfig::adaptive(Duration::from_millis(10)).max_attempts(8).jitter(Jitter::None))
+        .budget(RetryBudget::unlimited());
+    let tries = |retry: RetryLayer<ByPeer>| async move {
+        let began = Instant::now();
+        let tried = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&tried);
+        let recovering = service_fn(move |()| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let well = began.elapsed() > Duration::from_millis(500);
+            async move { if well { Ok(()) } else { Err(Error::Inner(Peer(Answer::Fail(ErrorClass::Server)))) } }
+        });
+        let _ = retry.layer(recovering).oneshot(()).await;
+        tried.load(Ordering::Relaxed)
+    };
+    let first = tries(retry.clone()).await;
+    for _ in 0..200 {
+        tries(retry.clone()).await;
+    }
+    let last = tries(retry.clone()).await;
+    assert!(last < first, "{first} attempts at first, {last} when it had learnt");
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_43_clients_that_fail_together_do_not_come_back_together() {
+    let interval = Duration::from_secs(1);
+    let retry = layer(RetryConfig::fixed(interval).max_attempts(2)).seed(7).budget(RetryBudget::unlimited());
+    let script = Script::new([Act::BAD; 1_000]);
+    let calls: Vec<_> = (0..1_000).map(|_| tokio::spawn(retry.layer(script.service()).oneshot(()))).collect();
+    for call in calls {
+        call.await.expect("it does not panic").expect("the second attempt does well");
+    }
+    let mut slices = [0_u32; 21];
+    for at in &script.asked()[1_000..] {
+        slices[usize::try_from(at / 50).expect("within a second")] += 1;
+    }
+    // A twentieth of the interval has a twentieth of them, give or take four standard deviations.
+    assert!(slices[..20].iter().all(|count| (20..80).contains(count)), "{slices:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn layers_share_a_budget() {
+    let budget = RetryBudgetConfig::new().start(1).without_health_gate().build().expect("valid");
+    let (one, other) = (layer(ROW).budget(budget.clone()), layer(ROW).budget(budget.clone()));
+    let _ = one.layer(Script::new([Act::BAD; 9]).service()).oneshot(()).await;
+    let _ = other.layer(Script::new([Act::BAD; 9]).service()).oneshot(()).await;
+    assert_eq!(other.handle().snapshot().counts.share_was_used_up, 1);
+    assert_eq!(budget.snapshot().spent, 1);
+    let well: Retry<_, ByPeer, Cloned> = one.layer(Script::default().service());
+    for _ in 0..10 {
+        well.clone().oneshot(()).await.expect("it does well");
+    }
+    assert!((budget.snapshot().balance - (12.0 * 0.2 - 0.0)).abs() < 1e-3, "{:?}", budget.snapshot());
+}
