@@ -38,9 +38,11 @@ mod classify;
 mod errors;
 mod extensions;
 pub mod rejection;
+pub mod replay;
 mod retry_after;
 
 pub use body_deadline::{BodyDeadline, BodyDeadlineLayer, DeadlineBody};
 pub use classify::HttpClassifier;
 pub use extensions::{RequestExtensions, RequestTimeout};
 pub use rejection::{Rejection, RejectionLayer};
+pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};
