@@ -33,16 +33,21 @@
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
 
+pub mod attempts;
 pub mod body_deadline;
 mod classify;
 mod errors;
 mod extensions;
 pub mod rejection;
+mod repeat;
 pub mod replay;
 mod retry_after;
+mod retry_attempt;
 
+pub use attempts::{ReportAttempts, ReportAttemptsLayer};
 pub use body_deadline::{BodyDeadline, BodyDeadlineLayer, DeadlineBody};
 pub use classify::HttpClassifier;
-pub use extensions::{RequestExtensions, RequestTimeout};
+pub use extensions::{Attempt, Idempotent, RequestExtensions, RequestTimeout};
 pub use rejection::{Rejection, RejectionLayer};
+pub use repeat::HttpRepeat;
 pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};
