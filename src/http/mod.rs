@@ -1,4 +1,5 @@
-//! HTTP: what a response says, deadlines in request extensions, and rejections as answers.
+//! HTTP: what a response says, which requests may be sent again, deadlines in request extensions, and rejections as
+//! answers.
 //!
 //! A client, over hyper or anything else that is a service of HTTP requests:
 //!
@@ -20,6 +21,10 @@
 //! # let _ = stack;
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
+//!
+//! What sends a request again asks [`HttpRepeat`] whether it may; a [`ReplayLayer`] outside it gives requests a body
+//! that can be sent twice. The peer learns of it by `x-retry-attempt` in the request; callers further out learn of it by
+//! the same header in the response, which [`ReportAttemptsLayer`] writes, and stand down.
 //!
 //! A server, where rejections become answers; `Router::layer` compiles as it stands:
 //!
