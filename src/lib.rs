@@ -49,7 +49,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `http` | `HttpClassifier`, `RejectionLayer`, `BodyDeadlineLayer`, deadlines in request extensions; errors of hyper and hyper-util |
+//! | `http` | `HttpClassifier`, `HttpRepeat`, `ReplayLayer`, `ReportAttemptsLayer`, `RejectionLayer`, `BodyDeadlineLayer`, deadlines in request extensions; errors of hyper and hyper-util |
 //! | `reqwest` | `HttpClassifier` over reqwest's responses and errors |
 //! | `serde` | every config can be read from a file and written to one, durations as `"30s"` |
 //! | `full` | all of these |

@@ -7,10 +7,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use http_body::Body;
+use http_body_util::{Empty, Full};
 use tower::{Layer, Service};
 use tower_reliability::{
     Error, Event,
     circuit_breaker::{CircuitBreakerConfig, Window},
+    http::ReplayBody,
 };
 
 /// Answers as asked, without an allocation.
@@ -68,4 +72,19 @@ fn case_62_a_call_allocates_nothing_whether_it_passes_or_is_turned_away() {
         let turned_away = || assert!(matches!(call(&mut service, true), Err(Error::Rejected(_))));
         assert_eq!(allocations(10_000, turned_away), 0, "turned away by an open circuit");
     }
+}
+
+#[test]
+fn case_62_a_body_that_is_sent_once_or_is_empty_allocates_nothing() {
+    let mut context = Context::from_waker(Waker::noop());
+    let once = allocations(1_000, || {
+        let mut body = pin!(ReplayBody::new(Full::new(Bytes::from_static(b"an order"))));
+        while !body.is_end_stream() {
+            assert!(body.as_mut().poll_frame(&mut context).is_ready());
+        }
+    });
+    assert_eq!(once, 0, "sent once");
+    let empty =
+        || assert!(ReplayBody::new(Empty::<Bytes>::new()).copy().is_some_and(|copy| copy.can_replay()));
+    assert_eq!(allocations(1_000, empty), 0, "empty");
 }

@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 
 use ::http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER};
 
-use super::{errors, retry_after};
+use super::{errors, retry_after, retry_attempt};
 use crate::{Classifier, ErrorClass, Outcome, clock};
 
 /// Classifies HTTP responses by their status, and the errors of hyper, hyper-util and, with the feature `reqwest`,
@@ -20,6 +20,14 @@ use crate::{Classifier, ErrorClass, Outcome, clock};
 /// | other 5xx | `Server` |
 ///
 /// `Retry-After` is read on 429 and 503 only, as seconds or as a date.
+///
+/// It also says whether a failed request may be sent again:
+///
+/// | what happened | [`Again`](crate::Again) |
+/// |---|---|
+/// | no connection came about; hyper had not begun to write the request | `Unseen` |
+/// | a failing response has `x-retry-attempt: 1` or more: somebody nearer to the peer has tried again already | `Never` |
+/// | everything else | `IfHarmless` |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpClassifier {
     max_retry_after: Duration,
@@ -54,6 +62,11 @@ impl HttpClassifier {
         let Some(class) = class_of(status) else {
             return Outcome::Success;
         };
+        let outcome = self.failure(class, status, headers);
+        if retry_attempt::is_above_zero(headers) { outcome.never_again() } else { outcome }
+    }
+
+    fn failure(&self, class: ErrorClass, status: StatusCode, headers: &HeaderMap) -> Outcome {
         if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             return Outcome::failure(class);
         }
@@ -157,6 +170,19 @@ mod tests {
         assert_eq!(outcome(200, Some("120")), Outcome::Success);
         assert_eq!(outcome(500, Some("120")), Outcome::failure(ErrorClass::Server));
         assert_eq!(outcome(503, Some("soon")), Outcome::failure(ErrorClass::Server));
+    }
+
+    #[test]
+    fn nobody_tries_again_what_somebody_nearer_to_the_peer_has_tried_again() {
+        let outcome = |status, attempts: u64| {
+            let mut headers = HeaderMap::new();
+            retry_attempt::set(&mut headers, attempts);
+            HttpClassifier::new().outcome(status, &headers)
+        };
+        let server = Outcome::failure(ErrorClass::Server);
+        assert_eq!(outcome(StatusCode::BAD_GATEWAY, 2), server.never_again());
+        assert_eq!(outcome(StatusCode::BAD_GATEWAY, 0), server);
+        assert_eq!(outcome(StatusCode::OK, 2), Outcome::Success);
     }
 
     #[test]

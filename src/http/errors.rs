@@ -1,15 +1,31 @@
 //! What the errors of hyper, hyper-util and reqwest say.
 
-use std::error::Error;
+use std::{error::Error, io};
 
 use crate::{
     ErrorClass, Outcome,
-    classify::{first_named, standard},
+    classify::{chain, first_named, standard},
 };
 
-/// What an error of an HTTP client says about the peer.
+/// What an error of an HTTP client says about the peer, and whether the peer has seen the request.
 pub(super) fn outcome_of(error: &(dyn Error + 'static)) -> Outcome {
-    first_named(error, |error| named(error).map(Outcome::failure).or_else(|| standard(error)))
+    let outcome = first_named(error, |error| named(error).map(Outcome::failure).or_else(|| standard(error)));
+    if chain(error).find_map(unseen).unwrap_or(false) { outcome.unseen() } else { outcome }
+}
+
+/// Whether the request was never sent, as far as this one error can tell.
+fn unseen(error: &(dyn Error + 'static)) -> Option<bool> {
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        // "Canceled" is what hyper calls a request that it has not begun to write: its connection was closing, or was
+        // not ready. Under any other error of hyper there was a connection, and what is found further down, such as
+        // a refused connection of the stream that is the request's body, says nothing about it.
+        return Some(error.is_canceled());
+    }
+    if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+        return error.is_connect().then_some(true);
+    }
+    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    error.downcast_ref().is_some_and(refused).then_some(true)
 }
 
 /// The class of this one error, without its sources.
@@ -56,5 +72,38 @@ fn reqwest_class(error: &reqwest::Error) -> Option<ErrorClass> {
         Some(ErrorClass::Server)
     } else {
         error.status().map(|status| super::classify::class_of(status).unwrap_or(ErrorClass::Unknown))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::*;
+    use crate::BoxError;
+
+    #[derive(Debug)]
+    struct Around(BoxError);
+
+    impl fmt::Display for Around {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("around")
+        }
+    }
+
+    impl Error for Around {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(self.0.as_ref())
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_was_not_seen_and_a_reset_one_may_have_been() {
+        let around =
+            |kind: io::ErrorKind| Around(Box::new(io::Error::other(Around(Box::new(io::Error::from(kind))))));
+        let connection = Outcome::failure(ErrorClass::Connection);
+        assert_eq!(outcome_of(&around(io::ErrorKind::ConnectionRefused)), connection.unseen());
+        assert_eq!(outcome_of(&around(io::ErrorKind::ConnectionReset)), connection);
+        assert_eq!(outcome_of(&around(io::ErrorKind::BrokenPipe)), connection);
     }
 }

@@ -1,4 +1,4 @@
-//! Deadlines and limits in the extensions of an HTTP request.
+//! What travels in the extensions of an HTTP request: deadlines and limits, whether it may be repeated, its number.
 
 use std::time::Duration;
 
@@ -24,6 +24,15 @@ pub struct RequestExtensions;
 /// A limit for one request, in place of the configured one of every timeout that it passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestTimeout(pub Duration);
+
+/// Whether one request does no harm when it is done twice, whatever its method says: a POST that only searches, or a
+/// DELETE that takes the newest. [`HttpRepeat`](super::HttpRepeat) asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idempotent(pub bool);
+
+/// Which attempt of its call a request is, from 1. [`HttpRepeat`](super::HttpRepeat) leaves it for the layers below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt(pub u32);
 
 impl<B> Limits<Request<B>> for RequestExtensions {
     fn deadline(&self, request: &Request<B>) -> Option<Deadline> {

@@ -1,4 +1,5 @@
-//! HTTP: what a response says, deadlines in request extensions, and rejections as answers.
+//! HTTP: what a response says, which requests may be sent again, deadlines in request extensions, and rejections as
+//! answers.
 //!
 //! A client, over hyper or anything else that is a service of HTTP requests:
 //!
@@ -21,6 +22,10 @@
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
 //!
+//! What sends a request again asks [`HttpRepeat`] whether it may; a [`ReplayLayer`] outside it gives requests a body
+//! that can be sent twice. The peer learns of it by `x-retry-attempt` in the request; callers further out learn of it by
+//! the same header in the response, which [`ReportAttemptsLayer`] writes, and stand down.
+//!
 //! A server, where rejections become answers; `Router::layer` compiles as it stands:
 //!
 //! ```
@@ -33,14 +38,21 @@
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
 
+pub mod attempts;
 pub mod body_deadline;
 mod classify;
 mod errors;
 mod extensions;
 pub mod rejection;
+mod repeat;
+pub mod replay;
 mod retry_after;
+mod retry_attempt;
 
+pub use attempts::{ReportAttempts, ReportAttemptsLayer};
 pub use body_deadline::{BodyDeadline, BodyDeadlineLayer, DeadlineBody};
 pub use classify::HttpClassifier;
-pub use extensions::{RequestExtensions, RequestTimeout};
+pub use extensions::{Attempt, Idempotent, RequestExtensions, RequestTimeout};
 pub use rejection::{Rejection, RejectionLayer};
+pub use repeat::HttpRepeat;
+pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};

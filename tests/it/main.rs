@@ -15,6 +15,7 @@ mod breaker_shell;
 mod breaker_vectors;
 mod configs;
 mod http_client;
+mod http_replay;
 mod http_server;
 mod http_vectors;
 mod outage;

@@ -1,0 +1,44 @@
+//! The future of a call whose retries are reported.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::Response;
+use pin_project::pin_project;
+
+use crate::{Trail, http::retry_attempt};
+
+/// The response of the service below, with a header if there were retries.
+///
+/// # Cancellation
+///
+/// Dropping it drops the call below.
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<F> {
+    #[pin]
+    pub(super) inner: F,
+    pub(super) trail: Trail,
+}
+
+impl<F, B, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut result = ready!(this.inner.poll(cx));
+        let retries = this.trail.retries();
+        // Without retries here, what a server further down reports is passed on as it is.
+        if let (Ok(response), 1..) = (&mut result, retries) {
+            retry_attempt::set(response.headers_mut(), retries);
+        }
+        Poll::Ready(result)
+    }
+}

@@ -1,0 +1,132 @@
+//! Which HTTP requests may be sent again, and how.
+
+use ::http::{HeaderMap, Method, Request};
+
+use super::{Attempt, Idempotent, replay::ReplayBody, retry_attempt};
+use crate::{Repeat, Trail};
+
+/// Sends an HTTP request again if that does no harm, and if its body is still to be had.
+///
+/// Harmless are GET, HEAD, OPTIONS, TRACE, PUT and DELETE, which HTTP declares idempotent; POST and PATCH with an
+/// `Idempotency-Key`; and all others when the peer [has not seen](crate::Again::Unseen) them. [`Idempotent`] in a
+/// request's extensions overrides that for the one request.
+///
+/// An attempt has in its extensions its number, [`Attempt`], and the call's [`Trail`]: that of a layer further out if
+/// there is one. From the second on it has the header `x-retry-attempt`, the number of attempts that were made before
+/// it: 1 in the second. The first attempt keeps that header as it came, for a proxy passes its caller's on.
+///
+/// It copies requests whose body is a [`ReplayBody`] and, with the feature `reqwest`, those of reqwest whose body
+/// reqwest can clone. The latter have no extensions for others to use: only the header tells their attempts apart.
+///
+/// A reqwest client that follows redirects does not say, when it fails to connect, whether it was to the peer or to
+/// where the peer has sent it. A POST that was done and answered with a redirect then passes for unseen and is done
+/// again. Give such a client `redirect::Policy::none()`.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::Request;
+/// use http_body_util::Full;
+/// use tower_reliability::{
+///     Repeat,
+///     http::{HttpRepeat, Idempotent, ReplayBody},
+/// };
+///
+/// let body = || ReplayBody::new(Full::new(Bytes::from("{}")));
+/// let repeat = HttpRepeat::new();
+///
+/// let order = Request::post("/orders").body(body())?;
+/// assert!(!repeat.may_repeat(&order, false)); // it may have been placed
+/// assert!(repeat.may_repeat(&order, true)); // nobody has seen it
+///
+/// let search = Request::post("/search").extension(Idempotent(true)).body(body())?;
+/// assert!(repeat.may_repeat(&search, false));
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HttpRepeat {
+    all_methods: bool,
+}
+
+impl HttpRepeat {
+    /// Repeats what HTTP declares idempotent.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { all_methods: false }
+    }
+
+    /// Takes every request for harmless to repeat, whatever its method, unless its [`Idempotent`] says otherwise.
+    /// Default: off.
+    #[must_use]
+    pub const fn all_methods(mut self) -> Self {
+        self.all_methods = true;
+        self
+    }
+
+    fn is_harmless(self, method: &Method, headers: &HeaderMap) -> bool {
+        self.all_methods || method.is_idempotent() || has_key(method, headers)
+    }
+}
+
+impl<B> Repeat<Request<ReplayBody<B>>> for HttpRepeat
+where
+    B: http_body::Body,
+{
+    fn copy(&self, request: &mut Request<ReplayBody<B>>) -> Option<Request<ReplayBody<B>>> {
+        let mut copy = Request::new(request.body_mut().copy()?);
+        copy.method_mut().clone_from(request.method());
+        copy.uri_mut().clone_from(request.uri());
+        *copy.version_mut() = request.version();
+        copy.headers_mut().clone_from(request.headers());
+        copy.extensions_mut().clone_from(request.extensions());
+        Some(copy)
+    }
+
+    fn may_repeat(&self, copy: &Request<ReplayBody<B>>, unseen: bool) -> bool {
+        let is_harmless = || match copy.extensions().get() {
+            Some(Idempotent(idempotent)) => *idempotent,
+            None => self.is_harmless(copy.method(), copy.headers()),
+        };
+        (unseen || is_harmless()) && copy.body().can_replay()
+    }
+
+    fn prepare(&self, request: &mut Request<ReplayBody<B>>, attempt: u32, trail: &mut Option<Trail>) {
+        // A copy taken before the first attempt has no trail yet, and has to get the same one.
+        let trail =
+            trail.get_or_insert_with(|| request.extensions().get::<Trail>().cloned().unwrap_or_default());
+        request.extensions_mut().insert(trail.clone());
+        request.extensions_mut().insert(Attempt(attempt));
+        number(request.headers_mut(), attempt);
+    }
+}
+
+#[cfg(feature = "reqwest")]
+impl Repeat<reqwest::Request> for HttpRepeat {
+    fn copy(&self, request: &mut reqwest::Request) -> Option<reqwest::Request> {
+        request.try_clone()
+    }
+
+    fn may_repeat(&self, copy: &reqwest::Request, unseen: bool) -> bool {
+        unseen || self.is_harmless(copy.method(), copy.headers())
+    }
+
+    fn prepare(&self, request: &mut reqwest::Request, attempt: u32, _: &mut Option<Trail>) {
+        number(request.headers_mut(), attempt);
+    }
+}
+
+/// Whether the server can tell a repetition from a second request by its key.
+fn has_key(method: &Method, headers: &HeaderMap) -> bool {
+    let key = headers.get("idempotency-key");
+    matches!(*method, Method::POST | Method::PATCH) && key.is_some_and(|key| !key.is_empty())
+}
+
+fn number(headers: &mut HeaderMap, attempt: u32) {
+    // What a caller said of its own attempts holds for our first; from then on it is our number that counts, and
+    // that an earlier attempt of ours would have said.
+    if attempt > 1 {
+        retry_attempt::set(headers, u64::from(attempt - 1));
+    }
+}
+
+#[cfg(test)]
+mod tests;

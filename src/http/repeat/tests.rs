@@ -1,0 +1,134 @@
+use ::http::{Version, header::CONTENT_TYPE};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+
+use super::*;
+
+type Body = ReplayBody<Full<Bytes>>;
+
+fn request(method: &str) -> Request<Body> {
+    let body = ReplayBody::new(Full::new(Bytes::from_static(b"an order")));
+    Request::builder().method(method).uri("/orders?id=7").body(body).expect("a request")
+}
+
+fn with_key(method: &str, key: &'static str) -> Request<Body> {
+    let mut request = request(method);
+    request.headers_mut().insert("idempotency-key", ::http::HeaderValue::from_static(key));
+    request
+}
+
+fn with(idempotent: bool, method: &str) -> Request<Body> {
+    let mut request = request(method);
+    request.extensions_mut().insert(Idempotent(idempotent));
+    request
+}
+
+fn header(request: &Request<Body>) -> Option<&str> {
+    request.headers().get("x-retry-attempt").map(|value| value.to_str().expect("text"))
+}
+
+#[test]
+fn what_may_have_been_done_is_repeated_only_where_doing_it_twice_does_no_harm() {
+    let repeat = HttpRepeat::new();
+    for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"] {
+        assert!(repeat.may_repeat(&request(method), false), "{method}");
+        assert!(!repeat.may_repeat(&with(false, method), false), "{method}");
+    }
+    for method in ["POST", "PATCH", "CONNECT", "PURGE"] {
+        assert!(!repeat.may_repeat(&request(method), false), "{method}");
+        assert!(repeat.may_repeat(&request(method), true), "{method}");
+        assert!(repeat.may_repeat(&with(true, method), false), "{method}");
+        assert!(repeat.may_repeat(&with(false, method), true), "{method}");
+        assert!(repeat.all_methods().may_repeat(&request(method), false), "{method}");
+        assert!(!repeat.all_methods().may_repeat(&with(false, method), false), "{method}");
+    }
+}
+
+#[test]
+fn a_key_makes_post_and_patch_harmless_if_there_is_something_in_it() {
+    for method in ["POST", "PATCH"] {
+        assert!(HttpRepeat::new().may_repeat(&with_key(method, "8e03978e"), false), "{method}");
+        assert!(!HttpRepeat::new().may_repeat(&with_key(method, ""), false), "{method}");
+    }
+    assert!(!HttpRepeat::new().may_repeat(&with_key("CONNECT", "8e03978e"), false));
+}
+
+#[tokio::test]
+async fn a_copy_is_the_same_request() {
+    let mut first = request("PUT");
+    *first.version_mut() = Version::HTTP_2;
+    first.headers_mut().insert(CONTENT_TYPE, ::http::HeaderValue::from_static("text/plain"));
+    first.extensions_mut().insert(7_u8);
+    let copy = HttpRepeat::new().copy(&mut first).expect("a copy");
+    assert_eq!((copy.method(), copy.uri(), copy.version()), (&Method::PUT, first.uri(), Version::HTTP_2));
+    assert_eq!(copy.headers(), first.headers());
+    assert_eq!(copy.extensions().get(), Some(&7_u8));
+    let sent = first.into_body().collect().await.expect("a body");
+    let sent_again = copy.into_body().collect().await.expect("a body");
+    assert_eq!(sent.to_bytes(), sent_again.to_bytes());
+}
+
+#[test]
+fn a_body_that_still_streams_forbids_what_the_method_allows() {
+    let mut first = request("GET");
+    let copy = HttpRepeat::new().copy(&mut first).expect("a copy");
+    assert!(!HttpRepeat::new().may_repeat(&copy, true));
+    drop(first);
+    assert!(HttpRepeat::new().may_repeat(&copy, true));
+
+    let mut large = request("GET").map(|body| body.max_bytes(3));
+    assert!(HttpRepeat::new().copy(&mut large).is_none());
+}
+
+#[test]
+fn attempts_are_numbered_and_share_a_trail() {
+    let mut trail = None;
+    let mut first = request("GET");
+    let mut second = HttpRepeat::new().copy(&mut first).expect("a copy");
+    HttpRepeat::new().prepare(&mut first, 1, &mut trail);
+    assert_eq!((first.extensions().get(), header(&first)), (Some(&Attempt(1)), None));
+    trail.as_ref().expect("a new one").retried();
+    HttpRepeat::new().prepare(&mut second, 2, &mut trail);
+    assert_eq!((second.extensions().get(), header(&second)), (Some(&Attempt(2)), Some("1")));
+    for request in [first, second] {
+        assert_eq!(request.extensions().get::<Trail>().map(Trail::retries), Some(1));
+    }
+}
+
+#[test]
+fn the_trail_of_a_layer_further_out_is_gone_on_with() {
+    let (outer, mut trail) = (Trail::new(), None);
+    let mut first = request("GET");
+    first.extensions_mut().insert(outer.clone());
+    HttpRepeat::new().prepare(&mut first, 1, &mut trail);
+    trail.expect("the one that was there").retried();
+    assert_eq!(outer.retries(), 1);
+}
+
+#[test]
+fn what_a_caller_says_of_its_attempts_is_passed_on_once_and_then_replaced() {
+    let mut first = request("GET");
+    retry_attempt::set(first.headers_mut(), 5);
+    let mut second = HttpRepeat::new().copy(&mut first).expect("a copy");
+    HttpRepeat::new().prepare(&mut first, 1, &mut None);
+    assert_eq!(header(&first), Some("5"));
+    HttpRepeat::new().prepare(&mut second, 2, &mut None);
+    assert_eq!(header(&second), Some("1"));
+}
+
+#[cfg(feature = "reqwest")]
+#[test]
+fn requests_of_reqwest_are_cloned_and_numbered() {
+    let url = "http://example.org/orders".parse().expect("a url");
+    let mut first = reqwest::Request::new(Method::POST, url);
+    *first.body_mut() = Some("an order".into());
+    let repeat = HttpRepeat::new();
+    let mut copy = repeat.copy(&mut first).expect("its body is at hand");
+    assert_eq!(copy.body().and_then(reqwest::Body::as_bytes), Some(&b"an order"[..]));
+    assert!(!repeat.may_repeat(&copy, false) && repeat.may_repeat(&copy, true));
+    assert!(repeat.all_methods().may_repeat(&copy, false));
+    let mut trail = None;
+    repeat.prepare(&mut copy, 3, &mut trail);
+    assert_eq!(copy.headers()["x-retry-attempt"], "2");
+    assert!(trail.is_none(), "there is no place for one");
+}

@@ -1,0 +1,39 @@
+//! The header `x-retry-attempt`: how many attempts were made before this one.
+//!
+//! In a request it is written by whoever tries again. In a response it says that somebody nearer to the peer has tried
+//! again already, so that three hops that retry three times do not make 27 calls of one.
+
+use ::http::{HeaderMap, HeaderName, HeaderValue};
+
+const NAME: HeaderName = HeaderName::from_static("x-retry-attempt");
+
+/// Whether somebody has tried again, as these headers of a response say.
+pub(super) fn is_above_zero(headers: &HeaderMap) -> bool {
+    let digits = headers.get(NAME).map_or(&[][..], HeaderValue::as_bytes).trim_ascii();
+    // The number may be longer than ours are, and says no more for it.
+    digits.iter().all(u8::is_ascii_digit) && digits.iter().any(|digit| *digit != b'0')
+}
+
+/// Says in a request or response how many attempts were made before; what it said earlier is replaced.
+pub(super) fn set(headers: &mut HeaderMap, attempts: u64) {
+    headers.insert(NAME, HeaderValue::from(attempts));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_number_above_zero_says_that_somebody_has_tried_again() {
+        let says = |value: &'static str| {
+            is_above_zero(&HeaderMap::from_iter([(NAME, HeaderValue::from_static(value))]))
+        };
+        for yes in ["1", "12", " 3 ", "01", "99999999999999999999999"] {
+            assert!(says(yes), "{yes:?}");
+        }
+        for no in ["", "0", "000", "-1", "1.5", "yes", "1, 2"] {
+            assert!(!says(no), "{no:?}");
+        }
+        assert!(!is_above_zero(&HeaderMap::new()));
+    }
+}
