@@ -79,11 +79,16 @@ pub(crate) fn first_named(
     error: &(dyn Error + 'static),
     name: impl Fn(&(dyn Error + 'static)) -> Option<Outcome>,
 ) -> Outcome {
+    find_named(error, name).unwrap_or(Outcome::failure(ErrorClass::Unknown))
+}
+
+/// What the first error of the chain that `name` knows says, if there is one.
+pub(crate) fn find_named(
+    error: &(dyn Error + 'static),
+    name: impl Fn(&(dyn Error + 'static)) -> Option<Outcome>,
+) -> Option<Outcome> {
     // A chain has an end, but one that somebody tied into a ring has not.
-    std::iter::successors(Some(error), |error| next(*error))
-        .take(MAX_DEPTH)
-        .find_map(name)
-        .unwrap_or(Outcome::failure(ErrorClass::Unknown))
+    std::iter::successors(Some(error), |error| next(*error)).take(MAX_DEPTH).find_map(name)
 }
 
 /// The next error down the chain.

@@ -9,6 +9,8 @@ mod time_buckets;
 pub(crate) use backoff::{exponential, spread};
 pub(crate) use bit_ring::BitRing;
 pub(crate) use instant::after;
+#[cfg(feature = "grpc")]
+pub(crate) use instant::whole_millis_up;
 #[cfg(feature = "http")]
 pub(crate) use instant::whole_seconds_up;
 pub(crate) use outcome_window::{OutcomeWindow, Tally, WindowSpan};
