@@ -12,7 +12,7 @@ use crate::{Classifier, Outcome, Rejected};
 ///
 /// | code | outcome |
 /// |---|---|
-/// | `OK`; `NOT_FOUND`, `ALREADY_EXISTS`, `FAILED_PRECONDITION`, `OUT_OF_RANGE` | success: the server has answered the question |
+/// | `OK`; `NOT_FOUND`, `ALREADY_EXISTS`, `FAILED_PRECONDITION`, `OUT_OF_RANGE` | success: the question is answered |
 /// | `INVALID_ARGUMENT`, `ABORTED`, `UNIMPLEMENTED` | `Validation` |
 /// | `UNAUTHENTICATED`, `PERMISSION_DENIED` | `Authentication` |
 /// | `RESOURCE_EXHAUSTED` | `RateLimit` |

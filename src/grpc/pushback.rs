@@ -24,7 +24,7 @@ pub(super) fn hinted(outcome: Outcome, headers: &HeaderMap, max: Duration) -> Ou
         None => outcome,
     };
     // Somebody nearer to the server has tried again already; if each hop did, three would make 27 attempts of one.
-    if previous_attempts(headers) > 0 { hinted.never_again() } else { hinted }
+    if was_tried_before(headers) { hinted.never_again() } else { hinted }
 }
 
 /// The pushback of an answer; `None` where it has none.
@@ -41,9 +41,11 @@ fn parse(value: &[u8]) -> Pushback {
     number(value).map_or(Pushback::Never, |millis| Pushback::After(Duration::from_millis(millis)))
 }
 
-/// How many attempts came before the one that was answered. What is no number is none.
-fn previous_attempts(headers: &HeaderMap) -> u64 {
-    headers.get(PREVIOUS_ATTEMPTS).and_then(|value| number(value.as_bytes())).unwrap_or(0)
+/// Whether attempts came before the one that was answered. What is no number says nothing.
+fn was_tried_before(headers: &HeaderMap) -> bool {
+    let digits = headers.get(PREVIOUS_ATTEMPTS).map_or(&[][..], |value| value.as_bytes());
+    // The number may be longer than ours are, and says no more for it.
+    digits.iter().all(u8::is_ascii_digit) && digits.iter().any(|digit| *digit != b'0')
 }
 
 /// Digits and nothing else.
@@ -95,8 +97,8 @@ mod tests {
             Outcome::Failure { again, .. } => again,
             other => panic!("{other:?}"),
         };
-        assert_eq!(["0", "x"].map(again), [Again::IfHarmless; 2]);
-        assert_eq!(["1", "12"].map(again), [Again::Never; 2]);
+        assert_eq!(["", "0", "x", "-1"].map(again), [Again::IfHarmless; 4]);
+        assert_eq!(["1", "12", "99999999999999999999999"].map(again), [Again::Never; 3]);
     }
 
     proptest! {

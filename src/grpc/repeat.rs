@@ -76,12 +76,11 @@ fn number<B>(request: &mut Request<B>, attempt: u32) {
     }
 }
 
-/// One trail for all attempts: the one in the request, else the call's, else a new one.
+/// One trail for all attempts: the call's, which began as the one in its first request, or as a new one.
 fn share<B>(request: &mut Request<B>, trail: &mut Option<Trail>) {
-    let found = request.extensions().get().cloned();
-    let shared = found.or_else(|| trail.take()).unwrap_or_default();
-    request.extensions_mut().insert(shared.clone());
-    *trail = Some(shared);
+    // A copy taken before the first attempt has no trail yet, and has to get the same one.
+    let trail = trail.get_or_insert_with(|| request.extensions().get::<Trail>().cloned().unwrap_or_default());
+    request.extensions_mut().insert(trail.clone());
 }
 
 #[cfg(test)]

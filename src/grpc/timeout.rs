@@ -29,6 +29,9 @@ use crate::{Deadline, Limits, http::RequestExtensions};
 ///
 /// In a client, `.limits(GrpcTimeout)` on a stack takes the place of `Request::set_timeout`, which sets the header too
 /// and is read.
+///
+/// tonic has timers of its own on this header, in its server outside of all layers and in its channel below them, and
+/// they end a call with `CANCELLED`. A timeout with `GrpcTimeout` comes before both, with `DEADLINE_EXCEEDED`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GrpcTimeout;
 
@@ -36,7 +39,8 @@ impl<B> Limits<Request<B>> for GrpcTimeout {
     fn deadline(&self, request: &Request<B>) -> Option<Deadline> {
         let header = request.headers().get(HEADER).and_then(|value| parse(value.as_bytes()));
         let header = header.map(Deadline::after);
-        // A header that an outer timeout wrote is read a little later here, and so says a little more than the extension.
+        // A header that an outer timeout wrote is read a little later here, and so says a little more than what
+        // that timeout left in the extensions.
         match (RequestExtensions.deadline(request), header) {
             (Some(extension), Some(header)) => Some(extension.earlier(header)),
             (extension, header) => extension.or(header),

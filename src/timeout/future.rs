@@ -64,8 +64,8 @@ where
         let mut phase = self.project().phase;
         if let PhaseProj::Running { inner, mut timer, allowance, handle } = phase.as_mut().project() {
             match inner.poll(cx) {
-                // An answer at the limit is an answer. An error is not: a transport that knows the deadline too ends the
-                // call at the same moment, and its error does not say whose time was over.
+                // An answer at the limit is an answer. An error is not: a transport that knows the deadline too ends
+                // the call at the same moment, and its error does not say whose time was over.
                 Poll::Ready(Err(_)) if clock::now() >= allowance.until => {}
                 Poll::Ready(result) => return Poll::Ready(result),
                 Poll::Pending => {

@@ -15,7 +15,7 @@ use tower_reliability::{
 };
 
 use crate::{
-    grpc_peers::{Scripted, ask, channel, serve, timeout},
+    grpc_peers::{Scripted, ask, channel, serve, serve_h2, timeout},
     peers::{nobody, serve_bytes},
 };
 
@@ -71,16 +71,37 @@ async fn case_26_a_hint_and_a_dead_port_are_read_off_a_real_channel() {
     );
 }
 
-/// Every kind of end, as the layer tells it: a stream that is `polled` so many times and then dropped.
+#[tokio::test]
+async fn what_a_real_connection_refuses_is_unseen_and_what_it_resets_is_named() {
+    let outcome = async |reason| {
+        let address = serve_h2(move |mut respond| respond.send_reset(reason)).await;
+        let status = HealthClient::new(channel(&address)).check(ask("")).await.expect_err("it is reset");
+        let request = http::Request::post("/x.Y/Z").body(tonic::body::Body::empty()).expect("a request");
+        let result = channel(&address).oneshot(request).await;
+        let outcome = GrpcClassifier::new().classify(result.as_ref());
+        assert_eq!(GrpcClassifier::new().outcome_of_status(&status), outcome, "{status:?}");
+        outcome
+    };
+    let unseen = Outcome::failure(ErrorClass::Connection).unseen();
+    assert_eq!(outcome(h2::Reason::REFUSED_STREAM).await, unseen);
+    assert_eq!(outcome(h2::Reason::INTERNAL_ERROR).await, Outcome::failure(ErrorClass::Server));
+    assert_eq!(outcome(h2::Reason::ENHANCE_YOUR_CALM).await, Outcome::failure(ErrorClass::RateLimit));
+    assert_eq!(outcome(h2::Reason::CANCEL).await, Outcome::Ignored);
+}
+
+/// What the layer tells of a stream of a good server that is polled so many times and then dropped.
 async fn told(service: &str, polled: usize) -> Vec<Outcome> {
-    let address = serve(Scripted::default(), Identity::new()).await;
+    told_of(&serve(Scripted::default(), Identity::new()).await, service, polled).await
+}
+
+async fn told_of(address: &str, service: &str, polled: usize) -> Vec<Outcome> {
     let log = Arc::new(Mutex::new(Vec::new()));
     let writer = log.clone();
     let streams = StreamOutcomeLayer::new(GrpcClassifier::new())
         .on_end(move |outcome| writer.lock().expect("no panic").push(outcome));
     // The other way round works as well: the body has a default.
     let layers = ServiceBuilder::new().layer(GrpcRejectionLayer).map_err(tower_reliability::Error::inner);
-    let mut client = HealthClient::new(layers.layer(streams).service(channel(&address)));
+    let mut client = HealthClient::new(layers.layer(streams).service(channel(address)));
     if let Ok(response) = client.watch(ask(service)).await {
         let mut stream = response.into_inner();
         for _ in 0..polled {
@@ -98,6 +119,22 @@ async fn case_26_a_stream_that_fails_midway_is_told_of_exactly_once() {
     assert_eq!(told("hangs", 2).await, [Outcome::Ignored]);
     assert_eq!(told("breaks", 0).await, [Outcome::Ignored]);
     assert_eq!(told("says it in the head", 0).await, []);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_reset_midway_is_told_of_once_and_is_not_unseen() {
+    let address = serve_h2(|mut respond| {
+        let head = http::Response::builder().header("content-type", "application/grpc");
+        let mut stream = respond.send_response(head.body(()).expect("a head"), false).expect("it is open");
+        stream.send_data(bytes::Bytes::from_static(&[0; 5]), false).expect("it is open");
+        // A reset takes back what has not gone out yet.
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            stream.send_reset(h2::Reason::REFUSED_STREAM);
+        });
+    })
+    .await;
+    assert_eq!(told_of(&address, "", 3).await, [Outcome::failure(ErrorClass::Connection)]);
 }
 
 #[tokio::test]

@@ -98,6 +98,22 @@ where
     address
 }
 
+/// A server that takes one stream after the other and does this with each; its address.
+pub(crate) async fn serve_h2(
+    answer: impl Fn(h2::server::SendResponse<bytes::Bytes>) + Send + 'static,
+) -> String {
+    let (listener, address) = listen().await;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut connection = h2::server::handshake(stream).await.expect("it speaks HTTP/2");
+            while let Some(Ok((_, respond))) = connection.accept().await {
+                answer(respond);
+            }
+        }
+    });
+    address
+}
+
 /// A channel that connects when it is first used.
 pub(crate) fn channel(address: &str) -> Channel {
     Channel::from_shared(format!("http://{address}")).expect("a URI").connect_lazy()

@@ -17,8 +17,8 @@ use crate::{Again, BoxError, ErrorClass, Outcome, grpc::GrpcClassifier};
 /// At its trailers it tells what they say; at an error, what that says; at an end without trailers, that the answer is
 /// broken. Dropped before its end, it tells what [`abandoned`](Self::abandoned) set.
 ///
-/// Whatever shall be held until the end of the stream, such as a permit, `on_end` can own: it is called once in any case,
-/// and what it owns is dropped with it.
+/// Whatever shall be held until the end of the stream, such as a permit, `on_end` can own: it is called once in any
+/// case, and what it owns is dropped with it.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -57,8 +57,8 @@ impl<F> StreamOutcomeLayer<F> {
         StreamOutcomeLayer { classifier: self.classifier, abandoned: self.abandoned, on_end }
     }
 
-    /// What to tell of a stream that is dropped before its end. Default: [`Ignored`](Outcome::Ignored); a caller that has
-    /// heard enough says nothing about the server.
+    /// What to tell of a stream that is dropped before its end. Default: [`Ignored`](Outcome::Ignored); a caller that
+    /// has heard enough says nothing about the server.
     #[must_use]
     pub fn abandoned(mut self, outcome: Outcome) -> Self {
         self.abandoned = outcome;
