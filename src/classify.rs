@@ -79,7 +79,15 @@ pub(crate) fn first_named(
     error: &(dyn Error + 'static),
     name: impl Fn(&(dyn Error + 'static)) -> Option<Outcome>,
 ) -> Outcome {
-    chain(error).find_map(name).unwrap_or(Outcome::failure(ErrorClass::Unknown))
+    find_named(error, name).unwrap_or(Outcome::failure(ErrorClass::Unknown))
+}
+
+/// What the first error of the chain that `name` knows says, if there is one.
+pub(crate) fn find_named(
+    error: &(dyn Error + 'static),
+    name: impl Fn(&(dyn Error + 'static)) -> Option<Outcome>,
+) -> Option<Outcome> {
+    chain(error).find_map(name)
 }
 
 /// An error and its sources, outermost first.

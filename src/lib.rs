@@ -44,6 +44,7 @@
 //! | what callers get to see | [`Error`], [`Rejected`], [`Reason`] |
 //! | what operators get to see | [`Event`], [`Listener`], the layers' handles |
 //! | HTTP statuses, deadlines and answers | `http`, with the feature of that name |
+//! | gRPC statuses, trailers, deadlines and answers | `grpc`, with the feature of that name |
 //!
 //! # Features
 //!
@@ -51,6 +52,7 @@
 //! |---|---|
 //! | `http` | `HttpClassifier`, `HttpRepeat`, `ReplayLayer`, `ReportAttemptsLayer`, `RejectionLayer`, `BodyDeadlineLayer`, deadlines in request extensions; errors of hyper and hyper-util |
 //! | `reqwest` | `HttpClassifier` over reqwest's responses and errors |
+//! | `grpc` | `GrpcClassifier`, `GrpcRejectionLayer`, `StreamOutcomeLayer`, `GrpcTimeout`, rejections as tonic's `Status` |
 //! | `serde` | every config can be read from a file and written to one, durations as `"30s"` |
 //! | `full` | all of these |
 //!
@@ -74,6 +76,9 @@ mod sync;
 mod trail;
 
 pub mod circuit_breaker;
+#[cfg(feature = "grpc")]
+#[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
+pub mod grpc;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;

@@ -13,6 +13,12 @@ pub(crate) fn whole_seconds_up(delay: Duration) -> u64 {
     delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0)).max(1)
 }
 
+#[cfg(feature = "grpc")]
+/// Whole milliseconds, rounded up and never 0: what a `grpc-retry-pushback-ms` header may say.
+pub(crate) fn whole_millis_up(delay: Duration) -> u64 {
+    u64::try_from(delay.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1)
+}
+
 /// "For ever", as far as a program that may restart is concerned.
 const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
@@ -37,5 +43,13 @@ mod tests {
         let up = |millis| whole_seconds_up(Duration::from_millis(millis));
         assert_eq!([up(0), up(1), up(1_000), up(1_001)], [1, 1, 1, 2]);
         assert_eq!(whole_seconds_up(Duration::MAX), u64::MAX);
+    }
+
+    #[cfg(feature = "grpc")]
+    #[test]
+    fn milliseconds_are_rounded_up_and_never_zero() {
+        let up = |micros| whole_millis_up(Duration::from_micros(micros));
+        assert_eq!([up(0), up(1), up(1_000), up(1_001)], [1, 1, 1, 2]);
+        assert_eq!(whole_millis_up(Duration::MAX), u64::MAX);
     }
 }

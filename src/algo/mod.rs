@@ -10,6 +10,8 @@ mod time_buckets;
 pub(crate) use backoff::{between, exponential, fibonacci, linear, spread};
 pub(crate) use bit_ring::BitRing;
 pub(crate) use instant::after;
+#[cfg(feature = "grpc")]
+pub(crate) use instant::whole_millis_up;
 #[cfg(feature = "http")]
 pub(crate) use instant::whole_seconds_up;
 pub(crate) use latency_histogram::LatencyHistogram;

@@ -7,6 +7,10 @@ use tower_reliability::{
     circuit_breaker::{
         self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, CircuitBreakerSnapshot,
     },
+    grpc::{
+        self, GrpcClassifier, GrpcOutcomeBody, GrpcRejection, GrpcRejectionLayer, GrpcRepeat, GrpcTimeout,
+        StreamOutcome, StreamOutcomeLayer,
+    },
     stack::Wrap,
     timeout::{self, Timeout, TimeoutHandle, TimeoutLayer},
 };
@@ -41,6 +45,10 @@ fn what_users_hold_can_be_sent_and_shared() {
     send_and_sync::<Error<std::io::Error>>();
     send_and_sync::<Event>();
     send_and_sync::<(Deadline, Name, Outcome)>();
+    send_and_sync::<(GrpcClassifier, GrpcTimeout, GrpcRepeat, GrpcRejectionLayer, StreamOutcomeLayer)>();
+    send_and_sync::<(GrpcRejection<()>, StreamOutcome<()>, GrpcOutcomeBody<(), fn(Outcome)>)>();
+    send_and_sync::<grpc::rejection::future::ResponseFuture<Ready<()>>>();
+    send_and_sync::<grpc::stream_outcome::future::ResponseFuture<Ready<()>, fn(Outcome)>>();
     send_and_sync::<circuit_breaker::future::ResponseFuture<Ready<()>, ()>>();
     send_and_sync::<timeout::future::ResponseFuture<Ready<()>>>();
 }
@@ -51,6 +59,8 @@ fn case_12_ours_is_send_exactly_when_theirs_is() {
     const { assert!(!IsSend::<CircuitBreaker<Local>>::ANSWER) };
     const { assert!(!IsSend::<Timeout<Local>>::ANSWER) };
     const { assert!(!IsSend::<Wrap<Local>>::ANSWER) };
+    const { assert!(!IsSend::<GrpcRejection<Local>>::ANSWER) };
+    const { assert!(!IsSend::<StreamOutcome<Local>>::ANSWER) };
     const { assert!(!IsSend::<circuit_breaker::future::ResponseFuture<Local, ()>>::ANSWER) };
     const { assert!(!IsSend::<timeout::future::ResponseFuture<Local>>::ANSWER) };
 }
@@ -60,5 +70,6 @@ fn a_service_is_clone_when_the_one_below_is() {
     clone::<CircuitBreaker<Local>>();
     clone::<Timeout<Local>>();
     clone::<Wrap<Local>>();
+    clone::<(GrpcRejection<Local>, StreamOutcome<Local>)>();
     clone::<(CircuitBreakerLayer, TimeoutLayer, ReliabilityStack)>();
 }

@@ -78,6 +78,20 @@ async fn an_answer_at_the_limit_is_an_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_error_at_the_limit_is_the_end_of_the_time_and_one_before_it_is_an_error() {
+    let fails_after = |delay| {
+        layer(2 * SECOND).layer(service_fn(move |()| async move {
+            sleep(delay).await;
+            Err::<(), BoxError>("the transport has a timer too".into())
+        }))
+    };
+    let timeout = Reason::Timeout { limit: 2 * SECOND };
+    assert_eq!(reason(fails_after(2 * SECOND).oneshot(()).await), timeout);
+    let early = fails_after(SECOND).oneshot(()).await;
+    assert_eq!(early.expect_err("it fails").to_string(), "the transport has a timer too");
+}
+
+#[tokio::test(start_paused = true)]
 async fn case_13_the_time_begins_with_the_call_and_not_with_the_first_poll() {
     let mut service = layer(2 * SECOND).layer(service_fn(|()| pending::<Result<(), BoxError>>()));
     let call = service.ready().await.expect("it is ready").call(());

@@ -1,0 +1,116 @@
+//! What the errors of tonic, hyper and h2 say.
+
+use std::error::Error;
+
+use h2::Reason;
+use tonic::{ConnectError, Status, TimeoutExpired};
+
+use crate::{ErrorClass, Outcome, Rejected, classify::find_named, http::HttpClassifier};
+
+/// What an error of a gRPC client says about the server; `of_status` speaks for a status.
+///
+/// tonic makes a status of any error, by rules of its own, and keeps the error as its source. So the cause is asked
+/// first, wherever in the chain it stands, and a status only where there is no cause that can be named.
+pub(super) fn outcome_of(error: &(dyn Error + 'static), of_status: impl Fn(&Status) -> Outcome) -> Outcome {
+    let status = |answers: bool| {
+        find_named(error, |error| {
+            let status = error.downcast_ref::<Status>()?;
+            (!answers || status.source().is_none()).then(|| of_status(status))
+        })
+    };
+    find_named(error, |error| error.downcast_ref::<Rejected>().map(Rejected::outcome))
+        .or_else(|| find_named(error, named))
+        .or_else(|| status(true))
+        .or_else(|| Some(HttpClassifier::new().outcome_of_error(error)).filter(is_named))
+        .or_else(|| status(false))
+        .unwrap_or(Outcome::failure(ErrorClass::Unknown))
+}
+
+fn is_named(outcome: &Outcome) -> bool {
+    outcome.class() != Some(ErrorClass::Unknown)
+}
+
+/// What this one error says, without its sources.
+fn named(error: &(dyn Error + 'static)) -> Option<Outcome> {
+    if error.is::<ConnectError>() {
+        return Some(Outcome::failure(ErrorClass::Connection).unseen());
+    }
+    // tonic's own timer, set from `grpc-timeout` or from `Endpoint::timeout`.
+    if error.is::<TimeoutExpired>() {
+        return Some(Outcome::failure(ErrorClass::Timeout));
+    }
+    error.downcast_ref::<h2::Error>().and_then(h2_outcome)
+}
+
+/// The reasons as in gRPC's PROTOCOL-HTTP2, "Errors".
+fn h2_outcome(error: &h2::Error) -> Option<Outcome> {
+    // What was refused, or came after the last stream that a server that goes away would take, was not worked on.
+    let going = error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
+    if going || (error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM)) {
+        return Some(Outcome::failure(ErrorClass::Connection).unseen());
+    }
+    if error.is_io() {
+        return Some(Outcome::failure(ErrorClass::Connection));
+    }
+    Some(match error.reason()? {
+        Reason::CANCEL => Outcome::Ignored,
+        Reason::ENHANCE_YOUR_CALM => Outcome::failure(ErrorClass::RateLimit),
+        Reason::INADEQUATE_SECURITY => Outcome::failure(ErrorClass::Authentication),
+        Reason::STREAM_CLOSED | Reason::HTTP_1_1_REQUIRED => Outcome::failure(ErrorClass::Connection),
+        _ => Outcome::failure(ErrorClass::Server),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Arc};
+
+    use super::*;
+    use crate::{Name, Reason as Why, grpc::GrpcClassifier};
+
+    fn outcome(error: impl Error + 'static) -> Outcome {
+        GrpcClassifier::new().outcome_of_error(&error)
+    }
+
+    #[test]
+    fn a_connection_that_was_not_made_has_sent_nothing() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let connection = Outcome::failure(ErrorClass::Connection);
+        assert_eq!(outcome(ConnectError(Box::new(refused))), connection.unseen());
+        assert_eq!(outcome(io::Error::from(io::ErrorKind::ConnectionReset)), connection);
+    }
+
+    #[test]
+    fn a_status_of_the_server_speaks_for_itself_with_its_metadata() {
+        let mut status = Status::resource_exhausted("busy");
+        status.metadata_mut().insert("grpc-retry-pushback-ms", "-1".parse().expect("ascii"));
+        assert_eq!(outcome(status), Outcome::failure(ErrorClass::RateLimit).never_again());
+        assert_eq!(outcome(Status::unavailable("later")), Outcome::failure(ErrorClass::Server));
+        assert_eq!(outcome(io::Error::other(Status::internal("bug"))), Outcome::failure(ErrorClass::Server));
+    }
+
+    #[test]
+    fn a_status_that_was_made_of_an_error_is_what_the_error_is() {
+        let made = |source: Box<dyn Error + Send + Sync>| outcome(Status::from_error(source));
+        let refused = ConnectError("nobody there".into());
+        assert_eq!(made(Box::new(refused)), Outcome::failure(ErrorClass::Connection).unseen());
+        assert_eq!(made("who knows".into()), Outcome::failure(ErrorClass::Server));
+        let rejected = Rejected::new(Name::new("timeout"), Why::DeadlineExceeded);
+        let mut status = Status::deadline_exceeded("late");
+        status.set_source(Arc::new(rejected));
+        assert_eq!(outcome(status), Outcome::Ignored);
+    }
+
+    #[test]
+    fn resets_have_reasons() {
+        let reset = |reason: Reason| outcome(h2::Error::from(reason));
+        assert_eq!(reset(Reason::ENHANCE_YOUR_CALM), Outcome::failure(ErrorClass::RateLimit));
+        assert_eq!(reset(Reason::CANCEL), Outcome::Ignored);
+        assert_eq!(reset(Reason::INTERNAL_ERROR), Outcome::failure(ErrorClass::Server));
+    }
+
+    #[test]
+    fn what_nobody_can_name_is_unknown() {
+        assert_eq!(outcome(io::Error::other("?")), Outcome::failure(ErrorClass::Unknown));
+    }
+}

@@ -1,0 +1,44 @@
+//! gRPC over tonic: what an answer says, how a stream ended, deadlines from hop to hop, and rejections as statuses.
+//!
+//! All of it works on the HTTP under tonic, so that the client that tonic generates stands on top as it is:
+//!
+//! ```
+//! use std::time::Duration;
+//! use tonic::transport::Channel;
+//! use tonic_health::pb::health_client::HealthClient;
+//! use tower::ServiceBuilder;
+//! use tower_reliability::{
+//!     ReliabilityStack,
+//!     circuit_breaker::CircuitBreakerConfig,
+//!     grpc::{GrpcClassifier, GrpcRejectionLayer, GrpcTimeout},
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let stack = ReliabilityStack::builder()
+//!     .timeout(Duration::from_secs(10))
+//!     .circuit_breaker(CircuitBreakerConfig::new())
+//!     .attempt_timeout(Duration::from_secs(2))
+//!     .classify(GrpcClassifier::new())
+//!     .limits(GrpcTimeout)
+//!     .build()?;
+//! let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
+//! let client = HealthClient::new(ServiceBuilder::new().layer(GrpcRejectionLayer).layer(stack).service(channel));
+//! # let _ = client;
+//! # Ok(()) }
+//! ```
+
+mod classify;
+mod code;
+mod errors;
+mod pushback;
+pub mod rejection;
+mod repeat;
+mod status;
+pub mod stream_outcome;
+mod timeout;
+
+pub use classify::GrpcClassifier;
+pub use rejection::{GrpcRejection, GrpcRejectionLayer};
+pub use repeat::GrpcRepeat;
+pub use stream_outcome::{GrpcOutcomeBody, StreamOutcome, StreamOutcomeLayer};
+pub use timeout::GrpcTimeout;

@@ -1,0 +1,110 @@
+//! What a server asks of those who would try again: `grpc-retry-pushback-ms` and `grpc-previous-rpc-attempts`
+//! (gRFC A6).
+
+use std::time::Duration;
+
+use ::http::HeaderMap;
+
+use crate::Outcome;
+
+/// What `grpc-retry-pushback-ms` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pushback {
+    /// Again, after this long.
+    After(Duration),
+    /// Not again: a negative number, or no number at all.
+    Never,
+}
+
+/// The outcome, with what the answer's headers or trailers ask for.
+pub(super) fn hinted(outcome: Outcome, headers: &HeaderMap, max: Duration) -> Outcome {
+    let hinted = match pushback(headers) {
+        Some(Pushback::After(delay)) => outcome.retry_after(delay.min(max)),
+        Some(Pushback::Never) => outcome.never_again(),
+        None => outcome,
+    };
+    // Somebody nearer to the server has tried again already; if each hop did, three would make 27 attempts of one.
+    if was_tried_before(headers) { hinted.never_again() } else { hinted }
+}
+
+/// The pushback of an answer; `None` where it has none.
+pub(super) fn pushback(headers: &HeaderMap) -> Option<Pushback> {
+    let mut values = headers.get_all(PUSHBACK).iter();
+    let first = values.next()?;
+    // Two that contradict each other are no number, as grpc-go has it.
+    let value = if values.next().is_some() { b"" } else { first.as_bytes() };
+    Some(parse(value))
+}
+
+/// Leading zeros are not allowed, and do not change the number: it is taken as it reads, as grpc-go does.
+fn parse(value: &[u8]) -> Pushback {
+    number(value).map_or(Pushback::Never, |millis| Pushback::After(Duration::from_millis(millis)))
+}
+
+/// Whether attempts came before the one that was answered. What is no number says nothing.
+fn was_tried_before(headers: &HeaderMap) -> bool {
+    let digits = headers.get(PREVIOUS_ATTEMPTS).map_or(&[][..], |value| value.as_bytes());
+    // The number may be longer than ours are, and says no more for it.
+    digits.iter().all(u8::is_ascii_digit) && digits.iter().any(|digit| *digit != b'0')
+}
+
+/// Digits and nothing else.
+fn number(value: &[u8]) -> Option<u64> {
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
+}
+
+pub(super) const PUSHBACK: &str = "grpc-retry-pushback-ms";
+pub(super) const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
+
+#[cfg(test)]
+mod tests {
+    use ::http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Again, ErrorClass};
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn a_number_is_a_delay_and_all_else_is_no() {
+        let after = |millis| Pushback::After(Duration::from_millis(millis));
+        assert_eq!(parse(b"5000"), after(5_000));
+        assert_eq!(parse(b"0"), after(0));
+        assert_eq!(parse(b"0100"), after(100));
+        for no in ["-1", "abc", "", "+5", "1.5", " 5", "99999999999999999999999"] {
+            assert_eq!(parse(no.as_bytes()), Pushback::Never, "{no:?}");
+        }
+    }
+
+    #[test]
+    fn none_is_none_and_two_are_no() {
+        assert_eq!(pushback(&headers(&[])), None);
+        assert_eq!(pushback(&headers(&[(PUSHBACK, "1"), (PUSHBACK, "2")])), Some(Pushback::Never));
+    }
+
+    #[test]
+    fn an_answer_to_a_second_attempt_is_not_tried_again() {
+        let failure = Outcome::failure(ErrorClass::Server);
+        let again = |value| match hinted(failure, &headers(&[(PREVIOUS_ATTEMPTS, value)]), Duration::MAX) {
+            Outcome::Failure { again, .. } => again,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(["", "0", "x", "-1"].map(again), [Again::IfHarmless; 4]);
+        assert_eq!(["1", "12", "99999999999999999999999"].map(again), [Again::Never; 3]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_panics(value in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = parse(&value);
+        }
+    }
+}

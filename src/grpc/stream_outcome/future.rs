@@ -1,0 +1,52 @@
+//! The future of a call whose stream is watched.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use ::http::Response;
+use pin_project::pin_project;
+
+use super::body::GrpcOutcomeBody;
+use crate::{
+    Outcome,
+    grpc::{GrpcClassifier, classify::code_in},
+};
+
+/// The response of the service below, its body watched.
+///
+/// # Cancellation
+///
+/// Dropping it drops the call below. Nothing is told: there was no stream.
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<Fut, F> {
+    #[pin]
+    pub(super) inner: Fut,
+    pub(super) classifier: GrpcClassifier,
+    pub(super) abandoned: Outcome,
+    pub(super) on_end: Option<F>,
+}
+
+impl<Fut, B, E, F> Future for ResponseFuture<Fut, F>
+where
+    Fut: Future<Output = Result<Response<B>, E>>,
+    F: FnOnce(Outcome),
+{
+    type Output = Result<Response<GrpcOutcomeBody<B, F>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.inner.poll(cx))?;
+        // What the head has said, the layers that read heads have heard.
+        let streams = code_in(response.headers()).is_none() && response.status().is_success();
+        let on_end = this.on_end.take().filter(|_| streams);
+        let (classifier, abandoned) = (*this.classifier, *this.abandoned);
+        Poll::Ready(Ok(
+            response.map(|body| GrpcOutcomeBody::telling(body, classifier, on_end).abandoned(abandoned))
+        ))
+    }
+}
