@@ -79,11 +79,13 @@ pub(crate) fn first_named(
     error: &(dyn Error + 'static),
     name: impl Fn(&(dyn Error + 'static)) -> Option<Outcome>,
 ) -> Outcome {
+    chain(error).find_map(name).unwrap_or(Outcome::failure(ErrorClass::Unknown))
+}
+
+/// The error and all its sources.
+pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     // A chain has an end, but one that somebody tied into a ring has not.
-    std::iter::successors(Some(error), |error| next(*error))
-        .take(MAX_DEPTH)
-        .find_map(name)
-        .unwrap_or(Outcome::failure(ErrorClass::Unknown))
+    std::iter::successors(Some(error), |error| next(*error)).take(MAX_DEPTH)
 }
 
 /// The next error down the chain.
@@ -125,7 +127,7 @@ pub(crate) fn standard(error: &(dyn Error + 'static)) -> Option<Outcome> {
 }
 
 /// Deeper than any chain that was ever seen.
-pub(crate) const MAX_DEPTH: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -82,7 +82,7 @@ pub mod timeout;
 pub use circuit::{CircuitState, CircuitTransition, Trip};
 pub use classify::{BoxErrorClassifier, Classifier, StandardClassifier, outcome_of};
 pub use deadline::{Deadline, Limits, Unlimited};
-pub use error::{BoxError, ConfigError, Error, FromRejected, IntoRejected};
+pub use error::{AsRejected, BoxError, ConfigError, Error, FromRejected, IntoRejected};
 pub use event::{Event, EventKind, Listener, Severity};
 pub use name::Name;
 pub use outcome::{Again, ErrorClass, Outcome};
