@@ -39,6 +39,7 @@
 //! |---|---|
 //! | stop calling a peer that fails | [`circuit_breaker`] |
 //! | give up in time, and know the caller's deadline | [`timeout`], [`Deadline`] |
+//! | answer with something else where a call was turned away or failed | [`fallback`] |
 //! | all of it in the right order | [`stack`] |
 //! | say what a result means | [`Classifier`], [`Outcome`], [`ErrorClass`] |
 //! | what callers get to see | [`Error`], [`Rejected`], [`Reason`] |
@@ -73,6 +74,7 @@ mod sync;
 mod trail;
 
 pub mod circuit_breaker;
+pub mod fallback;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;

@@ -11,6 +11,7 @@ use tower::{Layer, Service};
 use tower_reliability::{
     Error, Event,
     circuit_breaker::{CircuitBreakerConfig, Window},
+    fallback::{Failed, FallbackConfig},
 };
 
 /// Answers as asked, without an allocation.
@@ -68,4 +69,20 @@ fn case_62_a_call_allocates_nothing_whether_it_passes_or_is_turned_away() {
         let turned_away = || assert!(matches!(call(&mut service, true), Err(Error::Rejected(_))));
         assert_eq!(allocations(10_000, turned_away), 0, "turned away by an open circuit");
     }
+}
+
+#[test]
+fn case_62_a_call_with_a_fallback_allocates_nothing_whether_it_succeeds_or_is_answered_by_it() {
+    let layer = FallbackConfig::new().on_all_failures().build().expect("valid").named("prices".to_owned());
+    let mut service = layer.clone().value(()).layer(Backend);
+    assert_eq!(allocations(10_000, || assert!(call(&mut service, true).is_ok())), 0, "a value, not needed");
+    assert_eq!(allocations(10_000, || assert!(call(&mut service, false).is_ok())), 0, "a value");
+    let nothing = |_: Failed<'_, (), Error<std::fmt::Error>>| None;
+    let mut service = layer.with(nothing).layer(Backend);
+    assert_eq!(
+        allocations(10_000, || assert!(call(&mut service, true).is_ok())),
+        0,
+        "a function, not needed"
+    );
+    assert_eq!(allocations(10_000, || assert!(call(&mut service, false).is_err())), 0, "a function");
 }

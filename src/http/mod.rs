@@ -37,10 +37,12 @@ pub mod body_deadline;
 mod classify;
 mod errors;
 mod extensions;
+mod fallback;
 pub mod rejection;
 mod retry_after;
 
 pub use body_deadline::{BodyDeadline, BodyDeadlineLayer, DeadlineBody};
 pub use classify::HttpClassifier;
 pub use extensions::{RequestExtensions, RequestTimeout};
+pub use fallback::{FellBack, mark_fallback};
 pub use rejection::{Rejection, RejectionLayer};
