@@ -181,6 +181,15 @@ async fn the_last_good_answer_of_the_same_key_stands_in_until_it_is_too_old() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failure_that_is_not_answered_is_not_remembered_either() {
+    let layer = layer(FallbackConfig::new()).last_good(parity);
+    let ask = |what| layer.layer(service_fn(say)).oneshot(what);
+    assert_eq!(ask(Say::Number(2)).await, Ok(2));
+    assert_eq!(ask(Say::Number(500)).await, Ok(500));
+    assert_eq!(ask(Say::TurnAway(TIMEOUT)).await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_answers_are_held_than_may_be_and_the_oldest_goes() {
     let layer = layer(ON_SERVER.max_entries(3)).last_good(|(key, _): &(u32, Say)| Some(*key));
     let service = layer.layer(service_fn(|(_, what)| say(what)));
@@ -203,13 +212,15 @@ async fn case_64_other_numbers_hold_for_the_calls_that_end_from_then_on() {
     assert!(handle.update(ON_SERVER.max_entries(0)).is_err());
     assert_eq!(handle.config(), ON_SERVER.max_entries(9));
 
-    let fewer = FallbackConfig::new().on(ErrorClass::Timeout).max_entries(2);
+    let fewer = FallbackConfig::new().on(ErrorClass::Timeout).max_entries(2).ttl(SECOND);
     handle.update(fewer).expect("in range");
     assert_eq!(handle.config(), fewer);
     ask(9, Say::Number(9)).await.expect("good");
     assert_eq!(handle.snapshot().entries, 2);
     assert!(ask(9, DOWN).await.is_err(), "not any more");
     assert_eq!(ask(9, Say::Fail(ErrorClass::Timeout)).await, Ok(9));
+    advance(2 * SECOND).await;
+    assert!(ask(9, Say::Fail(ErrorClass::Timeout)).await.is_err(), "too old by now");
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,8 +252,9 @@ async fn what_is_turned_away_before_it_is_called_is_answered_too() {
     assert_eq!(nothing.oneshot(Say::Number(1)).await, Err(rejected(Reason::ProbesTaken)));
     assert_eq!(peer.calls(), 0);
 
+    service.ready().await.expect("ready");
     service.get_mut().turns_away = None;
-    assert_eq!(service.ready().await.expect("ready").call(Say::Number(1)).await, Ok(1));
+    assert_eq!(service.ready().await.expect("ready").call(Say::Number(1)).await, Ok(1), "asked anew");
     service.get_mut().turns_away = Some(Error::Inner(DOWN));
     assert!(service.ready().await.is_err(), "such a service has ended");
 }
