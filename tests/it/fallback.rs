@@ -316,3 +316,33 @@ async fn case_59_a_call_that_succeeds_asks_nobody_else() {
     assert_eq!((asked.load(Ordering::SeqCst), other.calls()), (0, 0));
     assert_eq!(function.handle().snapshot(), FallbackSnapshot::default());
 }
+
+#[tokio::test(start_paused = true)]
+async fn it_stands_around_a_stack_in_an_axum_server() {
+    use axum::{Router, body::Body, extract::Request, response::Response, routing::get};
+    use tower_reliability::{
+        ReliabilityStack,
+        http::{FellBack, HttpClassifier, RejectionLayer, mark_fallback},
+    };
+
+    type Failure<'a> = Failed<'a, Response, Error<std::convert::Infallible>>;
+    let fallback = ON_SERVER.build().expect("valid").classify(HttpClassifier::new()).mark(mark_fallback);
+    let fallback = fallback.with(|failed: Failure<'_>| match failed.cause() {
+        Cause::Rejected(_) => Some(Response::new(Body::from("late"))),
+        Cause::Failed(_) => None,
+    });
+    let stack = ReliabilityStack::builder().timeout(SECOND).build().expect("valid");
+    let app = Router::new()
+        .route("/hangs", get(std::future::pending::<()>))
+        .route("/fails", get(async || http::StatusCode::INTERNAL_SERVER_ERROR))
+        .layer((RejectionLayer, fallback.clone(), stack));
+    let ask = |path| app.clone().oneshot(Request::get(path).body(Body::empty()).expect("a request"));
+
+    let late = ask("/hangs").await.expect("infallible");
+    let mark = late.extensions().get::<FellBack>().map(|mark| mark.cause);
+    assert_eq!((late.status().as_u16(), mark), (200, Some(Cause::Rejected(TIMEOUT))));
+    let failed = ask("/fails").await.expect("infallible");
+    assert!(failed.status() == 500 && failed.extensions().get::<FellBack>().is_none());
+    let counts = fallback.handle().snapshot();
+    assert_eq!((counts.answered.rejected(), counts.unanswered.failed(ErrorClass::Server)), (1, 1));
+}
