@@ -1,11 +1,14 @@
 //! What is said of each class of errors: a set of them, and a value for each.
 
-use std::ops::{Index, IndexMut};
+use std::{
+    fmt,
+    ops::{Index, IndexMut},
+};
 
 use crate::ErrorClass;
 
 /// A set of error classes. In a file it is a list of their names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -14,6 +17,11 @@ use crate::ErrorClass;
 pub(crate) struct ErrorClasses(u8);
 
 impl ErrorClasses {
+    /// No class.
+    pub(crate) const NONE: Self = Self(0);
+    /// Every class.
+    pub(crate) const ALL: Self = Self::of(&ErrorClass::ALL);
+
     /// All of those named.
     pub(crate) const fn of(classes: &[ErrorClass]) -> Self {
         let (mut set, mut at) = (Self(0), 0);
@@ -37,6 +45,22 @@ impl ErrorClasses {
     /// Whether it is one of these.
     pub(crate) const fn contains(self, class: ErrorClass) -> bool {
         self.0 & (1 << class as u8) != 0
+    }
+
+    /// The set as a number, for an atomic.
+    pub(crate) const fn bits(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// The set with these [`bits`](Self::bits).
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(u8::try_from(bits & Self::ALL.bits()).unwrap_or(Self::ALL.0))
+    }
+}
+
+impl fmt::Debug for ErrorClasses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(Vec::from(*self)).finish()
     }
 }
 
@@ -100,6 +124,9 @@ mod tests {
         let set = set.without(ErrorClass::Unknown);
         assert_eq!(Vec::from(set), [ErrorClass::Timeout, ErrorClass::Server]);
         assert_eq!(ErrorClasses::from(Vec::from(set)), set);
+        assert_eq!(ErrorClasses::from_bits(set.bits()), set);
+        assert_eq!(ErrorClasses::from_bits(u64::MAX), ErrorClasses::ALL);
+        assert_eq!(format!("{set:?}"), "{Timeout, Server}");
     }
 
     #[test]

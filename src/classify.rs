@@ -135,7 +135,7 @@ pub(crate) fn standard(error: &(dyn Error + 'static)) -> Option<Outcome> {
 }
 
 /// Deeper than any chain that was ever seen.
-pub(crate) const MAX_DEPTH: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 #[cfg(test)]
 mod tests {

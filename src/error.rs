@@ -2,7 +2,7 @@
 
 use std::{error, fmt};
 
-use crate::{Rejected, classify::MAX_DEPTH};
+use crate::{Rejected, classify::chain};
 
 /// An error of any type.
 pub type BoxError = Box<dyn error::Error + Send + Sync>;
@@ -129,13 +129,48 @@ impl IntoRejected for BoxError {
     type Other = Self;
 
     fn into_rejected(self) -> Result<Rejected, Self> {
-        let chain = std::iter::successors(Some(self.as_ref() as &(dyn error::Error + 'static)), |error| {
-            error.source()
-        });
-        match chain.take(MAX_DEPTH).find_map(|error| error.downcast_ref::<Rejected>()) {
+        match self.as_rejected() {
             Some(rejected) => Ok(rejected.clone()),
             None => Err(self),
         }
+    }
+}
+
+/// An error type in which a [`Rejected`] can be seen.
+///
+/// Layers that tell a rejection made on this side from an error of the peer ask for it.
+/// [`Error<E>`](Error) and [`BoxError`] have it; implement it for an enum of your own:
+///
+/// ```
+/// use tower_reliability::{AsRejected, Rejected};
+///
+/// enum PriceError { NoSuchThing, TurnedAway(Rejected) }
+///
+/// impl AsRejected for PriceError {
+///     fn as_rejected(&self) -> Option<&Rejected> {
+///         if let Self::TurnedAway(rejected) = self { Some(rejected) } else { None }
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a rejection cannot be seen in `{Self}`",
+    label = "needs `tower_reliability::AsRejected`",
+    note = "add `.map_err(Error::inner)` below this layer, or implement `AsRejected` for your error type"
+)]
+pub trait AsRejected {
+    /// The rejection, if it is one.
+    fn as_rejected(&self) -> Option<&Rejected>;
+}
+
+impl<E> AsRejected for Error<E> {
+    fn as_rejected(&self) -> Option<&Rejected> {
+        self.rejected()
+    }
+}
+
+impl AsRejected for BoxError {
+    fn as_rejected(&self) -> Option<&Rejected> {
+        chain(self.as_ref()).find_map(|error| error.downcast_ref())
     }
 }
 
@@ -202,3 +237,27 @@ impl fmt::Display for ConfigError {
 }
 
 impl error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::{Name, Reason};
+
+    #[test]
+    fn a_rejection_is_seen_wherever_it_can_be_taken_out() {
+        let rejected = || Rejected::new(Name::new("x"), Reason::ProbesTaken);
+        let flat: Error<io::Error> = rejected().into();
+        assert_eq!(flat.as_rejected(), Some(&rejected()));
+        let boxed: BoxError = Box::new(io::Error::other(Error::<io::Error>::Rejected(rejected())));
+        assert_eq!(boxed.as_rejected(), Some(&rejected()));
+        assert_eq!(boxed.into_rejected().ok(), Some(rejected()));
+    }
+
+    #[test]
+    fn an_error_of_the_peer_is_no_rejection() {
+        let error: BoxError = Box::new(Error::Inner(io::Error::other("down")));
+        assert_eq!(error.as_rejected(), None);
+    }
+}

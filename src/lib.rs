@@ -39,6 +39,7 @@
 //! |---|---|
 //! | stop calling a peer that fails | [`circuit_breaker`] |
 //! | give up in time, and know the caller's deadline | [`timeout`], [`Deadline`] |
+//! | answer with something else where a call was turned away or failed | [`fallback`] |
 //! | all of it in the right order | [`stack`] |
 //! | say what a result means | [`Classifier`], [`Outcome`], [`ErrorClass`] |
 //! | what callers get to see | [`Error`], [`Rejected`], [`Reason`] |
@@ -76,6 +77,7 @@ mod sync;
 mod trail;
 
 pub mod circuit_breaker;
+pub mod fallback;
 #[cfg(feature = "grpc")]
 #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
 pub mod grpc;
@@ -91,7 +93,7 @@ pub use circuit::{CircuitState, CircuitTransition, Trip};
 pub use classes::PerClass;
 pub use classify::{BoxErrorClassifier, Classifier, StandardClassifier, outcome_of};
 pub use deadline::{Deadline, Limits, Unlimited};
-pub use error::{BoxError, ConfigError, Error, FromRejected, IntoRejected};
+pub use error::{AsRejected, BoxError, ConfigError, Error, FromRejected, IntoRejected};
 pub use event::{Event, EventKind, Listener, Severity};
 pub use name::Name;
 pub use outcome::{Again, ErrorClass, Outcome};

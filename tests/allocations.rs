@@ -14,6 +14,7 @@ use tower::{Layer, Service};
 use tower_reliability::{
     Error, Event,
     circuit_breaker::{CircuitBreakerConfig, Window},
+    fallback::{Failed, FallbackConfig},
     http::ReplayBody,
 };
 
@@ -87,4 +88,20 @@ fn case_62_a_body_that_is_sent_once_or_is_empty_allocates_nothing() {
     let empty =
         || assert!(ReplayBody::new(Empty::<Bytes>::new()).copy().is_some_and(|copy| copy.can_replay()));
     assert_eq!(allocations(1_000, empty), 0, "empty");
+}
+
+#[test]
+fn case_62_a_call_with_a_fallback_allocates_nothing_whether_it_succeeds_or_is_answered_by_it() {
+    let layer = FallbackConfig::new().on_all_failures().build().expect("valid").named("prices".to_owned());
+    let mut service = layer.clone().value(()).layer(Backend);
+    assert_eq!(allocations(10_000, || assert!(call(&mut service, true).is_ok())), 0, "a value, not needed");
+    assert_eq!(allocations(10_000, || assert!(call(&mut service, false).is_ok())), 0, "a value");
+    let nothing = |_: Failed<'_, (), Error<std::fmt::Error>>| None;
+    let mut service = layer.with(nothing).layer(Backend);
+    assert_eq!(
+        allocations(10_000, || assert!(call(&mut service, true).is_ok())),
+        0,
+        "a function, not needed"
+    );
+    assert_eq!(allocations(10_000, || assert!(call(&mut service, false).is_err())), 0, "a function");
 }

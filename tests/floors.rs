@@ -26,6 +26,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("trail", 1),
     ("circuit_breaker", 2),
     ("retry", 2),
+    ("fallback", 2),
     ("timeout", 2),
     ("stack", 3),
     ("http", 4),
@@ -37,6 +38,7 @@ const FLOORS: &[(&str, u8)] = &[
 /// What the root re-exports of floor 1. Anything else that it re-exports has to be used by its room.
 const WORDS: &[&str] = &[
     "Again",
+    "AsRejected",
     "BoxError",
     "BoxErrorClassifier",
     "CircuitState",

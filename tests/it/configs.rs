@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tower_reliability::{
+    ErrorClass,
     circuit_breaker::{Abandoned, CircuitBreakerConfig, Window},
+    fallback::FallbackConfig,
     timeout::TimeoutConfig,
 };
 
@@ -60,4 +62,17 @@ fn what_is_misspelt_is_refused_by_its_name() {
     assert!(refused("open_for = \"soon\"").contains("open_for"));
     assert!(refused("window = { hours = 3 }").contains("hours"));
     assert!(refused("failure_rate = \"on\"").contains("a share above 0 and at most 1, or \"off\""));
+}
+
+#[test]
+fn a_fallback_names_its_classes_in_a_list() {
+    let text = "on = [\"server\", \"rate_limit\"]\nttl = \"10m\"";
+    let config: FallbackConfig = toml::from_str(text).expect("it is in order");
+    let ttl = Duration::from_secs(600);
+    let expected = FallbackConfig::new().on(ErrorClass::RateLimit).on(ErrorClass::Server).ttl(ttl);
+    assert_eq!(config, expected);
+    let written = toml::to_string(&config).expect("it can be written");
+    assert_eq!(toml::from_str::<FallbackConfig>(&written).expect("and read"), config, "{written}");
+    assert!(toml::from_str::<FallbackConfig>("on = [\"servers\"]").is_err());
+    assert!(toml::from_str::<FallbackConfig>("max_entris = 1").is_err());
 }

@@ -7,6 +7,7 @@ use tower_reliability::{
     circuit_breaker::{
         self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, CircuitBreakerSnapshot,
     },
+    fallback::{Fallback, FallbackHandle, FallbackLayer, FallbackSnapshot, LastGood, Other, Value},
     grpc::{
         self, GrpcClassifier, GrpcOutcomeBody, GrpcRejection, GrpcRejectionLayer, GrpcRepeat, GrpcTimeout,
         StreamOutcome, StreamOutcomeLayer,
@@ -40,6 +41,10 @@ fn what_users_hold_can_be_sent_and_shared() {
     send_and_sync::<CircuitBreaker<()>>();
     send_and_sync::<Timeout<()>>();
     send_and_sync::<TimeoutHandle>();
+    send_and_sync::<FallbackLayer>();
+    send_and_sync::<FallbackLayer<LastGood<(), String, Vec<u8>>>>();
+    send_and_sync::<Fallback<(), Value<u8>>>();
+    send_and_sync::<(FallbackHandle, FallbackSnapshot)>();
     send_and_sync::<ReliabilityStack>();
     send_and_sync::<Rejected>();
     send_and_sync::<Error<std::io::Error>>();
@@ -58,6 +63,8 @@ fn case_12_ours_is_send_exactly_when_theirs_is() {
     const { assert!(IsSend::<CircuitBreaker<()>>::ANSWER) };
     const { assert!(!IsSend::<CircuitBreaker<Local>>::ANSWER) };
     const { assert!(!IsSend::<Timeout<Local>>::ANSWER) };
+    const { assert!(!IsSend::<Fallback<Local, Value<u8>>>::ANSWER) };
+    const { assert!(!IsSend::<Fallback<(), Other<Local>>>::ANSWER) };
     const { assert!(!IsSend::<Wrap<Local>>::ANSWER) };
     const { assert!(!IsSend::<GrpcRejection<Local>>::ANSWER) };
     const { assert!(!IsSend::<StreamOutcome<Local>>::ANSWER) };
@@ -69,6 +76,7 @@ fn case_12_ours_is_send_exactly_when_theirs_is() {
 fn a_service_is_clone_when_the_one_below_is() {
     clone::<CircuitBreaker<Local>>();
     clone::<Timeout<Local>>();
+    clone::<Fallback<Local, Value<Vec<u8>>>>();
     clone::<Wrap<Local>>();
     clone::<(GrpcRejection<Local>, StreamOutcome<Local>)>();
     clone::<(CircuitBreakerLayer, TimeoutLayer, ReliabilityStack)>();

@@ -1,0 +1,348 @@
+//! Fallbacks: which calls are answered otherwise, with what, and what is said of it.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::time::advance;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_reliability::{
+    CircuitState, Error, ErrorClass, Reason, Repeat,
+    circuit_breaker::CircuitBreakerConfig,
+    fallback::{Cause, Failed, FallbackConfig, FallbackSnapshot},
+    timeout::TimeoutConfig,
+};
+
+use crate::fallback_peer::{Answer, DOWN, Peer, Say, TIMEOUT, by_number, layer, rejected, say};
+
+const SECOND: Duration = Duration::from_secs(1);
+const ON_SERVER: FallbackConfig = FallbackConfig::new().on(ErrorClass::Server);
+
+/// The parity of a number is its key; what is said otherwise has the key of even numbers, and 99 has none.
+fn parity(what: &Say) -> Option<u32> {
+    match what {
+        Say::Number(99) => None,
+        Say::Number(number) => Some(number % 2),
+        _ => Some(0),
+    }
+}
+
+/// What a fallback to 7 makes of it.
+async fn or_seven(config: FallbackConfig, what: Say) -> Answer {
+    layer(config).value(7).layer(service_fn(say)).oneshot(what).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_default_what_was_turned_away_on_this_side_is_answered_and_nothing_else() {
+    for reason in [TIMEOUT, Reason::DeadlineExceeded, Reason::ProbesTaken, Reason::Ramping] {
+        assert_eq!(or_seven(FallbackConfig::new(), Say::TurnAway(reason)).await, Ok(7));
+    }
+    for class in ErrorClass::ALL {
+        let failed = Say::Fail(class);
+        assert_eq!(or_seven(FallbackConfig::new(), failed).await, Err(Error::Inner(failed)), "{class}");
+    }
+    for passes in [Say::Number(1), Say::Number(503)] {
+        assert_eq!(or_seven(FallbackConfig::new(), passes).await, say(passes).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_answered_by_their_class_be_they_errors_or_responses() {
+    assert_eq!(or_seven(ON_SERVER, DOWN).await, Ok(7));
+    assert_eq!(or_seven(ON_SERVER, Say::Number(503)).await, Ok(7));
+    let wrong = Say::Fail(ErrorClass::Validation);
+    assert_eq!(or_seven(ON_SERVER, wrong).await, Err(Error::Inner(wrong)));
+    for class in ErrorClass::ALL {
+        assert_eq!(or_seven(ON_SERVER.on_all_failures(), Say::Fail(class)).await, Ok(7));
+    }
+    let unrelated = or_seven(ON_SERVER.on_all_failures(), Say::Unrelated).await;
+    assert_eq!(unrelated, Err(Error::Inner(Say::Unrelated)), "it is no failure");
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_circuits_and_timeouts_of_this_side_are_answered() {
+    let breaker = CircuitBreakerConfig::consecutive(1).build().expect("valid").classify(by_number);
+    let circuit = breaker.handle();
+    let layer = layer(FallbackConfig::new()).value(7);
+    let mut client = ServiceBuilder::new()
+        .layer(layer.clone())
+        .layer(breaker)
+        .layer(TimeoutConfig::new(SECOND).build().expect("valid"))
+        .service(service_fn(say));
+    assert_eq!(client.ready().await.expect("ready").call(Say::Hang).await, Ok(7));
+    assert_eq!(circuit.state(), CircuitState::Open);
+    assert_eq!(client.ready().await.expect("ready").call(Say::Number(1)).await, Ok(7));
+    assert_eq!(layer.handle().snapshot().answered.rejected(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_sees_what_went_wrong_and_may_have_no_answer() {
+    let layer = layer(ON_SERVER).with(|failed: Failed<'_, u32, Error<Say>>| match failed.cause() {
+        Cause::Rejected(TIMEOUT) => failed.rejected().map(|_| 1),
+        Cause::Rejected(_) => None,
+        Cause::Failed(ErrorClass::Server) => failed.result().ok().copied(),
+        Cause::Failed(_) => Some(0),
+    });
+    let ask = |what| layer.layer(service_fn(say)).oneshot(what);
+    assert_eq!(ask(Say::TurnAway(TIMEOUT)).await, Ok(1));
+    assert_eq!(ask(Say::Number(500)).await, Ok(500));
+    assert_eq!(ask(DOWN).await, Err(Error::Inner(DOWN)));
+    assert_eq!(ask(Say::TurnAway(Reason::Ramping)).await, Err(rejected(Reason::Ramping)));
+    let counts = layer.handle().snapshot();
+    assert_eq!((counts.answered.rejected(), counts.answered.failed(ErrorClass::Server)), (1, 1));
+    assert_eq!((counts.unanswered.rejected(), counts.unanswered.failed(ErrorClass::Server)), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_service_gets_a_copy_of_the_request_if_the_call_fails_and_only_then() {
+    let other = Peer::default();
+    // Two deep: the other service has a fallback of its own.
+    let inner = layer(ON_SERVER).value(7).layer(other.clone());
+    let layer = layer(ON_SERVER).service(inner);
+    let service = layer.layer(service_fn(say));
+    assert_eq!(service.clone().oneshot(Say::Number(3)).await, Ok(3));
+    assert_eq!(other.calls(), 0);
+    assert_eq!(service.oneshot(DOWN).await, Ok(7));
+    assert_eq!(other.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_other_service_fails_the_original_result_is_returned() {
+    let outage = Some(Error::Inner(Say::Hang));
+    for other in [Peer::default(), Peer { turns_away: outage, ..Peer::default() }] {
+        let layer = layer(FallbackConfig::new()).service(other);
+        let answer = layer.layer(service_fn(say)).oneshot(Say::TurnAway(TIMEOUT)).await;
+        assert_eq!(answer, Err(rejected(TIMEOUT)));
+        assert_eq!(layer.handle().snapshot().unanswered.rejected(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_other_service_is_called_when_it_is_ready_and_not_before() {
+    let other = ServiceBuilder::new().concurrency_limit(1).service(service_fn(say));
+    let mut busy = other.clone();
+    let place = busy.ready().await.expect("ready").call(Say::Slowly(1));
+    let service = layer(ON_SERVER).service(other.map_request(|_| Say::Number(7))).layer(service_fn(say));
+    let (answer, _) = tokio::join!(service.oneshot(DOWN), place);
+    assert_eq!(answer, Ok(7));
+}
+
+/// Copies nothing but failures, and takes none for harmless.
+#[derive(Clone, Copy)]
+struct Careful;
+
+impl Repeat<Say> for Careful {
+    fn copy(&self, what: &mut Say) -> Option<Say> {
+        matches!(what, Say::Fail(_) | Say::Refuse | Say::TurnAway(_)).then_some(*what)
+    }
+
+    fn may_repeat(&self, _: &Say, unseen: bool) -> bool {
+        unseen
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_40_what_cannot_be_copied_or_may_have_been_done_is_not_sent_to_another() {
+    let other = Peer::default();
+    let seven = other.clone().map_request(|_| Say::Number(7));
+    let service = layer(FallbackConfig::new().on_all_failures()).service(seven).repeat(Careful);
+    let service = service.layer(service_fn(say));
+    for (what, is_asked) in [
+        (Say::Number(503), false),
+        (DOWN, false),
+        (Say::TurnAway(TIMEOUT), false),
+        (Say::Refuse, true),
+        (Say::TurnAway(Reason::ProbesTaken), true),
+    ] {
+        let before = other.calls();
+        let expected = if is_asked { Ok(7) } else { say(what).await };
+        assert_eq!(service.clone().oneshot(what).await, expected, "{what:?}");
+        assert_eq!(other.calls() - before, usize::from(is_asked), "{what:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_good_answer_of_the_same_key_stands_in_until_it_is_too_old() {
+    let layer = layer(ON_SERVER.ttl(10 * SECOND)).last_good(parity);
+    let ask = |what| layer.layer(service_fn(say)).oneshot(what);
+    assert_eq!(ask(DOWN).await, Err(Error::Inner(DOWN)), "nothing is remembered yet");
+    for number in [2, 4, 3, 99] {
+        assert_eq!(ask(Say::Number(number)).await, Ok(number));
+    }
+    assert_eq!(layer.handle().snapshot().entries, 2);
+    advance(10 * SECOND).await;
+    assert_eq!(ask(DOWN).await, Ok(4));
+    assert_eq!(ask(Say::Number(500)).await, Ok(4), "a bad answer is not remembered");
+    advance(SECOND).await;
+    assert_eq!(ask(DOWN).await, Err(Error::Inner(DOWN)));
+    let counts = layer.handle().snapshot();
+    assert_eq!((counts.answered.total(), counts.unanswered.total(), counts.entries), (2, 2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_is_not_answered_is_not_remembered_either() {
+    let layer = layer(FallbackConfig::new()).last_good(parity);
+    let ask = |what| layer.layer(service_fn(say)).oneshot(what);
+    assert_eq!(ask(Say::Number(2)).await, Ok(2));
+    assert_eq!(ask(Say::Number(500)).await, Ok(500));
+    assert_eq!(ask(Say::TurnAway(TIMEOUT)).await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_answers_are_held_than_may_be_and_the_oldest_goes() {
+    let layer = layer(ON_SERVER.max_entries(3)).last_good(|(key, _): &(u32, Say)| Some(*key));
+    let service = layer.layer(service_fn(|(_, what)| say(what)));
+    for key in 0..100 {
+        service.clone().oneshot((key, Say::Number(key))).await.expect("good");
+        assert_eq!(layer.handle().snapshot().entries, 3.min(u64::from(key) + 1));
+    }
+    assert_eq!(service.clone().oneshot((97, DOWN)).await, Ok(97));
+    assert!(service.clone().oneshot((96, DOWN)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_64_other_numbers_hold_for_the_calls_that_end_from_then_on() {
+    let layer = layer(ON_SERVER.max_entries(9)).last_good(|(key, _): &(u32, Say)| Some(*key));
+    let (handle, service) = (layer.handle(), layer.layer(service_fn(|(_, what)| say(what))));
+    let ask = |key, what| service.clone().oneshot((key, what));
+    for key in 0..9 {
+        ask(key, Say::Number(key)).await.expect("good");
+    }
+    assert!(handle.update(ON_SERVER.max_entries(0)).is_err());
+    assert_eq!(handle.config(), ON_SERVER.max_entries(9));
+
+    let fewer = FallbackConfig::new().on(ErrorClass::Timeout).max_entries(2).ttl(SECOND);
+    handle.update(fewer).expect("in range");
+    assert_eq!(handle.config(), fewer);
+    ask(9, Say::Number(9)).await.expect("good");
+    assert_eq!(handle.snapshot().entries, 2);
+    assert!(ask(9, DOWN).await.is_err(), "not any more");
+    assert_eq!(ask(9, Say::Fail(ErrorClass::Timeout)).await, Ok(9));
+    advance(2 * SECOND).await;
+    assert!(ask(9, Say::Fail(ErrorClass::Timeout)).await.is_err(), "too old by now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_23_services_of_one_layer_share_what_they_remember_and_isolated_ones_do_not() {
+    let layer = layer(ON_SERVER).last_good(parity);
+    layer.clone().layer(service_fn(say)).oneshot(Say::Number(2)).await.expect("good");
+    assert_eq!(layer.layer(service_fn(say)).oneshot(DOWN).await, Ok(2));
+    for apart in [layer.clone().isolated(), layer.clone().named("prices")] {
+        assert_eq!(apart.handle().snapshot(), FallbackSnapshot::default());
+        assert!(apart.layer(service_fn(say)).oneshot(DOWN).await.is_err());
+        apart.layer(service_fn(say)).oneshot(Say::Number(8)).await.expect("good");
+        assert_eq!(apart.layer(service_fn(say)).oneshot(DOWN).await, Ok(8));
+        assert_eq!(apart.handle().config(), ON_SERVER);
+    }
+    assert_eq!(layer.layer(service_fn(say)).oneshot(DOWN).await, Ok(2));
+    assert_eq!(layer.clone().named("prices").handle().name().as_str(), "prices");
+    let handle = layer.handle();
+    drop(layer);
+    assert_eq!((handle.name().as_str(), handle.snapshot().entries), ("fallback", 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_turned_away_before_it_is_called_is_answered_too() {
+    let peer = Peer { turns_away: Some(rejected(Reason::ProbesTaken)), ..Peer::default() };
+    let fallback = layer(FallbackConfig::new());
+    let mut service = fallback.clone().value(7).layer(peer.clone());
+    assert_eq!(service.ready().await.expect("ready").call(Say::Number(1)).await, Ok(7));
+    let nothing = fallback.with(|_: Failed<'_, u32, Error<Say>>| None).layer(peer.clone());
+    assert_eq!(nothing.oneshot(Say::Number(1)).await, Err(rejected(Reason::ProbesTaken)));
+    assert_eq!(peer.calls(), 0);
+
+    service.ready().await.expect("ready");
+    service.get_mut().turns_away = None;
+    assert_eq!(service.ready().await.expect("ready").call(Say::Number(1)).await, Ok(1), "asked anew");
+    service.get_mut().turns_away = Some(Error::Inner(DOWN));
+    assert!(service.ready().await.is_err(), "such a service has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_the_fallback_is_marked_and_others_are_not() {
+    let layer = layer(ON_SERVER).last_good(parity).mark(|number: &mut u32, cause: Cause| {
+        *number += if cause == Cause::Failed(ErrorClass::Server) { 100 } else { 200 };
+    });
+    let ask = |what| layer.layer(service_fn(say)).oneshot(what);
+    assert_eq!(ask(Say::Number(2)).await, Ok(2));
+    assert_eq!(ask(DOWN).await, Ok(102));
+    assert_eq!(ask(Say::TurnAway(TIMEOUT)).await, Ok(202), "the mark is not remembered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_12_it_works_over_services_that_are_neither_clone_nor_send_nor_unpin() {
+    let local = std::rc::Rc::new(std::cell::Cell::new(0));
+    let mut service = layer(ON_SERVER).value(7).layer(service_fn(|what| {
+        local.set(local.get() + 1);
+        let held = std::rc::Rc::clone(&local);
+        async move {
+            let answer = say(what).await;
+            drop(held);
+            answer
+        }
+    }));
+    assert_eq!(service.ready().await.expect("ready").call(DOWN).await, Ok(7));
+    assert_eq!(local.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_60_an_error_that_is_not_answered_comes_back_as_it_was() {
+    let root = Arc::new(());
+    let held = Arc::clone(&root);
+    let service = FallbackConfig::new()
+        .build()
+        .expect("valid")
+        .classify(|_: Result<&u32, &Error<Arc<()>>>| tower_reliability::Outcome::failure(ErrorClass::Server));
+    let service = service.value(7).layer(service_fn(move |()| {
+        let error = Error::Inner(Arc::clone(&held));
+        async move { Err::<u32, _>(error) }
+    }));
+    let Err(Error::Inner(error)) = service.oneshot(()).await else { panic!("it is not answered") };
+    assert!(Arc::ptr_eq(&error, &root));
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_59_a_call_that_succeeds_asks_nobody_else() {
+    let (other, asked) = (Peer::default(), Arc::default());
+    let counted: Arc<std::sync::atomic::AtomicUsize> = Arc::clone(&asked);
+    let function = layer(ON_SERVER).with(move |_: Failed<'_, u32, Error<Say>>| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Some(7)
+    });
+    assert_eq!(function.layer(service_fn(say)).oneshot(Say::Number(1)).await, Ok(1));
+    let service = layer(ON_SERVER).service(other.clone());
+    assert_eq!(service.layer(service_fn(say)).oneshot(Say::Number(1)).await, Ok(1));
+    assert_eq!((asked.load(Ordering::SeqCst), other.calls()), (0, 0));
+    assert_eq!(function.handle().snapshot(), FallbackSnapshot::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_stands_around_a_stack_in_an_axum_server() {
+    use axum::{Router, body::Body, extract::Request, response::Response, routing::get};
+    use tower_reliability::{
+        ReliabilityStack,
+        http::{FellBack, HttpClassifier, RejectionLayer, mark_fallback},
+    };
+
+    type Failure<'a> = Failed<'a, Response, Error<std::convert::Infallible>>;
+    let fallback = ON_SERVER.build().expect("valid").classify(HttpClassifier::new()).mark(mark_fallback);
+    let fallback = fallback.with(|failed: Failure<'_>| match failed.cause() {
+        Cause::Rejected(_) => Some(Response::new(Body::from("late"))),
+        Cause::Failed(_) => None,
+    });
+    let stack = ReliabilityStack::builder().timeout(SECOND).build().expect("valid");
+    let app = Router::new()
+        .route("/hangs", get(std::future::pending::<()>))
+        .route("/fails", get(async || http::StatusCode::INTERNAL_SERVER_ERROR))
+        .layer((RejectionLayer, fallback.clone(), stack));
+    let ask = |path| app.clone().oneshot(Request::get(path).body(Body::empty()).expect("a request"));
+
+    let late = ask("/hangs").await.expect("infallible");
+    let mark = late.extensions().get::<FellBack>().map(|mark| mark.cause);
+    assert_eq!((late.status().as_u16(), mark), (200, Some(Cause::Rejected(TIMEOUT))));
+    let failed = ask("/fails").await.expect("infallible");
+    assert!(failed.status() == 500 && failed.extensions().get::<FellBack>().is_none());
+    let counts = fallback.handle().snapshot();
+    assert_eq!((counts.answered.rejected(), counts.unanswered.failed(ErrorClass::Server)), (1, 1));
+}
