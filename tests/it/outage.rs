@@ -247,7 +247,7 @@ fn case_37_retries_do_not_keep_a_peer_down() {
         (Budget::OursAndBreaker, 100),
     ];
     let next = AtomicU32::new(0);
-    let measured: Mutex<Vec<Option<(f64, Option<usize>, f64)>>> = Mutex::new(vec![None; rows.len()]);
+    let measured = Mutex::new(vec![None; rows.len()]);
     // Two at a time: each has a runtime and a clock of its own.
     std::thread::scope(|scope| {
         for _ in 0..2 {

@@ -391,7 +391,7 @@ async fn what_has_worked_is_learnt() {
 async fn case_43_clients_that_fail_together_do_not_come_back_together() {
     let interval = Duration::from_secs(1);
     let retry = layer(RetryConfig::fixed(interval).max_attempts(2)).seed(7).budget(RetryBudget::unlimited());
-    let script = Script::new([Act::BAD; 1_000]);
+    let script = Script::new(std::iter::repeat_n(Act::BAD, 1_000));
     let calls: Vec<_> = (0..1_000).map(|_| tokio::spawn(retry.layer(script.service()).oneshot(()))).collect();
     for call in calls {
         call.await.expect("it does not panic").expect("the second attempt does well");
