@@ -229,6 +229,24 @@ impl RetryConfig {
         Ok(RetryPolicy(Arc::new(self)))
     }
 
+    /// The same numbers, for calls that as a whole may take so long.
+    pub(crate) const fn within(mut self, total: Option<Duration>) -> Self {
+        if self.max_elapsed.is_none() {
+            self.max_elapsed = total;
+        }
+        self
+    }
+
+    /// The first delay of the row.
+    pub(crate) fn first_delay(&self) -> Duration {
+        self.backoff.delay(0, self.multiplier, None, self.max_delay)
+    }
+
+    /// How long after the beginning of a call the last attempt may begin.
+    pub(crate) const fn longest(&self) -> Option<Duration> {
+        self.max_elapsed
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if let Some(flaw) = self.backoff.flaw() {
             return Err(ConfigError::new("backoff", flaw));

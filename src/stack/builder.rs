@@ -12,15 +12,30 @@ use super::{
     wrap::WrapLayer,
 };
 use crate::{
-    ConfigError, Listener, Name, StandardClassifier, Unlimited, circuit_breaker::CircuitBreakerConfig,
+    Cloned, ConfigError, Listener, Name, StandardClassifier, Unlimited,
+    circuit_breaker::CircuitBreakerConfig,
+    fallback::{FallbackConfig, FallbackLayer},
+    retry::RetryConfig,
+    retry_budget::RetryBudget,
     timeout::TimeoutConfig,
 };
 
-// Outermost first. The setter of each stage takes its config, or what becomes one.
+// Outermost first. The setter of each stage takes its config, or what becomes one; in brackets stands the layer that a
+// setter takes where numbers alone do not say what the stage does.
 stages! {
+    /// What to answer where a call was turned away or failed: a [`FallbackLayer`] that has been told so.
+    ///
+    /// It is classified and named by the stack.
+    fallback Fall(FallbackConfig) [A, M: FallbackLayer<A, StandardClassifier, M>];
+
     /// How long the whole call may take, all waiting and all attempts included. Sets the request's deadline, where
     /// [`limits`](Self::limits) knows a place for it.
     timeout Total(TimeoutConfig);
+
+    /// Tries again what failed. [`repeat`](Self::repeat) says how requests are copied, and which may be sent twice.
+    ///
+    /// Where the whole call has a timeout, no attempt begins after it.
+    retry Again(RetryConfig);
 
     /// Stops calling a peer that fails.
     circuit_breaker Breaker(CircuitBreakerConfig);

@@ -5,13 +5,17 @@ use std::time::Duration;
 use crate::{
     ConfigError,
     circuit_breaker::{CircuitBreakerConfig, Window},
+    fallback::FallbackConfig,
+    retry::RetryConfig,
     timeout::TimeoutConfig,
 };
 
 /// The numbers of all stages that a stack has.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Plan {
+    pub(super) fallback: Option<FallbackConfig>,
     pub(super) timeout: Option<TimeoutConfig>,
+    pub(super) retry: Option<RetryConfig>,
     pub(super) circuit_breaker: Option<CircuitBreakerConfig>,
     pub(super) attempt_timeout: Option<TimeoutConfig>,
 }
@@ -21,6 +25,9 @@ impl Plan {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         self.timeout.map_or(Ok(()), |timeout| timeout.check("timeout"))?;
         self.attempt_timeout.map_or(Ok(()), |timeout| timeout.check("attempt_timeout"))?;
+        self.fallback
+            .map_or(Ok(()), |fallback| fallback.check().map_err(|error| error.within("fallback")))?;
+        self.retry.map_or(Ok(()), |retry| retry.check().map_err(|error| error.within("retry")))?;
         self.circuit_breaker
             .map_or(Ok(()), |breaker| breaker.check().map_err(|error| error.within("circuit_breaker")))?;
         RULES.iter().try_for_each(|rule| match rule.stage {
@@ -28,6 +35,14 @@ impl Plan {
             Some(stage) => Err(ConfigError::new(rule.field, rule.text).within(stage)),
             None => Err(ConfigError::new(rule.field, rule.text)),
         })
+    }
+
+    /// Whether the retry stands in this relation to the time that the whole call has.
+    fn retry_and_total(&self, relation: impl Fn(&RetryConfig, Duration) -> bool) -> bool {
+        match (self.retry, self.timeout) {
+            (Some(retry), Some(total)) => relation(&retry, total.limit()),
+            _ => true,
+        }
     }
 
     /// Whether two numbers that are both there stand in this relation; what is not there does not disturb.
@@ -47,7 +62,7 @@ struct Rule {
     holds: fn(&Plan) -> bool,
 }
 
-const RULES: [Rule; 4] = [
+const RULES: [Rule; 6] = [
     Rule {
         stage: None,
         field: "attempt_timeout",
@@ -55,6 +70,20 @@ const RULES: [Rule; 4] = [
         holds: |plan| match (plan.attempt_timeout, plan.timeout) {
             (Some(attempt), Some(total)) => attempt.limit() <= total.limit(),
             _ => true,
+        },
+    },
+    Rule {
+        stage: Some("retry"),
+        field: "backoff",
+        text: "must begin below timeout, or no attempt could ever follow",
+        holds: |plan| plan.retry_and_total(|retry, total| retry.first_delay() < total),
+    },
+    Rule {
+        stage: Some("retry"),
+        field: "max_elapsed",
+        text: "must be at most timeout, after which the call is over",
+        holds: |plan| {
+            plan.retry_and_total(|retry, total| retry.longest().is_none_or(|longest| longest <= total))
         },
     },
     Rule {
@@ -91,9 +120,26 @@ mod tests {
 
     fn plan(timeout: u64, attempt: u64, breaker: CircuitBreakerConfig) -> Plan {
         Plan {
+            fallback: None,
             timeout: Some(TimeoutConfig::new(Duration::from_secs(timeout))),
+            retry: None,
             circuit_breaker: Some(breaker),
             attempt_timeout: Some(TimeoutConfig::new(Duration::from_secs(attempt))),
+        }
+    }
+
+    #[test]
+    fn a_retry_that_could_never_be_is_refused() {
+        let with = |retry| Plan { retry: Some(retry), ..plan(10, 2, CircuitBreakerConfig::new()) };
+        let seconds = Duration::from_secs;
+        assert_eq!(refused(with(RetryConfig::new())), None);
+        for (retry, expected) in [
+            (RetryConfig::fixed(seconds(10)), "retry.backoff must begin below timeout"),
+            (RetryConfig::new().max_elapsed(seconds(11)), "retry.max_elapsed must be at most timeout"),
+            (RetryConfig::new().max_attempts(0), "retry.max_attempts must be at least 1"),
+        ] {
+            let error = refused(with(retry)).expect(expected);
+            assert!(error.starts_with(expected), "{error}");
         }
     }
 

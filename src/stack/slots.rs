@@ -5,13 +5,13 @@
 //! what the table cannot know is the layer that its config becomes (`stage.rs`) and its numbers in the plan (`plan.rs`).
 
 macro_rules! stages {
-    ($( $(#[$doc:meta])* $field:ident $Slot:ident($Config:ty); )*) => {
+    ($( $(#[$doc:meta])* $field:ident $Slot:ident($Config:ty) $([$($layer:tt)*])?; )*) => {
         /// Puts a stack together: names its stages, in any order, and what they have in common.
         ///
         /// Made by [`ReliabilityStack::builder`].
         #[derive(Debug)]
-        pub struct StackBuilder<C, L, W, $($Slot = Unused),*> {
-            common: Common<C, L>,
+        pub struct StackBuilder<C, L, R, W, $($Slot = Unused),*> {
+            common: Common<C, L, R>,
             errors: W,
             $($field: $Slot,)*
         }
@@ -30,16 +30,17 @@ macro_rules! stages {
         impl ReliabilityStack {
             /// A stack without any stage.
             #[must_use]
-            pub fn builder() -> StackBuilder<StandardClassifier, Unlimited, WrappedErrors> {
-                let common =
-                    Common { name: None, classifier: StandardClassifier, limits: Unlimited, listeners: Vec::new() };
-                StackBuilder { common, errors: WrappedErrors, $($field: Unused,)* }
+            pub fn builder() -> StackBuilder<StandardClassifier, Unlimited, Cloned, WrappedErrors> {
+                StackBuilder { common: Common::new(), errors: WrappedErrors, $($field: Unused,)* }
             }
         }
 
-        impl<C, L, W, $($Slot),*> StackBuilder<C, L, W, $($Slot),*> {
+        impl<C, L, R, W, $($Slot),*> StackBuilder<C, L, R, W, $($Slot),*> {
             /// The same stages with something else in common.
-            fn with<D, M, X>(self, change: impl FnOnce(Common<C, L>, W) -> (Common<D, M>, X)) -> StackBuilder<D, M, X, $($Slot),*> {
+            fn with<D, M, T, X>(
+                self,
+                change: impl FnOnce(Common<C, L, R>, W) -> (Common<D, M, T>, X),
+            ) -> StackBuilder<D, M, T, X, $($Slot),*> {
                 let (common, errors) = change(self.common, self.errors);
                 StackBuilder { common, errors, $($field: self.$field,)* }
             }
@@ -47,21 +48,39 @@ macro_rules! stages {
             /// Decides for all stages what a result means. It sees the errors of the service below.
             ///
             /// Default: [`StandardClassifier`].
-            pub fn classify<D>(self, classifier: D) -> StackBuilder<D, L, W, $($Slot),*> {
+            pub fn classify<D>(self, classifier: D) -> StackBuilder<D, L, R, W, $($Slot),*> {
                 self.with(|common, errors| (common.classify(|_| classifier), errors))
             }
 
             /// Where all stages find the deadline of a request, and leave it for those below.
             ///
             /// Default: [`Unlimited`], nowhere. For HTTP requests take `http::RequestExtensions`.
-            pub fn limits<M>(self, limits: M) -> StackBuilder<C, M, W, $($Slot),*> {
+            pub fn limits<M>(self, limits: M) -> StackBuilder<C, M, R, W, $($Slot),*> {
                 self.with(|common, errors| (common.limits(limits), errors))
+            }
+
+            /// How requests are copied for a further attempt, and which of them may be sent twice.
+            ///
+            /// Default: [`Cloned`], which clones all of them and takes none for harmful. For HTTP requests take
+            /// `http::HttpRepeat`.
+            pub fn repeat<T>(self, repeat: T) -> StackBuilder<C, L, T, W, $($Slot),*> {
+                self.with(|common, errors| (common.repeat(repeat), errors))
+            }
+
+            /// Who gives credit for further attempts. Share one among the stacks that talk to the same peer.
+            ///
+            /// Default: one for this stack, with the numbers of
+            /// [`RetryBudgetConfig::new`](crate::retry_budget::RetryBudgetConfig::new).
+            #[must_use]
+            pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
+                self.common.budget = budget;
+                self
             }
 
             /// Leaves the service's error type as it is; it must be `From<Rejected>`, as a `BoxError` or an enum of your own.
             ///
             /// Default: the error is wrapped in [`Error`](crate::Error).
-            pub fn flat_errors(self) -> StackBuilder<C, L, FlatErrors, $($Slot),*> {
+            pub fn flat_errors(self) -> StackBuilder<C, L, R, FlatErrors, $($Slot),*> {
                 self.with(|common, _| (common, FlatErrors))
             }
 
@@ -86,15 +105,18 @@ macro_rules! stages {
             ///
             /// Names the first field that breaks its rule, and the other one where two do not work together.
             #[expect(private_bounds, reason = "what the linter asks of a stage is nobody else's business")]
-            pub fn build(self) -> Result<ReliabilityStack<W::Layer, $(<$Slot as Stage<W::Classifier<C>, L>>::Layer),*>, ConfigError>
+            pub fn build(
+                self,
+            ) -> Result<ReliabilityStack<W::Layer, $(<$Slot as Stage<Common<W::Classifier<C>, L, R>>>::Layer),*>, ConfigError>
             where
                 W: Errors,
-                $($Slot: Stage<W::Classifier<C>, L> + Planned<$Config>,)*
+                $($Slot: Stage<Common<W::Classifier<C>, L, R>> + Planned<$Config>,)*
             {
                 let plan = Plan { $($field: Planned::<$Config>::numbers(&self.$field),)* };
                 plan.check()?;
                 let errors = self.errors;
-                let common = self.common.classify(|classifier| errors.classifier(classifier));
+                let mut common = self.common.classify(|classifier| errors.classifier(classifier));
+                common.plan = plan;
                 Ok(ReliabilityStack {
                     errors: self.errors.layer(),
                     $($field: self.$field.assemble(stringify!($field), &common),)*
@@ -114,7 +136,7 @@ macro_rules! stages {
             )*
         }
 
-        stages!(@setters [] $( $(#[$doc])* $field $Slot($Config); )*);
+        stages!(@setters [] $( $(#[$doc])* $field $Slot($Config) [$($($layer)*)?]; )*);
         stages!(@nest ($($Slot)*) [] $( $field $Slot; )*);
     };
 
@@ -122,26 +144,58 @@ macro_rules! stages {
     (@setters [$($Before:ident $before:ident)*]) => {};
     (
         @setters [$($before:ident $Before:ident)*]
-        $(#[$doc:meta])* $field:ident $Slot:ident($Config:ty);
-        $( $(#[$after_doc:meta])* $after:ident $After:ident($AfterConfig:ty); )*
+        $(#[$doc:meta])* $field:ident $Slot:ident($Config:ty) $layer:tt;
+        $( $(#[$after_doc:meta])* $after:ident $After:ident($AfterConfig:ty) $after_layer:tt; )*
     ) => {
-        impl<C, L, W, $($Before,)* $Slot, $($After),*> StackBuilder<C, L, W, $($Before,)* $Slot, $($After),*> {
-            $(#[$doc])*
-            #[must_use]
-            pub fn $field(self, config: impl Into<$Config>) -> StackBuilder<C, L, W, $($Before,)* $Config, $($After),*> {
-                StackBuilder {
-                    common: self.common,
-                    errors: self.errors,
-                    $($before: self.$before,)*
-                    $field: config.into(),
-                    $($after: self.$after,)*
-                }
-            }
+        impl<C, L, R, W, $($Before,)* $Slot, $($After),*> StackBuilder<C, L, R, W, $($Before,)* $Slot, $($After),*> {
+            stages!(
+                @setter $layer [$($Before)*] [$($before)*] [$($After)*] [$($after)*]
+                $(#[$doc])* $field($Config)
+            );
         }
         stages!(
             @setters [$($before $Before)* $field $Slot]
-            $( $(#[$after_doc])* $after $After($AfterConfig); )*
+            $( $(#[$after_doc])* $after $After($AfterConfig) $after_layer; )*
         );
+    };
+    (
+        @setter [] [$($Before:ident)*] [$($before:ident)*] [$($After:ident)*] [$($after:ident)*]
+        $(#[$doc:meta])* $field:ident($Config:ty)
+    ) => {
+        $(#[$doc])*
+        #[must_use]
+        pub fn $field(
+            self,
+            config: impl Into<$Config>,
+        ) -> StackBuilder<C, L, R, W, $($Before,)* $Config, $($After),*> {
+            StackBuilder {
+                common: self.common,
+                errors: self.errors,
+                $($before: self.$before,)*
+                $field: config.into(),
+                $($after: self.$after,)*
+            }
+        }
+    };
+    (
+        @setter [$($Own:ident),*: $Layer:ty]
+        [$($Before:ident)*] [$($before:ident)*] [$($After:ident)*] [$($after:ident)*]
+        $(#[$doc:meta])* $field:ident($Config:ty)
+    ) => {
+        $(#[$doc])*
+        #[must_use]
+        pub fn $field<$($Own),*>(
+            self,
+            layer: $Layer,
+        ) -> StackBuilder<C, L, R, W, $($Before,)* $Layer, $($After),*> {
+            StackBuilder {
+                common: self.common,
+                errors: self.errors,
+                $($before: self.$before,)*
+                $field: layer,
+                $($after: self.$after,)*
+            }
+        }
     };
 
     // The table, turned round: the innermost stage is layered first.

@@ -1,41 +1,62 @@
 //! What may stand in a slot of the stack.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use tower_layer::Identity;
 
+use super::plan::Plan;
 use crate::{
-    Listener, Name,
+    Cloned, Listener, Name, StandardClassifier, Unlimited,
     circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer},
+    fallback::{FallbackConfig, FallbackHandle, FallbackLayer, Isolate},
+    retry::{RetryConfig, RetryHandle, RetryLayer},
+    retry_budget::{RetryBudget, RetryBudgetConfig},
     timeout::{TimeoutConfig, TimeoutHandle, TimeoutLayer},
 };
 
-/// What all stages of one stack have in common: `C` classifies, `L` knows the limits of a request.
-pub struct Common<C, L> {
+/// What all stages of one stack have in common: `C` classifies, `L` knows the limits of a request, `R` repeats it.
+pub struct Common<C, L, R> {
     pub(super) name: Option<Name>,
     pub(super) classifier: C,
     pub(super) limits: L,
+    pub(super) repeat: R,
+    pub(super) budget: RetryBudget,
     pub(super) listeners: Vec<Arc<dyn Listener>>,
+    /// The numbers of all stages.
+    pub(super) plan: Plan,
 }
 
-impl<C, L> std::fmt::Debug for Common<C, L> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Common").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl<C, L> Common<C, L> {
-    pub(super) fn limits<M>(self, limits: M) -> Common<C, M> {
-        Common { name: self.name, classifier: self.classifier, limits, listeners: self.listeners }
-    }
-
-    pub(super) fn classify<D>(self, change: impl FnOnce(C) -> D) -> Common<D, L> {
-        Common {
-            name: self.name,
-            classifier: change(self.classifier),
-            limits: self.limits,
-            listeners: self.listeners,
+impl Common<StandardClassifier, Unlimited, Cloned> {
+    pub(super) fn new() -> Self {
+        Self {
+            name: None,
+            classifier: StandardClassifier,
+            limits: Unlimited,
+            repeat: Cloned,
+            budget: RetryBudget::checked(RetryBudgetConfig::new()),
+            listeners: Vec::new(),
+            plan: Plan::default(),
         }
+    }
+}
+
+impl<C, L, R> Common<C, L, R> {
+    pub(super) fn classify<D>(self, change: impl FnOnce(C) -> D) -> Common<D, L, R> {
+        self.change(|classifier, limits, repeat| (change(classifier), limits, repeat))
+    }
+
+    pub(super) fn limits<M>(self, limits: M) -> Common<C, M, R> {
+        self.change(|classifier, _, repeat| (classifier, limits, repeat))
+    }
+
+    pub(super) fn repeat<T>(self, repeat: T) -> Common<C, L, T> {
+        self.change(|classifier, limits, _| (classifier, limits, repeat))
+    }
+
+    fn change<D, M, T>(self, change: impl FnOnce(C, L, R) -> (D, M, T)) -> Common<D, M, T> {
+        let (classifier, limits, repeat) = change(self.classifier, self.limits, self.repeat);
+        let Self { name, budget, listeners, plan, .. } = self;
+        Common { name, classifier, limits, repeat, budget, listeners, plan }
     }
 
     /// The stage's name within the named stack.
@@ -47,15 +68,22 @@ impl<C, L> Common<C, L> {
     }
 }
 
+impl<C, L, R> fmt::Debug for Common<C, L, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Common").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 /// What a slot holds while a stack is built: nothing, or the numbers of a layer.
 ///
-/// It is implemented by [`Unused`] and by the stages' configs; there is nothing to implement here.
-pub trait Stage<C, L> {
+/// It is implemented by [`Unused`] and by the stages' configs, over the [`Common`] of a stack; there is nothing to
+/// implement here.
+pub trait Stage<X> {
     /// The layer it becomes.
     type Layer;
 
     #[doc(hidden)]
-    fn assemble(self, field: &'static str, common: &Common<C, L>) -> Self::Layer;
+    fn assemble(self, field: &'static str, common: &X) -> Self::Layer;
 }
 
 /// The numbers in a slot, as the linter sees them; none where the slot is empty.
@@ -67,10 +95,10 @@ pub(super) trait Planned<N> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unused;
 
-impl<C, L> Stage<C, L> for Unused {
+impl<X> Stage<X> for Unused {
     type Layer = Identity;
 
-    fn assemble(self, _: &'static str, _: &Common<C, L>) -> Identity {
+    fn assemble(self, _: &'static str, _: &X) -> Identity {
         Identity::new()
     }
 }
@@ -81,10 +109,10 @@ impl<N> Planned<N> for Unused {
     }
 }
 
-impl<C, L: Clone> Stage<C, L> for TimeoutConfig {
+impl<C, L: Clone, R> Stage<Common<C, L, R>> for TimeoutConfig {
     type Layer = TimeoutLayer<L>;
 
-    fn assemble(self, field: &'static str, common: &Common<C, L>) -> TimeoutLayer<L> {
+    fn assemble(self, field: &'static str, common: &Common<C, L, R>) -> TimeoutLayer<L> {
         TimeoutLayer::checked(self).limits(common.limits.clone()).named(common.name(field))
     }
 }
@@ -95,10 +123,44 @@ impl Planned<Self> for TimeoutConfig {
     }
 }
 
-impl<C: Clone, L> Stage<C, L> for CircuitBreakerConfig {
+impl<C: Clone, L: Clone, R: Clone> Stage<Common<C, L, R>> for RetryConfig {
+    type Layer = RetryLayer<C, R, L>;
+
+    fn assemble(self, field: &'static str, common: &Common<C, L, R>) -> RetryLayer<C, R, L> {
+        // A deadline in the request says the same, where there is a place for one.
+        RetryLayer::checked(self.within(common.plan.timeout.map(|timeout| timeout.limit())))
+            .classify(common.classifier.clone())
+            .repeat(common.repeat.clone())
+            .limits(common.limits.clone())
+            .budget(common.budget.clone())
+            .named(common.name(field))
+    }
+}
+
+impl Planned<Self> for RetryConfig {
+    fn numbers(&self) -> Option<Self> {
+        Some(*self)
+    }
+}
+
+impl<A: Isolate, M, C: Clone, L, R> Stage<Common<C, L, R>> for FallbackLayer<A, StandardClassifier, M> {
+    type Layer = FallbackLayer<A, C, M>;
+
+    fn assemble(self, field: &'static str, common: &Common<C, L, R>) -> FallbackLayer<A, C, M> {
+        self.classify(common.classifier.clone()).named(common.name(field))
+    }
+}
+
+impl<A, M> Planned<FallbackConfig> for FallbackLayer<A, StandardClassifier, M> {
+    fn numbers(&self) -> Option<FallbackConfig> {
+        Some(self.handle().config())
+    }
+}
+
+impl<C: Clone, L, R> Stage<Common<C, L, R>> for CircuitBreakerConfig {
     type Layer = CircuitBreakerLayer<C>;
 
-    fn assemble(self, field: &'static str, common: &Common<C, L>) -> CircuitBreakerLayer<C> {
+    fn assemble(self, field: &'static str, common: &Common<C, L, R>) -> CircuitBreakerLayer<C> {
         let layer =
             CircuitBreakerLayer::checked(self).classify(common.classifier.clone()).named(common.name(field));
         common.listeners.iter().fold(layer, |layer, listener| layer.listen_shared(Arc::clone(listener)))
@@ -129,6 +191,22 @@ impl<L> Handled for TimeoutLayer<L> {
 
     fn handle(&self) -> TimeoutHandle {
         TimeoutLayer::handle(self)
+    }
+}
+
+impl<C, R, L> Handled for RetryLayer<C, R, L> {
+    type Handle = RetryHandle;
+
+    fn handle(&self) -> RetryHandle {
+        RetryLayer::handle(self)
+    }
+}
+
+impl<A, C, M> Handled for FallbackLayer<A, C, M> {
+    type Handle = FallbackHandle;
+
+    fn handle(&self) -> FallbackHandle {
+        FallbackLayer::handle(self)
     }
 }
 

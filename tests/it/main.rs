@@ -28,6 +28,7 @@ mod http_vectors;
 mod outage;
 mod peers;
 mod pipeline;
+mod pipeline_retry;
 mod public_types;
 mod retry_shell;
 mod scripted;
