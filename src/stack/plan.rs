@@ -132,25 +132,25 @@ mod tests {
     fn a_retry_that_could_never_be_is_refused() {
         let with = |retry| Plan { retry: Some(retry), ..plan(10, 2, CircuitBreakerConfig::new()) };
         let seconds = Duration::from_secs;
-        assert_eq!(refused(with(RetryConfig::new())), None);
+        assert_eq!(refused(&with(RetryConfig::new())), None);
         for (retry, expected) in [
             (RetryConfig::fixed(seconds(10)), "retry.backoff must begin below timeout"),
             (RetryConfig::new().max_elapsed(seconds(11)), "retry.max_elapsed must be at most timeout"),
             (RetryConfig::new().max_attempts(0), "retry.max_attempts must be at least 1"),
         ] {
-            let error = refused(with(retry)).expect(expected);
+            let error = refused(&with(retry)).expect(expected);
             assert!(error.starts_with(expected), "{error}");
         }
     }
 
-    fn refused(plan: Plan) -> Option<String> {
+    fn refused(plan: &Plan) -> Option<String> {
         plan.check().err().map(|error| error.to_string())
     }
 
     #[test]
     fn an_empty_plan_and_a_sensible_one_pass() {
-        assert_eq!(refused(Plan::default()), None);
-        assert_eq!(refused(plan(10, 2, CircuitBreakerConfig::new())), None);
+        assert_eq!(refused(&Plan::default()), None);
+        assert_eq!(refused(&plan(10, 2, CircuitBreakerConfig::new())), None);
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
                 "circuit_breaker.window must be at least twice attempt_timeout",
             ),
         ] {
-            let error = refused(plan).expect(expected);
+            let error = refused(&plan).expect(expected);
             assert!(error.starts_with(expected), "{error}");
         }
     }
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn a_stage_is_checked_by_itself_too() {
         assert_eq!(
-            refused(plan(0, 1, CircuitBreakerConfig::new())).as_deref(),
+            refused(&plan(0, 1, CircuitBreakerConfig::new())).as_deref(),
             Some("timeout must be above 0")
         );
     }
