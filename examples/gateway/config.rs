@@ -7,9 +7,13 @@ use std::{
     time::Duration,
 };
 
-use axum::http::{Uri, uri::Authority};
 use serde::Deserialize;
-use tower_reliability::{ConfigError, circuit_breaker::CircuitBreakerConfig, timeout::TimeoutConfig};
+use tower_reliability::{
+    ConfigError, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig, retry_budget::RetryBudgetConfig,
+    timeout::TimeoutConfig,
+};
+
+use crate::origin::{Origin, Origins};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -35,7 +39,10 @@ pub(crate) struct Route {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpstreamConfig {
-    pub(crate) url: Origin,
+    pub(crate) url: Origins,
+    /// Whom to ask for what the upstream was not asked, or did not answer in time.
+    #[serde(default)]
+    pub(crate) fallback: Option<Origin>,
     /// Off, it is a plain reverse proxy. The demo compares itself with that.
     #[serde(default = "defaults::protected")]
     pub(crate) protected: bool,
@@ -45,12 +52,11 @@ pub(crate) struct UpstreamConfig {
     pub(crate) attempt_timeout: TimeoutConfig,
     #[serde(default)]
     pub(crate) circuit_breaker: CircuitBreakerConfig,
+    #[serde(default)]
+    pub(crate) retry: RetryConfig,
+    #[serde(default)]
+    pub(crate) retry_budget: RetryBudgetConfig,
 }
-
-/// Where an upstream is: `http://host:port`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) struct Origin(Authority);
 
 /// What is wrong with a config: where, and which rule it breaks.
 #[derive(Debug)]
@@ -97,35 +103,14 @@ impl UpstreamConfig {
     /// An upstream with the defaults.
     pub(crate) fn new(url: Origin) -> Self {
         Self {
-            url,
+            url: url.into(),
+            fallback: None,
             protected: defaults::protected(),
             timeout: defaults::timeout(),
             attempt_timeout: defaults::attempt_timeout(),
             circuit_breaker: CircuitBreakerConfig::new(),
-        }
-    }
-}
-
-impl Origin {
-    pub(crate) const fn authority(&self) -> &Authority {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for Origin {
-    type Error = &'static str;
-
-    fn try_from(url: String) -> Result<Self, Self::Error> {
-        let uri: Uri = url.parse().map_err(|_| ORIGIN_RULE)?;
-        let bare = uri.path() == "/" && uri.query().is_none();
-        match uri.authority() {
-            // What stands before an @ is a password, and belongs into no file.
-            Some(authority)
-                if uri.scheme_str() == Some("http") && bare && !authority.as_str().contains('@') =>
-            {
-                Ok(Self(authority.clone()))
-            }
-            _ => Err(ORIGIN_RULE),
+            retry: RetryConfig::new(),
+            retry_budget: RetryBudgetConfig::new(),
         }
     }
 }
@@ -151,8 +136,6 @@ impl fmt::Display for BadConfig {
         }
     }
 }
-
-const ORIGIN_RULE: &str = "must be http://host or http://host:port";
 
 mod defaults {
     use super::{Duration, TimeoutConfig};
@@ -202,6 +185,8 @@ mod tests {
             ("url = 'https://a'", "upstreams.a.url: must be http://host"),
             ("url = 'http://me:secret@a'", "upstreams.a.url: must be http://host"),
             ("url = 'http://a/b'", "upstreams.a.url: must be http://host"),
+            ("url = ['http://a', 'b']", "upstreams.a.url[1]: must be http://host"),
+            ("url = []", "upstreams.a.url: must name at least one server"),
             ("", "upstreams.a: missing field `url`"),
             ("timout = '1s'", "upstreams.a.timout: unknown field `timout`"),
             ("timeout = 'soon'", "upstreams.a.timeout: invalid value"),

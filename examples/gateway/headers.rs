@@ -9,14 +9,14 @@ use axum::http::{
     },
 };
 
-/// Fits the headers of a request for the next hop: `Host` is the upstream's, and whom the request came from and
-/// what it asked for is in the `X-Forwarded` ones.
-pub(crate) fn forward(headers: &mut HeaderMap, peer: Option<SocketAddr>, host: HeaderValue) {
+/// Fits the headers of a request for the next hop: whom the request came from and what it asked for is in the
+/// `X-Forwarded` ones. Its `Host` is for the next hop to say.
+pub(crate) fn forward(headers: &mut HeaderMap, peer: Option<SocketAddr>) {
     strip(headers);
     if let Some(peer) = peer {
         append(headers, X_FORWARDED_FOR, &peer.ip().to_string());
     }
-    if let Some(asked) = headers.insert(HOST, host) {
+    if let Some(asked) = headers.remove(HOST) {
         headers.insert(X_FORWARDED_HOST, asked);
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
@@ -90,8 +90,8 @@ mod tests {
     fn the_upstream_learns_whom_it_came_from_and_what_was_asked_for() {
         let mut headers = headers(&[("host", "shop.example"), ("x-forwarded-for", "10.0.0.7")]);
         let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
-        forward(&mut headers, Some(peer), HeaderValue::from_static("backend:80"));
-        assert_eq!(headers["host"], "backend:80");
+        forward(&mut headers, Some(peer));
+        assert!(!headers.contains_key("host"));
         assert_eq!(headers["x-forwarded-host"], "shop.example");
         assert_eq!(headers["x-forwarded-for"], "10.0.0.7, 192.0.2.1");
         assert_eq!(headers["x-forwarded-proto"], "http");

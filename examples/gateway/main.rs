@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `examples/gateway/gateway.toml` is a sample config with a comment on everything. Where to look first:
-//! `upstream.rs` puts the stack around an HTTP client; `config.rs` reads its numbers from a file.
+//! `upstream.rs` puts the stack around `endpoints.rs`, which chooses among HTTP clients; `config.rs` reads its numbers from a file.
 #![allow(
     clippy::disallowed_methods,
     reason = "clocks and tasks are for the library to be careful with; this is a program"
@@ -16,7 +16,9 @@
 mod args;
 mod config;
 mod demo;
+mod endpoints;
 mod headers;
+mod origin;
 mod problem;
 mod proxy;
 mod run;

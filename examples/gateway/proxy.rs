@@ -15,7 +15,7 @@ use tower_reliability::{Event, circuit_breaker::CircuitBreakerHandle};
 use crate::{
     config::{BadConfig, Config},
     problem,
-    upstream::Upstream,
+    upstream::{Handles, Upstream},
 };
 
 /// The routes and the upstreams behind them.
@@ -49,7 +49,7 @@ impl Gateway {
 
     /// The hold on the circuit breaker of an upstream.
     pub(crate) fn breaker(&self, upstream: &str) -> Option<CircuitBreakerHandle> {
-        self.upstreams.get(upstream)?.breaker().cloned()
+        self.upstreams.get(upstream)?.handles()?.breakers.first().cloned()
     }
 
     /// The gateway as a service. What begins with `/-/` is about the gateway and is passed to nobody.
@@ -69,22 +69,39 @@ async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
     }
 }
 
-/// What the circuit breakers do, for a person or a monitor.
+/// What the protections do, for a person or a monitor.
 async fn status(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
-    let upstreams = gateway.upstreams.iter().map(|(name, upstream)| {
-        let circuit = upstream.breaker().map(|breaker| {
-            let snapshot = breaker.snapshot();
-            json!({
-                "state": snapshot.state.as_str(),
-                "successes": snapshot.counts.successes,
-                "failures": snapshot.counts.failures,
-                "rejected": snapshot.counts.rejected,
-                "trips": snapshot.counts.trips,
-            })
-        });
-        (name.clone(), json!({ "circuit_breaker": circuit }))
-    });
+    let upstreams = gateway
+        .upstreams
+        .iter()
+        .map(|(name, upstream)| (name.clone(), upstream.handles().map_or(Value::Null, describe)));
     Json(Value::Object(upstreams.collect()))
+}
+
+fn describe(handles: &Handles) -> Value {
+    let circuit = |breaker: &CircuitBreakerHandle| {
+        let snapshot = breaker.snapshot();
+        json!({
+            "name": breaker.name().as_str(),
+            "state": snapshot.state.as_str(),
+            "successes": snapshot.counts.successes,
+            "failures": snapshot.counts.failures,
+            "rejected": snapshot.counts.rejected,
+            "trips": snapshot.counts.trips,
+        })
+    };
+    let retry = handles.retry.snapshot();
+    json!({
+        "circuit_breakers": handles.breakers.iter().map(circuit).collect::<Vec<_>>(),
+        "retry": {
+            "retries": retry.counts.retries,
+            "recovered": retry.counts.recovered,
+            "failed": retry.counts.failed,
+            "credit": retry.budget.balance.floor(),
+            "health_gate": retry.budget.gate,
+        },
+        "fallback": handles.fallback.as_ref().map(|fallback| fallback.snapshot().answered.total()),
+    })
 }
 
 /// `/a` is above `/a` and `/a/b`, but not above `/ab`.

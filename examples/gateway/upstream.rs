@@ -1,41 +1,54 @@
-//! An upstream: an HTTP client with a stack around it.
+//! An upstream: several servers, with a stack around them.
 
-use std::{error::Error, iter, time::Duration};
+use std::{error, iter, time::Duration};
 
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderValue, StatusCode, Uri, Version, uri::Scheme},
+    http::{StatusCode, Version},
     response::Response,
 };
 use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{self, Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper_util::client::legacy;
 use tower::{ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 use tower_reliability::{
-    ConfigError, Deadline, Listener,
+    ConfigError, Deadline, Error, Listener,
     circuit_breaker::CircuitBreakerHandle,
-    http::{BodyDeadlineLayer, DeadlineBody, HttpClassifier, RejectionLayer, RequestExtensions},
+    fallback::{FallbackConfig, FallbackHandle, FallbackLayer},
+    http::{
+        BodyDeadlineLayer, DeadlineBody, HttpClassifier, HttpRepeat, RejectionLayer, ReplayLayer,
+        ReportAttemptsLayer, RequestExtensions, mark_fallback,
+    },
+    retry::RetryHandle,
     stack::ReliabilityStack,
+    timeout::TimeoutConfig,
 };
 
 use crate::{
-    config::{Origin, UpstreamConfig},
-    headers, problem,
+    config::UpstreamConfig,
+    endpoints::{self, Endpoints, Outgoing},
+    headers,
+    origin::Origin,
+    problem,
     server::Peer,
 };
 
-/// A server that requests are passed on to.
+/// A service that requests are passed on to, which several servers may offer.
 #[derive(Clone)]
 pub(crate) struct Upstream {
-    origin: Origin,
     /// How long a request may take, its answer's body included.
     limit: Duration,
     service: BoxCloneSyncService<Request, Response, legacy::Error>,
     /// `None` where the upstream is not protected.
-    breaker: Option<CircuitBreakerHandle>,
+    handles: Option<Handles>,
+}
+
+/// What can be seen of a protected upstream.
+#[derive(Clone)]
+pub(crate) struct Handles {
+    pub(crate) breakers: Vec<CircuitBreakerHandle>,
+    pub(crate) retry: RetryHandle,
+    pub(crate) fallback: Option<FallbackHandle>,
 }
 
 impl Upstream {
@@ -43,58 +56,62 @@ impl Upstream {
     pub(crate) fn new(
         name: &str,
         config: &UpstreamConfig,
-        listener: impl Listener,
+        listener: impl Listener + Clone,
     ) -> Result<Self, ConfigError> {
+        check(config)?;
+        let limit = config.timeout.limit();
+        if !config.protected {
+            return Ok(Self { limit, service: bare(config.url.first()), handles: None });
+        }
+        let endpoints = Endpoints::protected(name, config, &listener)?;
+        let breakers = endpoints.breakers().cloned().collect();
+        let retry = if config.url.len() > 1 { config.retry.elsewhere() } else { config.retry };
         let stack = ReliabilityStack::builder()
             .named(name.to_string())
             .timeout(config.timeout)
-            .circuit_breaker(config.circuit_breaker)
-            .attempt_timeout(config.attempt_timeout)
+            .retry(retry)
+            .retry_budget(config.retry_budget.build().map_err(|error| error.within("retry_budget"))?)
+            .repeat(HttpRepeat::new())
             .classify(HttpClassifier::new())
             .limits(RequestExtensions)
+            // The errors of the endpoints are what this stack passes on: rejections and failures, in one enum.
+            .flat_errors()
             .listen(listener)
             .build()?;
-        // The numbers are checked although nobody uses them.
-        if !config.protected {
-            return Ok(Self {
-                origin: config.url.clone(),
-                limit: config.timeout.limit(),
-                service: BoxCloneSyncService::new(
-                    client().map_response(|response: Response<_>| response.map(Body::new)),
-                ),
-                breaker: None,
-            });
-        }
-        let breaker = stack.circuit_breaker();
+        let retry = stack.retry();
+        let fallback = match &config.fallback {
+            Some(origin) => Some(
+                FallbackConfig::new()
+                    .build()?
+                    .service(secondary(origin, config.timeout)?)
+                    .repeat(HttpRepeat::new())
+                    .classify(HttpClassifier::new())
+                    .mark(mark_fallback)
+                    .named(format!("{name}.fallback")),
+            ),
+            None => None,
+        };
+        let handles = Handles { breakers, retry, fallback: fallback.as_ref().map(FallbackLayer::handle) };
         let service = ServiceBuilder::new()
             .layer(RejectionLayer)
             // A rejection is an answer with a body of the stack's, and axum's can be made from anything.
             .map_response(|response: Response<DeadlineBody<Incoming>>| response.map(Body::new))
+            .layer(ReportAttemptsLayer)
+            .layer(ReplayLayer::new())
+            // Around the deadline, because what stands in comes when there was no time left.
+            .option_layer(fallback)
             .layer(BodyDeadlineLayer)
             .layer(stack)
-            .service(client());
-        Ok(Self {
-            origin: config.url.clone(),
-            limit: config.timeout.limit(),
-            service: BoxCloneSyncService::new(service),
-            breaker: Some(breaker),
-        })
+            .service(endpoints);
+        Ok(Self { limit, service: BoxCloneSyncService::new(service), handles: Some(handles) })
     }
 
     /// Passes a request on, and what comes back.
     pub(crate) async fn call(&self, mut request: Request) -> Response {
-        let authority = self.origin.authority();
-        let mut uri = request.uri().clone().into_parts();
-        uri.scheme = Some(Scheme::HTTP);
-        uri.authority = Some(authority.clone());
-        let (Ok(uri), Ok(host)) = (Uri::from_parts(uri), HeaderValue::from_str(authority.as_str())) else {
-            return problem::answer(StatusCode::BAD_REQUEST, "the path cannot be passed on");
-        };
-        *request.uri_mut() = uri;
         *request.version_mut() = Version::HTTP_11;
         request.extensions_mut().insert(Deadline::after(self.limit));
         let peer = request.extensions().get().map(|Peer(address)| *address);
-        headers::forward(request.headers_mut(), peer, host);
+        headers::forward(request.headers_mut(), peer);
 
         // What is no rejection is a failure of the way to the upstream.
         let mut response = match self.service.clone().oneshot(request).await {
@@ -105,30 +122,60 @@ impl Upstream {
         response
     }
 
-    /// The hold on the circuit breaker, if there is one.
-    pub(crate) const fn breaker(&self) -> Option<&CircuitBreakerHandle> {
-        self.breaker.as_ref()
+    /// What can be seen of it, if it is protected.
+    pub(crate) const fn handles(&self) -> Option<&Handles> {
+        self.handles.as_ref()
     }
 }
 
-/// No limits of its own: how long things may take is for the stack to say.
-fn client() -> Client<HttpConnector, Body> {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE)
-        .build(connector)
+/// Whether all the numbers go together, which are spread over the stacks here.
+fn check(config: &UpstreamConfig) -> Result<(), ConfigError> {
+    ReliabilityStack::builder()
+        .timeout(config.timeout)
+        .retry(config.retry)
+        .circuit_breaker(config.circuit_breaker)
+        .attempt_timeout(config.attempt_timeout)
+        .build()
+        .map(|_| ())
 }
+
+/// A plain client.
+fn bare(origin: &Origin) -> BoxCloneSyncService<Request, Response, legacy::Error> {
+    let origin = origin.clone();
+    BoxCloneSyncService::new(
+        ServiceBuilder::new()
+            .map_response(|response: Response<Incoming>| response.map(Body::new))
+            .layer(ReplayLayer::new())
+            .map_request(move |mut request: Outgoing| {
+                endpoints::direct(&mut request, &origin);
+                request
+            })
+            .service(endpoints::client()),
+    )
+}
+
+/// Whom to ask when the upstream is not to be asked. It has its own time.
+fn secondary(origin: &Origin, timeout: TimeoutConfig) -> Result<Secondary, ConfigError> {
+    let (origin, stack) = (origin.clone(), ReliabilityStack::builder().timeout(timeout).build()?);
+    Ok(BoxCloneSyncService::new(
+        ServiceBuilder::new()
+            .map_request(move |mut request: Outgoing| {
+                endpoints::direct(&mut request, &origin);
+                request
+            })
+            .map_response(|response: Response<Incoming>| response.map(|body| DeadlineBody::new(body, None)))
+            .layer(stack)
+            .service(endpoints::client()),
+    ))
+}
+
+type Secondary = BoxCloneSyncService<Outgoing, Response<DeadlineBody<Incoming>>, Error<legacy::Error>>;
 
 /// The error alone prints as "client error (Connect)"; what happened is at the end of the chain.
 fn whole_story(error: &legacy::Error) -> String {
-    let first: Option<&(dyn Error + 'static)> = error.source();
+    let first: Option<&(dyn error::Error + 'static)> = error::Error::source(error);
     match iter::successors(first, |error| (*error).source()).last() {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     }
 }
-
-/// Below the 60 s after which many servers hang up, so that it is not us who find out.
-const POOL_IDLE: Duration = Duration::from_secs(50);

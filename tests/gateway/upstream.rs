@@ -4,13 +4,16 @@ use std::{
     future::pending,
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use axum::{Router, body::Body, extract::Request, response::Response, routing::any};
 use futures::{StreamExt, stream};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet, time};
 
 use crate::Result;
@@ -18,6 +21,8 @@ use crate::Result;
 /// A server behind the gateway.
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
+    /// How many requests came to `/payments/broken`.
+    pub(crate) broken: Arc<AtomicU32>,
     /// Told when `/slow` is asked for.
     pub(crate) asked: Arc<Notify>,
     _server: JoinSet<io::Result<()>>,
@@ -32,7 +37,14 @@ impl Upstream {
             time::sleep(Duration::from_millis(200)).await;
             "slow"
         };
+        let broken = Arc::<AtomicU32>::default();
+        let counter = Arc::clone(&broken);
+        let fail = async move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            StatusCode::INTERNAL_SERVER_ERROR
+        };
         let app = Router::new()
+            .route("/payments/broken", any(fail))
             .route("/payments/echo", any(echo))
             .route("/payments/slow", any(slow))
             .route("/payments/silent", any(async || pending::<()>().await))
@@ -41,7 +53,7 @@ impl Upstream {
         let address = listener.local_addr()?;
         let mut server = JoinSet::new();
         server.spawn(async { axum::serve(listener, app).await });
-        Ok(Self { address, asked, _server: server })
+        Ok(Self { address, broken, asked, _server: server })
     }
 
     pub(crate) fn config(&self) -> String {

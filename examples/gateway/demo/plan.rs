@@ -8,7 +8,7 @@ use tower_reliability::{
     timeout::TimeoutConfig,
 };
 
-use crate::config::{Origin, UpstreamConfig};
+use crate::{config::UpstreamConfig, origin::Origin};
 
 /// Requests per second, to each upstream through each gateway: 300 in total.
 pub(crate) const RATE: u32 = 50;

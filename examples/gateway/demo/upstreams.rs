@@ -114,10 +114,13 @@ async fn answer(
     }
 }
 
-/// The last part of the path: clients number their requests, so that the same ones fail on both sides.
+/// The last part of the path: clients number their requests, so that the same ones fail on both sides. A further attempt
+/// is another throw of the same dice.
 fn number(request: &Request<Incoming>) -> u32 {
-    let last = request.uri().path().rsplit('/').next();
-    last.and_then(|n| n.parse().ok()).unwrap_or(0)
+    let last = request.uri().path().rsplit('/').next().and_then(|n| n.parse().ok());
+    let retry = request.headers().get("x-retry-attempt").and_then(|n| n.to_str().ok()?.parse().ok());
+    last.unwrap_or(0) + NEXT_THROW * retry.unwrap_or(0)
 }
 
+const NEXT_THROW: u32 = 7;
 const FLAKY_PAUSE: Duration = Duration::from_millis(600);

@@ -1,0 +1,95 @@
+//! Where a server is, as the config file says it.
+
+use std::fmt;
+
+use axum::http::{Uri, uri::Authority};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, SeqAccess, Visitor},
+};
+
+/// Where a server is: `http://host:port`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[serde(try_from = "String")]
+pub(crate) struct Origin(Authority);
+
+/// One server or several that do the same: a URL, or a list of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Origins(Vec<Origin>);
+
+impl Origin {
+    pub(crate) const fn authority(&self) -> &Authority {
+        &self.0
+    }
+}
+
+impl Origins {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Origin> {
+        self.0.iter()
+    }
+
+    pub(crate) fn first(&self) -> &Origin {
+        self.0.first().expect("an empty list is refused when it is read")
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl From<Origin> for Origins {
+    fn from(origin: Origin) -> Self {
+        Self(vec![origin])
+    }
+}
+
+impl TryFrom<String> for Origin {
+    type Error = &'static str;
+
+    fn try_from(url: String) -> Result<Self, Self::Error> {
+        let uri: Uri = url.parse().map_err(|_| RULE)?;
+        let bare = uri.path() == "/" && uri.query().is_none();
+        match uri.authority() {
+            // What stands before an @ is a password, and belongs into no file.
+            Some(authority)
+                if uri.scheme_str() == Some("http") && bare && !authority.as_str().contains('@') =>
+            {
+                Ok(Self(authority.clone()))
+            }
+            _ => Err(RULE),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Origins {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMore;
+
+        impl<'de> Visitor<'de> for OneOrMore {
+            type Value = Origins;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a URL or a list of them")
+            }
+
+            fn visit_str<E: de::Error>(self, url: &str) -> Result<Origins, E> {
+                Origin::try_from(url.to_string()).map(Origins::from).map_err(E::custom)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Origins, A::Error> {
+                let mut origins = Vec::new();
+                while let Some(origin) = list.next_element()? {
+                    origins.push(origin);
+                }
+                if origins.is_empty() {
+                    return Err(de::Error::custom("must name at least one server"));
+                }
+                Ok(Origins(origins))
+            }
+        }
+
+        deserializer.deserialize_any(OneOrMore)
+    }
+}
+
+const RULE: &str = "must be http://host or http://host:port";
