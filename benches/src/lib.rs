@@ -13,6 +13,7 @@ pub mod breakers;
 pub mod drive;
 pub mod inner;
 pub mod peers;
+pub mod retries;
 pub mod rounds;
 pub mod stacks;
 pub mod threads;

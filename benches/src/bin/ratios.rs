@@ -7,7 +7,8 @@ use tower::Service;
 use tower_reliability_benches::{
     allocations, breakers,
     drive::Contender,
-    inner::{Bare, FAIL, OurError},
+    inner::{Bare, Down, FAIL, OurError},
+    retries,
     rounds::{fastest, fastest_shared, per_call},
     stacks, timeouts,
 };
@@ -22,7 +23,7 @@ fn main() {
     for Bar { claim, measured, limit, met } in bars {
         println!("| {claim} | {measured:.3} | {limit} | {} |", if met { "met" } else { "**missed**" });
     }
-    println!("\nOur response future is {} bytes wider than the inner one.", extra_bytes());
+    println!("\nBytes that a response future is wider than the inner one: {}.", extra_bytes());
 }
 
 /// What was promised, and what came of it.
@@ -52,6 +53,7 @@ fn alone() -> Vec<Bar> {
         breakers::open(),
         breakers::half_way(),
         timeouts::ready(),
+        retries::ready(),
         stacks::ready(),
         vec![clock],
     ];
@@ -80,6 +82,12 @@ fn alone() -> Vec<Bar> {
             Bar::at_most(*limit, &format!("{ours} ÷ {peer}"), nanos[find(ours)] / nanos[find(peer)])
         })
         .collect();
+    let added = |name| nanos[find(name)] - floor;
+    bars.push(Bar::at_most(
+        0.4,
+        "added by ours, retry ÷ added by tower, retry",
+        added("ours, retry") / added("tower, retry"),
+    ));
     for ours in contenders.iter().map(|contender| contender.name).filter(|name| name.starts_with("ours")) {
         bars.push(Bar::at_most(0.0, &format!("allocations, {ours}"), allocations[find(ours)]));
     }
@@ -130,10 +138,16 @@ fn rate(part: u64, of: u64) -> f64 {
     part as f64 / of as f64
 }
 
-/// By how much the future of a call through our breaker is wider than the one that it holds.
-fn extra_bytes() -> usize {
-    let (ours, bare) = (breakers::ours(breakers::time()).call(0), Bare::<OurError>::new().call(0));
-    size_of_val(&ours) - size_of_val(&bare)
+/// By how much futures are wider than the one that they hold.
+fn extra_bytes() -> String {
+    let (bare, others) =
+        (size_of_val(&Bare::<OurError>::new().call(0)), size_of_val(&Bare::<Down>::new().call(0)));
+    format!(
+        "our breaker's {}, our retry's {}, tower's retry's {}",
+        size_of_val(&breakers::ours(breakers::time()).call(0)) - bare,
+        size_of_val(&retries::ours().call(0)) - bare,
+        size_of_val(&retries::towers().call(0)) - others,
+    )
 }
 
 /// Ours, its peer, and the most that the one may cost of the other.
