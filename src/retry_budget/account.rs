@@ -15,17 +15,15 @@ use crate::sync::{AtomicU64, Ordering, OwnLine, stripe_count, thread_number};
 #[derive(Debug)]
 pub(crate) struct Account {
     budget: RetryBudget,
-    succeeded: Arc<Succeeded>,
+    succeeded: Arc<[Stripe]>,
 }
 
-/// How many calls succeeded at their first attempt, in stripes.
-#[derive(Debug)]
-pub(super) struct Succeeded(Box<[OwnLine<AtomicU64>]>);
+/// How many calls succeeded at their first attempt, on some of the threads.
+pub(super) type Stripe = OwnLine<AtomicU64>;
 
 impl Account {
     pub(super) fn open(budget: RetryBudget) -> Self {
-        let stripes = (0..stripe_count()).map(|_| OwnLine::default()).collect();
-        let succeeded = Arc::new(Succeeded(stripes));
+        let succeeded = (0..stripe_count()).map(|_| Stripe::default()).collect();
         budget.register(&succeeded);
         Self { budget, succeeded }
     }
@@ -35,12 +33,13 @@ impl Account {
     #[inline]
     pub(crate) fn succeeded(&self) -> u64 {
         self.budget.deposit();
-        self.succeeded.own().fetch_add(1, Ordering::Relaxed)
+        // The number of stripes is a power of two.
+        self.succeeded[thread_number() & (self.succeeded.len() - 1)].0.fetch_add(1, Ordering::Relaxed)
     }
 
     /// How many calls have succeeded at their first attempt.
     pub(crate) fn successes(&self) -> u64 {
-        self.succeeded.total()
+        total(&self.succeeded)
     }
 
     /// An attempt has ended, other than by the success of a first attempt.
@@ -60,15 +59,9 @@ impl Account {
     }
 }
 
-impl Succeeded {
-    #[inline]
-    fn own(&self) -> &AtomicU64 {
-        &self.0[thread_number() & (self.0.len() - 1)].0
-    }
-
-    pub(super) fn total(&self) -> u64 {
-        self.0.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
-    }
+/// How many calls succeeded at their first attempt, on all threads.
+pub(super) fn total(stripes: &[Stripe]) -> u64 {
+    stripes.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
 }
 
 /// Credit for one more attempt. It goes back to the budget when it is dropped and was not spent.

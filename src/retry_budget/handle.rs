@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    account::{Account, Succeeded},
+    account::{Account, Stripe, total},
     config::RetryBudgetConfig,
     snapshot::RetryBudgetSnapshot,
     state::{NoCredit, Purse, State},
@@ -45,7 +45,7 @@ pub(super) trait Foreign: Send + Sync {
 struct Ledger {
     state: State,
     /// Who counts calls that succeed, and how many of them have been seen.
-    accounts: Vec<(Weak<Succeeded>, u64)>,
+    accounts: Vec<(Weak<[Stripe]>, u64)>,
     /// The counts; the rest of it is the state's to say.
     counts: RetryBudgetSnapshot,
 }
@@ -87,7 +87,7 @@ impl RetryBudget {
         Account::open(self.clone())
     }
 
-    pub(super) fn register(&self, succeeded: &Arc<Succeeded>) {
+    pub(super) fn register(&self, succeeded: &Arc<[Stripe]>) {
         if let Kind::Gated(ledger) = &self.kind {
             lock(ledger).accounts.push((Arc::downgrade(succeeded), 0));
         }
@@ -156,7 +156,7 @@ impl Ledger {
         let mut succeeded = 0;
         self.accounts.retain_mut(|(account, seen)| {
             let Some(account) = account.upgrade() else { return false };
-            let total = account.total();
+            let total = total(&account);
             succeeded += total - std::mem::replace(seen, total);
             true
         });

@@ -63,21 +63,16 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut phase = self.project().phase;
         if let PhaseProj::Running { inner, mut timer, allowance, handle } = phase.as_mut().project() {
-            match inner.poll(cx) {
-                // An answer at the limit is an answer. An error is not: a transport that knows the deadline too ends
-                // the call at the same moment, and its error does not say whose time was over.
-                Poll::Ready(Err(_)) if clock::now() >= allowance.until => {}
-                Poll::Ready(result) => return Poll::Ready(result),
-                Poll::Pending => {
-                    if timer.is_none() {
-                        timer.set(Some(clock::alarm(allowance.until)));
-                    }
-                    let rang = timer.as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready());
-                    // A service below that uses up tokio's cooperative budget keeps the timer from ever ringing.
-                    if !rang && clock::now() < allowance.until {
-                        return Poll::Pending;
-                    }
-                }
+            if let Poll::Ready(result) = inner.poll(cx) {
+                return Poll::Ready(result);
+            }
+            if timer.is_none() {
+                timer.set(Some(clock::alarm(allowance.until)));
+            }
+            let rang = timer.as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready());
+            // A service below that uses up tokio's cooperative budget keeps the timer from ever ringing.
+            if !rang && clock::now() < allowance.until {
+                return Poll::Pending;
             }
             let rejected = handle.reject(allowance.reason);
             phase.as_mut().project_replace(Phase::Rejected(rejected));
