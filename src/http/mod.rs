@@ -45,7 +45,7 @@ mod errors;
 mod extensions;
 mod fallback;
 pub mod rejection;
-mod repeat;
+pub(crate) mod repeat;
 pub mod replay;
 mod retry_after;
 mod retry_attempt;

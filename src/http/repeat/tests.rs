@@ -96,13 +96,21 @@ fn attempts_are_numbered_and_share_a_trail() {
 }
 
 #[test]
-fn the_trail_of_a_layer_further_out_is_gone_on_with() {
+fn the_trail_of_a_layer_further_out_learns_of_retries_and_the_other_way_round_not() {
     let (outer, mut trail) = (Trail::new(), None);
     let mut first = request("GET");
     first.extensions_mut().insert(outer.clone());
+    let mut second = HttpRepeat::new().copy(&mut first).expect("a copy");
+    outer.retried();
     HttpRepeat::new().prepare(&mut first, 1, &mut trail);
-    trail.expect("the one that was there").retried();
-    assert_eq!(outer.retries(), 1);
+    HttpRepeat::new().prepare(&mut second, 2, &mut trail);
+    let trail = trail.expect("one of its own");
+    assert_eq!(trail.retries(), 0, "nobody below has tried again");
+    trail.retried();
+    assert_eq!(outer.retries(), 2);
+    for request in [first, second] {
+        assert_eq!(request.extensions().get::<Trail>().map(Trail::retries), Some(1));
+    }
 }
 
 #[test]
@@ -125,7 +133,6 @@ fn requests_of_reqwest_are_cloned_and_numbered() {
     let repeat = HttpRepeat::new();
     let mut copy = repeat.copy(&mut first).expect("its body is at hand");
     assert_eq!(copy.body().and_then(reqwest::Body::as_bytes), Some(&b"an order"[..]));
-    assert!(!repeat.may_repeat(&copy, false) && repeat.may_repeat(&copy, true));
     assert!(repeat.all_methods().may_repeat(&copy, false));
     let mut trail = None;
     repeat.prepare(&mut copy, 3, &mut trail);
