@@ -21,8 +21,9 @@ use crate::{Repeat, Trail};
 /// reqwest can clone. The latter have no extensions for others to use: only the header tells their attempts apart.
 ///
 /// A reqwest client that follows redirects does not say, when it fails to connect, whether it was to the peer or to
-/// where the peer has sent it. A POST that was done and answered with a redirect then passes for unseen and is done
-/// again. Give such a client `redirect::Policy::none()`.
+/// where the peer has sent it. A POST that was done and answered with a redirect would then pass for unseen, and be
+/// done again. So with reqwest it does not count that a request is unseen, unless
+/// [`no_redirects`](Self::no_redirects) says that it can be believed.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -47,13 +48,14 @@ use crate::{Repeat, Trail};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HttpRepeat {
     all_methods: bool,
+    no_redirects: bool,
 }
 
 impl HttpRepeat {
     /// Repeats what HTTP declares idempotent.
     #[must_use]
     pub const fn new() -> Self {
-        Self { all_methods: false }
+        Self { all_methods: false, no_redirects: false }
     }
 
     /// Takes every request for harmless to repeat, whatever its method, unless its [`Idempotent`] says otherwise.
@@ -61,6 +63,16 @@ impl HttpRepeat {
     #[must_use]
     pub const fn all_methods(mut self) -> Self {
         self.all_methods = true;
+        self
+    }
+
+    /// The reqwest client below follows no redirects, so that a failed connect means that the peer has not seen the
+    /// request. A POST that is unseen is then sent again. It is for a client with `redirect::Policy::none()`.
+    ///
+    /// Requests of other clients are not concerned: what a client answers with is what one peer has said. Default: off.
+    #[must_use]
+    pub const fn no_redirects(mut self) -> Self {
+        self.no_redirects = true;
         self
     }
 
@@ -91,7 +103,7 @@ impl Repeat<reqwest::Request> for HttpRepeat {
     }
 
     fn may_repeat(&self, copy: &reqwest::Request, unseen: bool) -> bool {
-        unseen || self.is_harmless(copy.method(), copy.headers())
+        (unseen && self.no_redirects) || self.is_harmless(copy.method(), copy.headers())
     }
 
     fn prepare(&self, request: &mut reqwest::Request, attempt: u32, _: &mut Option<Trail>) {
@@ -99,18 +111,6 @@ impl Repeat<reqwest::Request> for HttpRepeat {
     }
 }
 
-/// Whether the server can tell a repetition from a second request by its key.
-fn has_key(method: &Method, headers: &HeaderMap) -> bool {
-    let key = headers.get("idempotency-key");
-    matches!(*method, Method::POST | Method::PATCH) && key.is_some_and(|key| !key.is_empty())
-}
-
-fn number(headers: &mut HeaderMap, attempt: u32) {
-    // What a caller said of its own attempts holds for our first; from then on it is our number that counts, and
-    // that an earlier attempt of ours would have said.
-    if attempt > 1 {
-        retry_attempt::set(headers, u64::from(attempt - 1));
-    }
 /// A copy of a request, whatever protocol it is of, if its body can be copied.
 pub(crate) fn copy<B: Body>(request: &mut Request<ReplayBody<B>>) -> Option<Request<ReplayBody<B>>> {
     let mut copy = Request::new(request.body_mut().copy()?);
@@ -144,6 +144,18 @@ pub(crate) fn leave(extensions: &mut Extensions, attempt: u32, trail: &mut Optio
     extensions.insert(Attempt(attempt));
 }
 
+/// Whether the server can tell a repetition from a second request by its key.
+fn has_key(method: &Method, headers: &HeaderMap) -> bool {
+    let key = headers.get("idempotency-key");
+    matches!(*method, Method::POST | Method::PATCH) && key.is_some_and(|key| !key.is_empty())
+}
+
+fn number(headers: &mut HeaderMap, attempt: u32) {
+    // What a caller said of its own attempts holds for our first; from then on it is our number that counts, and
+    // that an earlier attempt of ours would have said.
+    if attempt > 1 {
+        retry_attempt::set(headers, u64::from(attempt - 1));
+    }
 }
 
 #[cfg(test)]

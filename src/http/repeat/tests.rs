@@ -139,3 +139,18 @@ fn requests_of_reqwest_are_cloned_and_numbered() {
     assert_eq!(copy.headers()["x-retry-attempt"], "2");
     assert!(trail.is_none(), "there is no place for one");
 }
+
+#[cfg(feature = "reqwest")]
+#[test]
+fn reqwest_is_believed_that_a_post_is_unseen_only_where_it_follows_no_redirects() {
+    let request = |method| reqwest::Request::new(method, "http://example.org/".parse().expect("a url"));
+    let (plain, firm) = (HttpRepeat::new(), HttpRepeat::new().no_redirects());
+    for method in [Method::POST, Method::PATCH] {
+        assert!(!plain.may_repeat(&request(method.clone()), true), "{method}");
+        assert!(firm.may_repeat(&request(method.clone()), true), "{method}");
+        assert!(!firm.may_repeat(&request(method.clone()), false), "{method}");
+    }
+    for unseen in [false, true] {
+        assert!(plain.may_repeat(&request(Method::PUT), unseen));
+    }
+}
