@@ -48,7 +48,7 @@ pub mod rejection;
 pub(crate) mod repeat;
 pub mod replay;
 mod retry_after;
-mod retry_attempt;
+pub(crate) mod retry_attempt;
 
 pub use attempts::{ReportAttempts, ReportAttemptsLayer};
 pub use body_deadline::{BodyDeadline, BodyDeadlineLayer, DeadlineBody};
