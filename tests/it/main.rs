@@ -19,6 +19,7 @@ mod fallback_cancellation;
 mod fallback_peer;
 mod grpc_client;
 mod grpc_peers;
+mod grpc_retry;
 mod grpc_server;
 mod grpc_vectors;
 mod http_client;
