@@ -23,6 +23,7 @@ mod grpc_retry;
 mod grpc_server;
 mod grpc_vectors;
 mod http_client;
+mod http_redirect;
 mod http_replay;
 mod http_server;
 mod http_vectors;
