@@ -65,8 +65,9 @@ async fn serve(listener: TcpListener) -> Result<(), BoxError> {
 
 /// Asks for each mood and prints what comes.
 ///
-/// From the outside in: the whole call has a second, retries included; every attempt is a sample of the breaker, and has
-/// 200 ms. When most of the latest attempts have failed, the retry's budget gives no more credit: "down" is not asked again.
+/// From the outside in: the whole call has a second, retries included; every attempt is a sample of the breaker, and
+/// has 200 ms. When many of the latest attempts have failed, the retry's budget gives no more credit: "down" is not
+/// asked again.
 async fn ask(address: SocketAddr) -> Result<(), BoxError> {
     let call = ReliabilityStack::builder()
         .named("call")

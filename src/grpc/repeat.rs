@@ -27,8 +27,8 @@ use crate::{
 /// [`GrpcTimeout`](super::GrpcTimeout) as its limits, a retry also stops when that has run out.
 ///
 /// It copies requests whose body is a [`ReplayBody`]; a [`ReplayLayer`](crate::http::ReplayLayer) further out makes
-/// them. What a client streams is sent again once it has been sent to its end, or its attempt is gone; while a server
-/// that has answered early still takes the rest, it is not.
+/// them. What a client streams is sent again if it was sent to its end, or if the attempt has let go of the rest. When
+/// a server answers before the end, that may come too late; its answer is then the call's.
 ///
 /// ```
 /// use tower_reliability::grpc::GrpcRepeat;

@@ -1,181 +1,36 @@
 //! Retries of real calls: tonic's clients on top, tonic's channel below, servers on sockets.
 
 use std::{
-    collections::VecDeque,
     convert::Infallible,
-    future::pending,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use futures::{StreamExt, stream, stream::BoxStream};
 use http_body_util::{BodyExt, Full};
-use tokio::sync::mpsc;
-use tonic::{
-    Code, Request, Response, Status,
-    body::Body,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    metadata::{MetadataMap, MetadataValue},
-    service::Routes,
-};
+use tonic::{Code, Request, Response, Status, body::Body, service::Routes};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_client::HealthClient, health_server::Health,
 };
-use tower::{
-    ServiceBuilder,
-    layer::{layer_fn, util::Identity},
-    service_fn,
-    util::BoxCloneSyncService,
-};
+use tower::{ServiceBuilder, layer::layer_fn, service_fn};
 use tower_reliability::{
-    ErrorClass, Outcome, Repeat, Trail,
-    grpc::{GrpcClassifier, GrpcRepeat, GrpcTimeout, StreamOutcomeLayer},
-    http::{Idempotent, ReplayBody, ReplayLayer, ReportAttemptsLayer},
-    retry::{Jitter, RetryConfig, RetryLayer},
-    retry_budget::RetryBudget,
+    ErrorClass, Outcome, Trail,
+    grpc::{GrpcClassifier, GrpcRepeat, StreamOutcomeLayer},
+    http::{Idempotent, ReplayLayer, ReportAttemptsLayer},
+    retry::RetryConfig,
 };
 
-use crate::grpc_peers::{ask, channel, serve, timeout};
-
-const AT_ONCE: RetryConfig = RetryConfig::fixed(Duration::ZERO);
-
-type Client = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, tonic::transport::Error>;
-type Retries<R = GrpcRepeat> = RetryLayer<GrpcClassifier, R, GrpcTimeout>;
-
-fn retries<R>(config: RetryConfig, repeat: R) -> Retries<R> {
-    let layer = config.jitter(Jitter::None).build().expect("in range").budget(RetryBudget::unlimited());
-    layer.classify(GrpcClassifier::new()).repeat(repeat).limits(GrpcTimeout)
-}
-
-/// The way a client is put together, for any code that tonic generates.
-fn client<R>(address: &str, replay: ReplayLayer, retries: Retries<R>) -> Client
-where
-    R: Repeat<http::Request<ReplayBody<Body>>> + Clone + Send + Sync + 'static,
-{
-    let layers = ServiceBuilder::new().layer(replay).layer(retries);
-    let boxed = |request: http::Request<ReplayBody<Body>>| request.map(Body::new);
-    BoxCloneSyncService::new(layers.map_request(boxed).service(channel(address)))
-}
-
-/// A client of the health service, and the handle of its retry.
-fn health<R>(address: &str, retries: &Retries<R>) -> HealthClient<Client>
-where
-    R: Repeat<http::Request<ReplayBody<Body>>> + Clone + Send + Sync + 'static,
-{
-    HealthClient::new(client(address, ReplayLayer::new(), retries.clone()))
-}
-
-/// Fails with one status after the other, and then serves, as the name in the request says.
-#[derive(Clone)]
-struct Flaky {
-    failures: Arc<Mutex<VecDeque<Status>>>,
-    seen: Arc<Mutex<Vec<MetadataMap>>>,
-    hanging: mpsc::UnboundedSender<Hanging>,
-}
-
-#[derive(Debug, PartialEq)]
-enum Hanging {
-    Begun,
-    Dropped,
-}
-
-/// Is in a handler, or in a stream, for as long as the server works on it.
-struct Guard(mpsc::UnboundedSender<Hanging>);
-
-impl Guard {
-    fn new(hanging: &mpsc::UnboundedSender<Hanging>) -> Self {
-        let _ = hanging.send(Hanging::Begun);
-        Self(hanging.clone())
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let _ = self.0.send(Hanging::Dropped);
-    }
-}
-
-impl Flaky {
-    /// It, its address, and what becomes of handlers that hang.
-    async fn serve(
-        failures: impl IntoIterator<Item = Status>,
-    ) -> (Self, String, mpsc::UnboundedReceiver<Hanging>) {
-        let (hanging, told) = mpsc::unbounded_channel();
-        let failures = Arc::new(Mutex::new(failures.into_iter().collect()));
-        let flaky = Self { failures, seen: Arc::default(), hanging };
-        let address = serve(flaky.clone(), Identity::new()).await;
-        (flaky, address, told)
-    }
-
-    fn begin(&self, request: &Request<HealthCheckRequest>) -> Result<(), Status> {
-        self.seen.lock().expect("no panic").push(request.metadata().clone());
-        self.failures.lock().expect("no panic").pop_front().map_or(Ok(()), Err)
-    }
-
-    /// What each attempt said in this header.
-    fn seen(&self, header: &str) -> Vec<Option<String>> {
-        let seen = self.seen.lock().expect("no panic");
-        let text = |value: &MetadataValue<_>| value.to_str().expect("ascii").to_owned();
-        seen.iter().map(|metadata| metadata.get(header).map(text)).collect()
-    }
-
-    fn calls(&self) -> usize {
-        self.seen.lock().expect("no panic").len()
-    }
-}
-
-#[tonic::async_trait]
-impl Health for Flaky {
-    async fn check(
-        &self,
-        request: Request<HealthCheckRequest>,
-    ) -> Result<Response<HealthCheckResponse>, Status> {
-        self.begin(&request)?;
-        if request.get_ref().service == "hangs" {
-            let _guard = Guard::new(&self.hanging);
-            pending::<()>().await;
-        }
-        Ok(Response::new(HealthCheckResponse { status: 1 }))
-    }
-
-    type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
-
-    async fn watch(
-        &self,
-        request: Request<HealthCheckRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
-        self.begin(&request)?;
-        let one = stream::iter([Ok(HealthCheckResponse { status: 1 })]);
-        Ok(Response::new(if request.get_ref().service == "breaks" {
-            one.chain(stream::iter([Err(Status::unavailable("the disk is gone"))])).boxed()
-        } else {
-            let guard = Guard::new(&self.hanging);
-            let rest = stream::once(async move {
-                pending::<()>().await;
-                drop(guard);
-                Ok(HealthCheckResponse { status: 1 })
-            });
-            one.chain(rest).boxed()
-        }))
-    }
-}
-
-fn down() -> Status {
-    Status::unavailable("later")
-}
-
-fn pushed(value: &'static str) -> Status {
-    let mut pushback = MetadataMap::new();
-    pushback.insert("grpc-retry-pushback-ms", MetadataValue::from_static(value));
-    Status::with_metadata(Code::Unavailable, "pushed back", pushback)
-}
-
-/// What a hanging handler tells next. The wait is long, because it is only for a failing test.
-async fn next(told: &mut mpsc::UnboundedReceiver<Hanging>) -> Hanging {
-    let patience = Duration::from_secs(10);
-    tokio::time::timeout(patience, told.recv()).await.expect("it is told").expect("the server lives")
-}
+use crate::{
+    grpc_flaky::{
+        AT_ONCE, Client, Flaky, Hanging, Raw, Retries, client, down, health, next, pushed, retries,
+    },
+    grpc_peers::{Scripted, ask, serve, serve_h2, timeout},
+    peers::nobody,
+};
 
 #[tokio::test]
 async fn a_unary_call_succeeds_at_the_third_attempt_and_the_server_is_told_of_the_two_before() {
@@ -231,6 +86,28 @@ async fn what_a_server_may_have_done_is_done_again_only_where_that_does_no_harm(
     assert_eq!(calls(GrpcRepeat::new().idempotent(), None).await, (2, None));
     assert_eq!(calls(GrpcRepeat::new(), Some(true)).await, (2, None));
     assert_eq!(calls(GrpcRepeat::new().idempotent(), Some(false)).await, once);
+}
+
+#[tokio::test]
+async fn what_a_connection_refuses_was_not_seen_and_what_it_resets_may_have_been() {
+    for (reason, streams) in [(h2::Reason::REFUSED_STREAM, 3), (h2::Reason::INTERNAL_ERROR, 1)] {
+        let seen = Arc::new(AtomicU32::new(0));
+        let counter = seen.clone();
+        let address = serve_h2(move |mut respond| {
+            if counter.fetch_add(1, Ordering::Relaxed) < 2 {
+                return respond.send_reset(reason);
+            }
+            let head = http::Response::builder().header("grpc-status", "5").body(()).expect("a head");
+            respond.send_response(head, true).expect("it is open");
+        })
+        .await;
+        let answer = health(&address, &retries(AT_ONCE, GrpcRepeat::new())).check(ask("")).await;
+        let answered = answer.expect_err("not found, at best").code() == Code::NotFound;
+        assert_eq!((seen.load(Ordering::Relaxed), answered), (streams, streams == 3), "{reason:?}");
+    }
+    let retries = retries(AT_ONCE, GrpcRepeat::new());
+    health(&nobody().await, &retries).check(ask("")).await.expect_err("nobody is there");
+    assert_eq!(retries.handle().snapshot().counts.retries, 2);
 }
 
 #[tokio::test]
@@ -343,44 +220,6 @@ async fn a_caller_stands_down_when_the_server_has_tried_again() {
     assert_eq!(retries.handle().snapshot().counts.forbidden, 1);
 }
 
-/// Messages that are bytes, for calls of any shape without protoc.
-#[derive(Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        to.put(message);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(from.copy_to_bytes(from.remaining())))
-    }
-}
-
 /// A server that takes each stream to its end, says twice that it is not there, and then that it is; its address, and
 /// what it took.
 async fn collector() -> (String, Arc<Mutex<Vec<Bytes>>>) {
@@ -406,9 +245,7 @@ async fn collector() -> (String, Arc<Mutex<Vec<Bytes>>>) {
             Ok(head.body(body).expect("a head"))
         }
     });
-    let (hanging, _) = mpsc::unbounded_channel();
-    let nobody = Flaky { failures: Arc::default(), seen: Arc::default(), hanging };
-    (serve(nobody, layer_fn(move |_: Routes| take.clone())).await, taken)
+    (serve(Scripted::default(), layer_fn(move |_: Routes| take.clone())).await, taken)
 }
 
 /// Streams ten messages of 100 bytes each, in as many frames, through a client that keeps so many bytes.
@@ -443,4 +280,26 @@ async fn case_40_what_a_client_streams_is_sent_once_if_it_is_too_long_to_be_kept
     let taken = taken.lock().expect("no panic");
     assert_eq!((taken.len(), taken[0].len()), (1, 10 * (5 + 100)));
     assert_eq!(retries.handle().snapshot().counts.not_repeatable, 1);
+}
+
+/// Whether it is sent again depends on whether the attempt has let go of the stream by then.
+#[tokio::test]
+async fn a_server_that_answers_before_the_end_of_a_stream_ends_the_call() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let counter = calls.clone();
+    let refuse = service_fn(move |_: http::Request<Body>| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        async { Ok::<_, Infallible>(down().into_http::<Body>()) }
+    });
+    let address = serve(Scripted::default(), layer_fn(move |_: Routes| refuse.clone())).await;
+    let retries = retries(AT_ONCE, GrpcRepeat::new());
+    let messages = stream::iter([Bytes::from_static(b"a message")]).chain(stream::pending());
+    let mut grpc = tonic::client::Grpc::new(client(&address, ReplayLayer::new(), retries.clone()));
+    grpc.ready().await.expect("it is ready");
+    let path = http::uri::PathAndQuery::from_static("/shop.Photos/Upload");
+    let answer = grpc.client_streaming(Request::new(messages), path, Raw);
+    let answer = tokio::time::timeout(Duration::from_secs(10), answer).await.expect("it ends");
+    assert_eq!(answer.expect_err("it is down").message(), "later");
+    let counts = retries.handle().snapshot().counts;
+    assert_eq!((counts.retries + 1, counts.failed), (calls.load(Ordering::Relaxed).into(), 1));
 }

@@ -18,6 +18,7 @@ mod fallback;
 mod fallback_cancellation;
 mod fallback_peer;
 mod grpc_client;
+mod grpc_flaky;
 mod grpc_peers;
 mod grpc_retry;
 mod grpc_server;
