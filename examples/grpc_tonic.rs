@@ -1,13 +1,20 @@
-//! A protected gRPC client and a protected server, in one program. `cargo run --example grpc_tonic --features grpc`
+//! A protected gRPC client that tries again, and a protected server, in one program.
+//! `cargo run --example grpc_tonic --features grpc`
 //!
 //! The service is tonic's health service, whose client and server come generated, so that no protoc is needed.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     Request, Response, Status,
+    body::Body,
+    metadata::AsciiMetadataValue,
     transport::{Channel, Server},
 };
 use tonic_health::pb::{
@@ -19,7 +26,9 @@ use tower::ServiceBuilder;
 use tower_reliability::{
     BoxError, Outcome, ReliabilityStack,
     circuit_breaker::CircuitBreakerConfig,
-    grpc::{GrpcClassifier, GrpcRejectionLayer, GrpcTimeout, StreamOutcomeLayer},
+    grpc::{GrpcClassifier, GrpcRejectionLayer, GrpcRepeat, GrpcTimeout, StreamOutcomeLayer},
+    http::{ReplayBody, ReplayLayer, ReportAttemptsLayer},
+    retry::RetryConfig,
 };
 
 #[tokio::main]
@@ -32,7 +41,8 @@ async fn main() -> Result<(), BoxError> {
     }
 }
 
-/// Turns away what came too late, and what takes longer than its caller will wait.
+/// Turns away what came too late, and what takes longer than its caller will wait. Were its handlers to call others
+/// and try again, its answers would say so, and its callers would stand down.
 async fn serve(listener: TcpListener) -> Result<(), BoxError> {
     let stack = ReliabilityStack::builder()
         .named("server")
@@ -40,19 +50,40 @@ async fn serve(listener: TcpListener) -> Result<(), BoxError> {
         .limits(GrpcTimeout)
         .build()?;
     Server::builder()
-        .layer(ServiceBuilder::new().layer(GrpcRejectionLayer).layer(stack).into_inner())
-        .add_service(HealthServer::new(Moody))
+        .layer(
+            ServiceBuilder::new()
+                .layer(ReportAttemptsLayer)
+                .layer(GrpcRejectionLayer)
+                .layer(stack)
+                .into_inner(),
+        )
+        .add_service(HealthServer::new(Moody::default()))
         .serve_with_incoming(TcpListenerStream::new(listener))
         .await?;
     Ok(())
 }
 
 /// Asks for each mood and prints what comes.
+///
+/// From the outside in: the whole call has a second, retries included; every attempt is a sample of the breaker, and
+/// has 200 ms. When many of the latest attempts have failed, the retry's budget gives no more credit: "down" is not
+/// asked again.
 async fn ask(address: SocketAddr) -> Result<(), BoxError> {
-    let stack = ReliabilityStack::builder()
-        .named("client")
+    let call = ReliabilityStack::builder()
+        .named("call")
         .timeout(Duration::from_secs(1))
-        .circuit_breaker(CircuitBreakerConfig::consecutive(3).open_for(Duration::from_millis(300)))
+        .limits(GrpcTimeout)
+        .build()?;
+    let retry = RetryConfig::exponential(Duration::from_millis(20))
+        .build()?
+        .classify(GrpcClassifier::new())
+        // Nothing that the server may have done is done twice, but for questions.
+        .repeat(GrpcRepeat::new().harmless(|path: &str| path.ends_with("/Check")))
+        .limits(GrpcTimeout);
+    let retries = retry.handle();
+    let attempt = ReliabilityStack::builder()
+        .named("attempt")
+        .circuit_breaker(CircuitBreakerConfig::consecutive(4).open_for(Duration::from_millis(300)))
         .attempt_timeout(Duration::from_millis(200))
         .classify(GrpcClassifier::new())
         .limits(GrpcTimeout)
@@ -63,13 +94,24 @@ async fn ask(address: SocketAddr) -> Result<(), BoxError> {
         }
     });
     let channel = Channel::from_shared(format!("http://{address}"))?.connect_lazy();
-    let layers = ServiceBuilder::new().layer(streams).layer(GrpcRejectionLayer).layer(stack);
+    let layers = ServiceBuilder::new()
+        .layer(streams)
+        .layer(GrpcRejectionLayer)
+        .layer(call)
+        .layer(ReplayLayer::new())
+        .layer(retry)
+        .layer(GrpcRejectionLayer)
+        .layer(attempt)
+        .map_request(|request: http::Request<ReplayBody<Body>>| request.map(Body::new));
     let mut client = HealthClient::new(layers.service(channel));
 
-    for mood in ["well", "unknown", "hangs", "down", "down", "well", "well"] {
-        match client.check(HealthCheckRequest { service: mood.to_owned() }).await {
-            Ok(response) => println!("{mood}: {:?}", response.into_inner().status()),
-            Err(status) => println!("{mood}: {}{}", told(&status), pushback(&status)),
+    for mood in ["well", "unknown", "flaky", "hangs", "down", "well"] {
+        let before = retries.snapshot().counts.retries;
+        let answer = client.check(HealthCheckRequest { service: mood.to_owned() }).await;
+        let again = retries.snapshot().counts.retries - before;
+        match answer {
+            Ok(response) => println!("{mood}: {:?}, {again} retries", response.into_inner().status()),
+            Err(status) => println!("{mood}: {}{}, {again} retries", told(&status), pushback(&status)),
         }
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -88,12 +130,19 @@ fn told(status: &Status) -> String {
 }
 
 fn pushback(status: &Status) -> String {
-    let millis = status.metadata().get("grpc-retry-pushback-ms").and_then(|value| value.to_str().ok());
+    let millis = status.metadata().get("grpc-retry-pushback-ms").map(text);
     millis.map(|millis| format!(" (come back in {millis} ms)")).unwrap_or_default()
 }
 
+fn text(value: &AsciiMetadataValue) -> &str {
+    value.to_str().unwrap_or("?")
+}
+
 /// Does what the name in the request says.
-struct Moody;
+#[derive(Default)]
+struct Moody {
+    flaky: AtomicU32,
+}
 
 #[tonic::async_trait]
 impl Health for Moody {
@@ -102,7 +151,12 @@ impl Health for Moody {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         match request.get_ref().service.as_str() {
-            "well" => Ok(Response::new(HealthCheckResponse { status: 1 })),
+            "flaky" if self.flaky.fetch_add(1, Ordering::Relaxed) < 2 => {
+                let number = request.metadata().get("grpc-previous-rpc-attempts");
+                println!("    the server fails, attempts before: {}", number.map_or("none", text));
+                Err(Status::unavailable("starting"))
+            }
+            "well" | "flaky" => Ok(Response::new(HealthCheckResponse { status: 1 })),
             "hangs" => std::future::pending().await,
             "down" => Err(Status::unavailable("no database")),
             _ => Err(Status::not_found("no such service")),

@@ -53,7 +53,7 @@
 //! |---|---|
 //! | `http` | `HttpClassifier`, `HttpRepeat`, `ReplayLayer`, `ReportAttemptsLayer`, `RejectionLayer`, `BodyDeadlineLayer`, deadlines in request extensions; errors of hyper and hyper-util |
 //! | `reqwest` | `HttpClassifier` over reqwest's responses and errors |
-//! | `grpc` | `GrpcClassifier`, `GrpcRejectionLayer`, `StreamOutcomeLayer`, `GrpcTimeout`, rejections as tonic's `Status` |
+//! | `grpc` | `GrpcClassifier`, `GrpcRepeat`, `GrpcRejectionLayer`, `StreamOutcomeLayer`, `GrpcTimeout`, rejections as tonic's `Status` |
 //! | `serde` | every config can be read from a file and written to one, durations as `"30s"` |
 //! | `full` | all of these |
 //!

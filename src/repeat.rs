@@ -37,8 +37,9 @@ pub trait Repeat<Req> {
 
     /// Leaves in a request what those below should know: the number of the attempt, from 1, and the call's trail.
     ///
-    /// It is asked before every attempt. A protocol that has a place for a [`Trail`] in its requests takes the one
-    /// that is there, or puts one there, and leaves it in `trail` for the attempts to come. Default: nothing.
+    /// It is asked before every attempt. A protocol that has a place for a [`Trail`] in its requests puts one there,
+    /// [below](Trail::below) the one that is there already, and leaves it in `trail` for the attempts to come: they
+    /// get the same. Default: nothing.
     fn prepare(&self, _request: &mut Req, _attempt: u32, _trail: &mut Option<Trail>) {}
 }
 

@@ -26,6 +26,40 @@
 //! # let _ = client;
 //! # Ok(()) }
 //! ```
+//!
+//! A client that tries again. What the server has not begun is sent again by default; what may have been done, only
+//! where [`GrpcRepeat`] is told that it does no harm:
+//!
+//! ```
+//! use http::Request;
+//! use tonic::{body::Body, transport::Channel};
+//! use tonic_health::pb::health_client::HealthClient;
+//! use tower::ServiceBuilder;
+//! use tower_reliability::{
+//!     grpc::{GrpcClassifier, GrpcRepeat, GrpcTimeout},
+//!     http::{ReplayBody, ReplayLayer},
+//!     retry::RetryConfig,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let retry = RetryConfig::new()
+//!     .build()?
+//!     .classify(GrpcClassifier::new())
+//!     .repeat(GrpcRepeat::new().harmless(|path: &str| path == "/grpc.health.v1.Health/Check"))
+//!     .limits(GrpcTimeout);
+//! let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
+//! let layers = ServiceBuilder::new()
+//!     .layer(ReplayLayer::new()) // keeps what is sent, up to 64 KiB
+//!     .layer(retry)
+//!     .map_request(|request: Request<ReplayBody<Body>>| request.map(Body::new));
+//! let client = HealthClient::new(layers.service(channel));
+//! # let _ = client;
+//! # Ok(()) }
+//! ```
+//!
+//! A response that has begun is handed out: a stream that breaks off is not tried again, and
+//! [`StreamOutcomeLayer`] tells of it. A server that tries again what it is asked says so with a
+//! [`ReportAttemptsLayer`](crate::http::ReportAttemptsLayer), and its callers stand down.
 
 mod classify;
 mod code;

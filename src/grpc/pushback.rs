@@ -55,7 +55,7 @@ fn number(value: &[u8]) -> Option<u64> {
 }
 
 pub(super) const PUSHBACK: &str = "grpc-retry-pushback-ms";
-pub(super) const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
+pub(super) const PREVIOUS_ATTEMPTS: &str = crate::http::retry_attempt::GRPC_NAME;
 
 #[cfg(test)]
 mod tests {

@@ -1,18 +1,34 @@
 //! How a gRPC call is sent more than once.
 
 use ::http::{HeaderValue, Request};
+use http_body::Body;
 
-use super::pushback::PREVIOUS_ATTEMPTS;
-use crate::{Repeat, Trail};
+use super::{pushback::PREVIOUS_ATTEMPTS, timeout};
+use crate::{
+    Repeat, Trail,
+    http::{
+        ReplayBody,
+        repeat::{copy, leave, may_repeat},
+    },
+};
 
 /// Says which gRPC calls may be sent again, and numbers the attempts.
 ///
-/// A call that no server has seen, or that one says it has not begun, is always sent again; see
-/// [`unavailable_is_unseen`](super::GrpcClassifier::unavailable_is_unseen). Any other only where it does no harm twice,
-/// which gRPC itself does not know: every call is a POST.
+/// A call that no server has seen is always sent again, and one that a server says it has not begun: `UNAVAILABLE` in
+/// the head of an answer; see [`unavailable_is_unseen`](super::GrpcClassifier::unavailable_is_unseen). Any other only
+/// where it does no harm twice, which gRPC itself does not know: every call is a POST. By default none is taken for
+/// harmless, so that nothing is done twice; [`idempotent`](Self::idempotent) takes all of them for harmless,
+/// [`harmless`](Self::harmless) some by their path, and [`Idempotent`](crate::http::Idempotent) in a request's
+/// extensions overrides both for the one request.
 ///
-/// From the second attempt on, `grpc-previous-rpc-attempts` says how many came before. The call's [`Trail`] is in the
-/// request's extensions.
+/// An attempt has in its extensions its number, [`Attempt`](crate::http::Attempt), and the call's [`Trail`], which lies
+/// [below](Trail::below) that of a layer further out if there is one. From the second on,
+/// `grpc-previous-rpc-attempts` says how many came before it, and a `grpc-timeout` what is left of the time: with
+/// [`GrpcTimeout`](super::GrpcTimeout) as its limits, a retry also stops when that has run out.
+///
+/// It copies requests whose body is a [`ReplayBody`]; a [`ReplayLayer`](crate::http::ReplayLayer) further out makes
+/// them. What a client streams is sent again if it was sent to its end, or if the attempt has let go of the rest. When
+/// a server answers before the end, that may come too late; its answer is then the call's.
 ///
 /// ```
 /// use tower_reliability::grpc::GrpcRepeat;
@@ -54,41 +70,47 @@ impl Default for GrpcRepeat {
     }
 }
 
-impl<B: Clone, F: Fn(&str) -> bool> Repeat<Request<B>> for GrpcRepeat<F> {
-    fn copy(&self, request: &mut Request<B>) -> Option<Request<B>> {
-        Some(request.clone())
+impl<B: Body, F: Fn(&str) -> bool> Repeat<Request<ReplayBody<B>>> for GrpcRepeat<F> {
+    fn copy(&self, request: &mut Request<ReplayBody<B>>) -> Option<Request<ReplayBody<B>>> {
+        timeout::start(request);
+        copy(request)
     }
 
-    fn may_repeat(&self, copy: &Request<B>, unseen: bool) -> bool {
-        unseen || (self.harmless)(copy.uri().path())
+    fn may_repeat(&self, copy: &Request<ReplayBody<B>>, unseen: bool) -> bool {
+        may_repeat(copy, unseen, || (self.harmless)(copy.uri().path()))
     }
 
-    fn prepare(&self, request: &mut Request<B>, attempt: u32, trail: &mut Option<Trail>) {
-        number(request, attempt);
-        share(request, trail);
+    fn prepare(&self, request: &mut Request<ReplayBody<B>>, attempt: u32, trail: &mut Option<Trail>) {
+        leave(request.extensions_mut(), attempt, trail);
+        // The first says nothing of its own: it may be somebody else's second.
+        if attempt > 1 {
+            request.headers_mut().insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempt - 1));
+            timeout::shorten(request);
+        }
     }
-}
-
-/// Says how many attempts came before this one. The first says nothing: it may be somebody else's second.
-fn number<B>(request: &mut Request<B>, attempt: u32) {
-    if attempt > 1 {
-        request.headers_mut().insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempt - 1));
-    }
-}
-
-/// One trail for all attempts: the call's, which began as the one in its first request, or as a new one.
-fn share<B>(request: &mut Request<B>, trail: &mut Option<Trail>) {
-    // A copy taken before the first attempt has no trail yet, and has to get the same one.
-    let trail = trail.get_or_insert_with(|| request.extensions().get::<Trail>().cloned().unwrap_or_default());
-    request.extensions_mut().insert(trail.clone());
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    fn request() -> Request<()> {
-        Request::post("http://shop/shop.Catalogue/Find").body(()).expect("it is a request")
+    use bytes::Bytes;
+    use http_body_util::Full;
+
+    use super::*;
+    use crate::http::{Attempt, Idempotent};
+
+    type Body = ReplayBody<Full<Bytes>>;
+
+    fn request() -> Request<Body> {
+        let body = ReplayBody::new(Full::new(Bytes::from_static(b"a message")));
+        Request::post("http://shop/shop.Catalogue/Find").body(body).expect("it is a request")
+    }
+
+    fn with(idempotent: bool) -> Request<Body> {
+        let mut request = request();
+        request.extensions_mut().insert(Idempotent(idempotent));
+        request
     }
 
     #[test]
@@ -104,15 +126,67 @@ mod tests {
     }
 
     #[test]
+    fn a_request_speaks_for_itself() {
+        assert!(GrpcRepeat::new().may_repeat(&with(true), false));
+        assert!(!GrpcRepeat::new().idempotent().may_repeat(&with(false), false));
+        assert!(GrpcRepeat::new().may_repeat(&with(false), true), "nobody has seen it");
+    }
+
+    #[test]
+    fn a_body_that_still_streams_or_is_too_large_is_not_sent_again() {
+        let mut first = request();
+        let copy = GrpcRepeat::new().copy(&mut first).expect("a copy");
+        assert!(!GrpcRepeat::new().may_repeat(&copy, true));
+        drop(first);
+        assert!(GrpcRepeat::new().may_repeat(&copy, true));
+        let mut large = request().map(|body| body.max_bytes(3));
+        assert!(GrpcRepeat::new().copy(&mut large).is_none());
+    }
+
+    #[test]
     fn attempts_are_numbered_from_the_second_on_and_share_a_trail() {
         let mut trail = None;
         let mut first = request();
+        first.headers_mut().insert(PREVIOUS_ATTEMPTS, HeaderValue::from_static("7"));
         let mut second = GrpcRepeat::new().copy(&mut first).expect("a copy");
         GrpcRepeat::new().prepare(&mut first, 1, &mut trail);
         GrpcRepeat::new().prepare(&mut second, 3, &mut trail);
-        assert!(!first.headers().contains_key(PREVIOUS_ATTEMPTS));
-        assert_eq!(second.headers()[PREVIOUS_ATTEMPTS], "2");
+        assert_eq!(
+            (&first.headers()[PREVIOUS_ATTEMPTS], first.extensions().get()),
+            (&"7".parse().expect("ascii"), Some(&Attempt(1)))
+        );
+        assert_eq!(
+            (&second.headers()[PREVIOUS_ATTEMPTS], second.extensions().get()),
+            (&"2".parse().expect("ascii"), Some(&Attempt(3)))
+        );
         first.extensions().get::<Trail>().expect("a trail").visit("a");
         assert!(second.extensions().get::<Trail>().expect("a trail").has_visited("a"));
+    }
+
+    #[test]
+    fn the_trail_of_a_layer_further_out_learns_of_retries_and_the_other_way_round_not() {
+        let (outer, mut trail) = (Trail::new(), None);
+        let mut first = request();
+        first.extensions_mut().insert(outer.clone());
+        let mut second = GrpcRepeat::new().copy(&mut first).expect("a copy");
+        outer.retried();
+        GrpcRepeat::new().prepare(&mut first, 1, &mut trail);
+        GrpcRepeat::new().prepare(&mut second, 2, &mut trail);
+        let own = second.extensions().get::<Trail>().expect("one of its own");
+        assert_eq!(own.retries(), 0, "nobody below has tried again");
+        own.retried();
+        assert_eq!((outer.retries(), trail.map(|trail| trail.retries())), (2, Some(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_that_the_caller_gives_is_for_all_attempts() {
+        let mut first = request();
+        first.headers_mut().insert("grpc-timeout", HeaderValue::from_static("3S"));
+        let mut second = GrpcRepeat::new().copy(&mut first).expect("a copy");
+        GrpcRepeat::new().prepare(&mut first, 1, &mut None);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        GrpcRepeat::new().prepare(&mut second, 2, &mut None);
+        assert_eq!(first.headers()["grpc-timeout"], "3S");
+        assert_eq!(second.headers()["grpc-timeout"], "1000000u");
     }
 }

@@ -9,7 +9,7 @@ use crate::{Deadline, Limits, http::RequestExtensions};
 /// Reads a request's deadline from its extensions and from `grpc-timeout`, and writes it to both for those below.
 ///
 /// The header says how long the caller will wait, counted from when the request is seen: from the `call` of the first
-/// timeout that reads it. The earlier of header and extension holds. Handed on, the header says what is left, rounded
+/// timeout that reads it, or of a retry with a [`GrpcRepeat`](super::GrpcRepeat). The earlier of header and extension holds. Handed on, the header says what is left, rounded
 /// down, so that it shrinks from hop to hop; a [`RequestTimeout`](crate::http::RequestTimeout) in the extensions counts
 /// as with [`RequestExtensions`]. What is not a timeout by gRPC's grammar is none.
 ///
@@ -57,6 +57,25 @@ impl<B> Limits<Request<B>> for GrpcTimeout {
             request.headers_mut().insert(HEADER, value);
         }
     }
+}
+
+/// Lets the time that the header gives run from now on, for copies that are taken of the request.
+pub(super) fn start<B>(request: &mut Request<B>) {
+    if let Some(deadline) = deadline_of_header(request) {
+        request.extensions_mut().insert(deadline);
+    }
+}
+
+/// Says in the header what is left of the time that has been [started](start).
+pub(super) fn shorten<B>(request: &mut Request<B>) {
+    if let Some(deadline) = deadline_of_header(request) {
+        GrpcTimeout.hand_on(request, deadline);
+    }
+}
+
+/// The deadline of a request that has the header. Where it has none, nobody has asked for one to be sent.
+fn deadline_of_header<B>(request: &Request<B>) -> Option<Deadline> {
+    request.headers().contains_key(HEADER).then(|| GrpcTimeout.deadline(request)).flatten()
 }
 
 /// `1*8DIGIT` and a unit. Anything else is no timeout.
@@ -147,6 +166,22 @@ mod tests {
         GrpcTimeout.hand_on(&mut request, deadline);
         assert_eq!(request.headers()[HEADER], "1500000u");
         assert_eq!(request.extensions().get(), Some(&deadline));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_copy_runs_while_the_first_is_under_way() {
+        let mut first = Request::new(());
+        start(&mut first);
+        shorten(&mut first);
+        assert!(first.headers().is_empty() && first.extensions().is_empty(), "nobody has set a time");
+        first.headers_mut().insert(HEADER, HeaderValue::from_static("3S"));
+        start(&mut first);
+        let mut second = first.clone();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(GrpcTimeout.deadline(&second).map(Deadline::remaining), Some(Duration::from_secs(1)));
+        start(&mut second);
+        shorten(&mut second);
+        assert_eq!(second.headers()[HEADER], "1000000u");
     }
 
     proptest! {

@@ -45,10 +45,10 @@ mod errors;
 mod extensions;
 mod fallback;
 pub mod rejection;
-mod repeat;
+pub(crate) mod repeat;
 pub mod replay;
 mod retry_after;
-mod retry_attempt;
+pub(crate) mod retry_attempt;
 
 pub use attempts::{ReportAttempts, ReportAttemptsLayer};
 pub use body_deadline::{BodyDeadline, BodyDeadlineLayer, DeadlineBody};

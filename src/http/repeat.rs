@@ -1,6 +1,7 @@
 //! Which HTTP requests may be sent again, and how.
 
-use ::http::{HeaderMap, Method, Request};
+use ::http::{Extensions, HeaderMap, Method, Request};
+use http_body::Body;
 
 use super::{Attempt, Idempotent, replay::ReplayBody, retry_attempt};
 use crate::{Repeat, Trail};
@@ -11,16 +12,18 @@ use crate::{Repeat, Trail};
 /// `Idempotency-Key`; and all others when the peer [has not seen](crate::Again::Unseen) them. [`Idempotent`] in a
 /// request's extensions overrides that for the one request.
 ///
-/// An attempt has in its extensions its number, [`Attempt`], and the call's [`Trail`]: that of a layer further out if
-/// there is one. From the second on it has the header `x-retry-attempt`, the number of attempts that were made before
-/// it: 1 in the second. The first attempt keeps that header as it came, for a proxy passes its caller's on.
+/// An attempt has in its extensions its number, [`Attempt`], and the call's [`Trail`], which lies
+/// [below](Trail::below) that of a layer further out if there is one. From the second on it has the header
+/// `x-retry-attempt`, the number of attempts that were made before it: 1 in the second. The first attempt keeps that
+/// header as it came, for a proxy passes its caller's on.
 ///
 /// It copies requests whose body is a [`ReplayBody`] and, with the feature `reqwest`, those of reqwest whose body
 /// reqwest can clone. The latter have no extensions for others to use: only the header tells their attempts apart.
 ///
 /// A reqwest client that follows redirects does not say, when it fails to connect, whether it was to the peer or to
-/// where the peer has sent it. A POST that was done and answered with a redirect then passes for unseen and is done
-/// again. Give such a client `redirect::Policy::none()`.
+/// where the peer has sent it. A POST that was done and answered with a redirect would then pass for unseen, and be
+/// done again. So with reqwest it does not count that a request is unseen, unless
+/// [`no_redirects`](Self::no_redirects) says that it can be believed.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -45,13 +48,14 @@ use crate::{Repeat, Trail};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HttpRepeat {
     all_methods: bool,
+    no_redirects: bool,
 }
 
 impl HttpRepeat {
     /// Repeats what HTTP declares idempotent.
     #[must_use]
     pub const fn new() -> Self {
-        Self { all_methods: false }
+        Self { all_methods: false, no_redirects: false }
     }
 
     /// Takes every request for harmless to repeat, whatever its method, unless its [`Idempotent`] says otherwise.
@@ -62,39 +66,32 @@ impl HttpRepeat {
         self
     }
 
+    /// The reqwest client below follows no redirects, so that a failed connect means that the peer has not seen the
+    /// request. A POST that is unseen is then sent again. It is for a client with `redirect::Policy::none()`.
+    ///
+    /// Requests of other clients are not concerned: what a client answers with is what one peer has said. Default: off.
+    #[must_use]
+    pub const fn no_redirects(mut self) -> Self {
+        self.no_redirects = true;
+        self
+    }
+
     fn is_harmless(self, method: &Method, headers: &HeaderMap) -> bool {
         self.all_methods || method.is_idempotent() || has_key(method, headers)
     }
 }
 
-impl<B> Repeat<Request<ReplayBody<B>>> for HttpRepeat
-where
-    B: http_body::Body,
-{
+impl<B: Body> Repeat<Request<ReplayBody<B>>> for HttpRepeat {
     fn copy(&self, request: &mut Request<ReplayBody<B>>) -> Option<Request<ReplayBody<B>>> {
-        let mut copy = Request::new(request.body_mut().copy()?);
-        copy.method_mut().clone_from(request.method());
-        copy.uri_mut().clone_from(request.uri());
-        *copy.version_mut() = request.version();
-        copy.headers_mut().clone_from(request.headers());
-        copy.extensions_mut().clone_from(request.extensions());
-        Some(copy)
+        copy(request)
     }
 
     fn may_repeat(&self, copy: &Request<ReplayBody<B>>, unseen: bool) -> bool {
-        let is_harmless = || match copy.extensions().get() {
-            Some(Idempotent(idempotent)) => *idempotent,
-            None => self.is_harmless(copy.method(), copy.headers()),
-        };
-        (unseen || is_harmless()) && copy.body().can_replay()
+        may_repeat(copy, unseen, || self.is_harmless(copy.method(), copy.headers()))
     }
 
     fn prepare(&self, request: &mut Request<ReplayBody<B>>, attempt: u32, trail: &mut Option<Trail>) {
-        // A copy taken before the first attempt has no trail yet, and has to get the same one.
-        let trail =
-            trail.get_or_insert_with(|| request.extensions().get::<Trail>().cloned().unwrap_or_default());
-        request.extensions_mut().insert(trail.clone());
-        request.extensions_mut().insert(Attempt(attempt));
+        leave(request.extensions_mut(), attempt, trail);
         number(request.headers_mut(), attempt);
     }
 }
@@ -106,12 +103,45 @@ impl Repeat<reqwest::Request> for HttpRepeat {
     }
 
     fn may_repeat(&self, copy: &reqwest::Request, unseen: bool) -> bool {
-        unseen || self.is_harmless(copy.method(), copy.headers())
+        (unseen && self.no_redirects) || self.is_harmless(copy.method(), copy.headers())
     }
 
     fn prepare(&self, request: &mut reqwest::Request, attempt: u32, _: &mut Option<Trail>) {
         number(request.headers_mut(), attempt);
     }
+}
+
+/// A copy of a request, whatever protocol it is of, if its body can be copied.
+pub(crate) fn copy<B: Body>(request: &mut Request<ReplayBody<B>>) -> Option<Request<ReplayBody<B>>> {
+    let mut copy = Request::new(request.body_mut().copy()?);
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    *copy.version_mut() = request.version();
+    copy.headers_mut().clone_from(request.headers());
+    copy.extensions_mut().clone_from(request.extensions());
+    Some(copy)
+}
+
+/// Whether a copy may be sent: `harmless` is what its protocol says, if the request itself says nothing.
+pub(crate) fn may_repeat<B>(
+    copy: &Request<ReplayBody<B>>,
+    unseen: bool,
+    harmless: impl FnOnce() -> bool,
+) -> bool {
+    let is_harmless = || match copy.extensions().get() {
+        Some(Idempotent(idempotent)) => *idempotent,
+        None => harmless(),
+    };
+    (unseen || is_harmless()) && copy.body().can_replay()
+}
+
+/// Leaves the number of the attempt and the call's trail in its extensions.
+pub(crate) fn leave(extensions: &mut Extensions, attempt: u32, trail: &mut Option<Trail>) {
+    // That of a layer further out stays its own: in its second attempt, its retry would look here like one that
+    // somebody below has made. A copy has the outer one too, taken before the first attempt, and has to get ours.
+    let trail = trail.get_or_insert_with(|| extensions.get::<Trail>().map(Trail::below).unwrap_or_default());
+    extensions.insert(trail.clone());
+    extensions.insert(Attempt(attempt));
 }
 
 /// Whether the server can tell a repetition from a second request by its key.

@@ -37,7 +37,7 @@ where
         let retries = this.trail.retries();
         // Without retries here, what a server further down reports is passed on as it is.
         if let (Ok(response), 1..) = (&mut result, retries) {
-            retry_attempt::set(response.headers_mut(), retries);
+            retry_attempt::report(response.headers_mut(), retries);
         }
         Poll::Ready(result)
     }

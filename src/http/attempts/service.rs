@@ -16,6 +16,9 @@ use crate::Trail;
 /// retry to stand down. It stands outside everything that may retry. Errors pass as they are, so that a rejection is
 /// reported only where a [`RejectionLayer`](crate::http::RejectionLayer) below has made it an answer.
 ///
+/// A gRPC response, as its `content-type` says, gets `grpc-previous-rpc-attempts` too, which the classifier for gRPC
+/// reads. It counts what was tried before the head: a stream that has begun is not tried again.
+///
 /// It counts by the [`Trail`] in the request's extensions, and puts one there if there is none. A proxy that sends the
 /// request on hands the trail on with it; a handler that makes a request of its own puts the trail into that.
 ///

@@ -96,13 +96,21 @@ fn attempts_are_numbered_and_share_a_trail() {
 }
 
 #[test]
-fn the_trail_of_a_layer_further_out_is_gone_on_with() {
+fn the_trail_of_a_layer_further_out_learns_of_retries_and_the_other_way_round_not() {
     let (outer, mut trail) = (Trail::new(), None);
     let mut first = request("GET");
     first.extensions_mut().insert(outer.clone());
+    let mut second = HttpRepeat::new().copy(&mut first).expect("a copy");
+    outer.retried();
     HttpRepeat::new().prepare(&mut first, 1, &mut trail);
-    trail.expect("the one that was there").retried();
-    assert_eq!(outer.retries(), 1);
+    HttpRepeat::new().prepare(&mut second, 2, &mut trail);
+    let trail = trail.expect("one of its own");
+    assert_eq!(trail.retries(), 0, "nobody below has tried again");
+    trail.retried();
+    assert_eq!(outer.retries(), 2);
+    for request in [first, second] {
+        assert_eq!(request.extensions().get::<Trail>().map(Trail::retries), Some(1));
+    }
 }
 
 #[test]
@@ -125,10 +133,24 @@ fn requests_of_reqwest_are_cloned_and_numbered() {
     let repeat = HttpRepeat::new();
     let mut copy = repeat.copy(&mut first).expect("its body is at hand");
     assert_eq!(copy.body().and_then(reqwest::Body::as_bytes), Some(&b"an order"[..]));
-    assert!(!repeat.may_repeat(&copy, false) && repeat.may_repeat(&copy, true));
     assert!(repeat.all_methods().may_repeat(&copy, false));
     let mut trail = None;
     repeat.prepare(&mut copy, 3, &mut trail);
     assert_eq!(copy.headers()["x-retry-attempt"], "2");
     assert!(trail.is_none(), "there is no place for one");
+}
+
+#[cfg(feature = "reqwest")]
+#[test]
+fn reqwest_is_believed_that_a_post_is_unseen_only_where_it_follows_no_redirects() {
+    let request = |method| reqwest::Request::new(method, "http://example.org/".parse().expect("a url"));
+    let (plain, firm) = (HttpRepeat::new(), HttpRepeat::new().no_redirects());
+    for method in [Method::POST, Method::PATCH] {
+        assert!(!plain.may_repeat(&request(method.clone()), true), "{method}");
+        assert!(firm.may_repeat(&request(method.clone()), true), "{method}");
+        assert!(!firm.may_repeat(&request(method.clone()), false), "{method}");
+    }
+    for unseen in [false, true] {
+        assert!(plain.may_repeat(&request(Method::PUT), unseen));
+    }
 }
