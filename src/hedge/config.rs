@@ -236,6 +236,7 @@ mod tests {
     fn the_first_delay_is_known_before_anything_is_learnt() {
         let millis = Duration::from_millis;
         assert_eq!(HedgeConfig::new().start(millis(7)).first_delay(), Some(millis(7)));
+        assert_eq!(HedgeConfig::new().start(Duration::MAX).first_delay(), Some(millis(10_000)));
         assert_eq!(HedgeConfig::fixed(millis(8)).first_delay(), Some(millis(8)));
         assert_eq!(HedgeConfig::on_failure().first_delay(), None);
     }

@@ -23,6 +23,7 @@ mod grpc_server;
 mod grpc_vectors;
 mod hedge;
 mod hedge_learns;
+mod hedge_load;
 mod hedge_script;
 mod http_client;
 mod http_replay;
