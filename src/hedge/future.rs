@@ -203,7 +203,10 @@ where
     fn hedge(self: Pin<&mut Self>, free: bool, after_failure: bool) {
         let mut this = self.project();
         this.timer.set(None);
-        let Some(grant) = this.handle.grant(this.call, this.spare.is_some(), free) else { return };
+        // Another attempt may have been seen by the peer, or may be yet.
+        let repeatable =
+            this.spare.as_ref().is_some_and(|spare| this.repeat.may_repeat(&spare.request, false));
+        let Some(grant) = this.handle.grant(this.call, repeatable, free) else { return };
         let Some(Spare { service, mut request }) = this.spare.take() else { return };
         if !grant.last {
             let copy = this.repeat.copy(&mut request);

@@ -191,9 +191,9 @@ impl HedgeHandle {
 
     /// Asks for one more attempt; without credit if nothing was sent so far.
     #[cold]
-    pub(super) fn grant(&self, call: &mut Progress, has_copy: bool, free: bool) -> Option<Grant> {
+    pub(super) fn grant(&self, call: &mut Progress, repeatable: bool, free: bool) -> Option<Grant> {
         let config = self.config();
-        let granted = call.may_hedge(has_copy, &config).and_then(|()| {
+        let granted = call.may_hedge(repeatable, &config).and_then(|()| {
             let credit =
                 if free { None } else { Some(self.shared.account.withdraw().map_err(Stop::NoCredit)?) };
             Ok(Grant { last: call.grant(&config), credit, handle: Some(self.clone()) })

@@ -52,8 +52,8 @@ impl<C, R, K> HedgeLayer<C, R, K> {
         self.on_terms(|Terms { repeat, classes, .. }| Terms { classifier, repeat, classes })
     }
 
-    /// Learns from `repeat` how requests are copied, and which of them may be sent twice. The others pass once.
-    /// Default: [`Cloned`], which clones all of them and takes none for harmful.
+    /// Learns from `repeat` how requests are copied, and which of them may be sent twice. That is asked
+    /// when a hedge is due, while the first attempt is running; the others pass once. Default: [`Cloned`], which clones all of them and takes none for harmful.
     pub fn repeat<T>(self, repeat: T) -> HedgeLayer<C, T, K> {
         self.on_terms(|Terms { classifier, classes, .. }| Terms { classifier, repeat, classes })
     }

@@ -15,7 +15,7 @@ use crate::{Classifier, Cloned, Repeat, StandardClassifier};
 
 /// A service whose slow calls are sent once more.
 ///
-/// For each call that may be sent twice it clones the service below, as well as the request: the clone is made ready
+/// For each call whose request can be copied it clones the service below, as well as the request: the clone is made ready
 /// when it is needed. Others pass as if there were no hedge.
 ///
 /// # Clone
@@ -72,9 +72,8 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let Terms { classifier, repeat, classes } = &self.terms;
         let class = u8::try_from(classes.class(&request)).unwrap_or(u8::MAX).min(MAX_CLASSES - 1);
-        // While the first is running somebody may have seen it.
-        let copy = repeat.copy(&mut request).filter(|copy| repeat.may_repeat(copy, false));
-        let spare = copy.map(|request| Spare { service: self.inner.clone(), request });
+        // Whether it may be sent is asked when it would be: of a body that is about to be streamed nobody knows yet.
+        let spare = repeat.copy(&mut request).map(|request| Spare { service: self.inner.clone(), request });
         let mut trail = None;
         repeat.prepare(&mut request, 1, &mut trail);
         let (classifier, repeat, handle) = (classifier.clone(), repeat.clone(), self.handle.clone());

@@ -86,10 +86,10 @@ impl Progress {
     }
 
     /// Asks for one more hedge. The budget has not been asked yet.
-    pub(super) const fn may_hedge(&self, has_copy: bool, config: &HedgeConfig) -> Result<(), Stop> {
+    pub(super) const fn may_hedge(&self, repeatable: bool, config: &HedgeConfig) -> Result<(), Stop> {
         if self.over || self.hedges >= config.max_hedges {
             Err(Stop::Over)
-        } else if has_copy {
+        } else if repeatable {
             Ok(())
         } else {
             Err(Stop::NotRepeatable)

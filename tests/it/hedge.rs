@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, sleep};
 use tokio_test::{assert_pending, assert_ready, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
@@ -189,6 +189,33 @@ async fn case_56_what_must_not_be_sent_twice_is_never_hedged() {
             assert!(service.ready().await.expect("always").call(Write { copied }).await.is_err());
             assert_eq!((script.asked(), hedge.handle().snapshot().counts.not_repeatable), (vec![0], 1));
         }
+    }
+}
+
+/// A body that can be replayed once it was sent to its end.
+#[derive(Clone, Default)]
+struct Streamed(Arc<AtomicUsize>);
+
+impl Repeat<()> for Streamed {
+    fn copy(&self, (): &mut ()) -> Option<()> {
+        Some(())
+    }
+
+    fn may_repeat(&self, (): &(), _: bool) -> bool {
+        self.0.load(Ordering::SeqCst) > 0
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_it_may_be_sent_twice_is_asked_when_it_would_be() {
+    for (sent_in_time, expected) in [(true, vec![0, 100]), (false, vec![0])] {
+        let (script, streamed) = (Script::new([after(Act::GOOD, 500)]), Streamed::default());
+        let mut service = layer(FIXED).repeat(streamed.clone()).layer(script.service());
+        let call = tokio::spawn(service.call(()));
+        sleep(DELAY / 2).await;
+        streamed.0.fetch_add(usize::from(sent_in_time), Ordering::SeqCst);
+        assert_eq!(call.await.expect("it does not panic"), Ok(()));
+        assert_eq!(script.asked(), expected);
     }
 }
 
