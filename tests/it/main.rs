@@ -22,6 +22,7 @@ mod grpc_peers;
 mod grpc_server;
 mod grpc_vectors;
 mod hedge;
+mod hedge_http;
 mod hedge_learns;
 mod hedge_load;
 mod hedge_script;
