@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, Ready, ready},
-    pin::pin,
+    pin::{Pin, pin},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -10,11 +10,12 @@ use std::{
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::{Empty, Full};
-use tower::{Layer, Service};
+use tower::{Layer, Service, service_fn};
 use tower_reliability::{
     Error, Event,
     circuit_breaker::{CircuitBreakerConfig, Window},
     fallback::{Failed, FallbackConfig},
+    hedge::HedgeConfig,
     http::ReplayBody,
 };
 
@@ -104,4 +105,37 @@ fn case_62_a_call_with_a_fallback_allocates_nothing_whether_it_succeeds_or_is_an
         "a function, not needed"
     );
     assert_eq!(allocations(10_000, || assert!(call(&mut service, false).is_err())), 0, "a function");
+}
+
+/// Answers when it is polled for the second time, without an allocation.
+struct Once(bool, Answer);
+
+impl Future for Once {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Answer> {
+        if std::mem::replace(&mut self.0, true) { Poll::Ready(self.1.clone()) } else { Poll::Pending }
+    }
+}
+
+#[tokio::test]
+async fn case_62_a_call_that_needs_no_hedge_allocates_nothing() {
+    let layer = HedgeConfig::fixed(Duration::from_secs(60)).build().expect("valid");
+    let mut at_once = layer.layer(Backend);
+    assert_eq!(allocations(10_000, || assert!(call(&mut at_once, true).is_ok())), 0, "answered at once");
+    // A timer is armed for each, and lies within the future.
+    for config in
+        [HedgeConfig::fixed(Duration::from_secs(60)), HedgeConfig::new().start(Duration::from_secs(9))]
+    {
+        let layer = config.build().expect("valid");
+        let mut waits = layer.layer(service_fn(|_: bool| Once(false, Ok(()))));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut wait = || {
+            let mut call = pin!(waits.call(true));
+            assert!(call.as_mut().poll(&mut context).is_pending());
+            assert!(call.as_mut().poll(&mut context).is_ready());
+        };
+        assert_eq!(allocations(10_000, &mut wait), 0, "answered before the delay is over");
+        assert_eq!(layer.handle().snapshot().counts.hedges, 0);
+    }
 }

@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("sync", 1),
     ("trail", 1),
     ("circuit_breaker", 2),
+    ("hedge", 2),
     ("retry", 2),
     ("fallback", 2),
     ("timeout", 2),
@@ -73,6 +74,7 @@ const WORDS: &[&str] = &[
 /// Files that decide, and so must not wait, lock, read a clock or draw a random number.
 const PURE: &[&str] = &[
     "backoff.rs",
+    "learning.rs",
     "stats.rs",
     "algo/",
     "grpc/code.rs",

@@ -1,0 +1,145 @@
+//! The layer: numbers, a budget, and what is attached to them.
+
+use std::sync::{Arc, OnceLock};
+
+use tower_layer::Layer;
+
+use super::{
+    class::{OneClass, Terms},
+    config::HedgeConfig,
+    handle::HedgeHandle,
+    service::Hedge,
+};
+use crate::{
+    Cloned, Name, StandardClassifier,
+    retry_budget::{RetryBudget, RetryBudgetConfig},
+};
+
+/// Puts a [`Hedge`] around a service. Made by [`HedgeConfig::build`].
+///
+/// # Clone
+///
+/// All services made by this layer and by its clones share one budget and what was learnt. [`isolated`](Self::isolated)
+/// gives a layer with its own.
+#[derive(Clone, Debug)]
+pub struct HedgeLayer<C = StandardClassifier, R = Cloned, K = OneClass> {
+    config: HedgeConfig,
+    name: Name,
+    budget: Option<RetryBudget>,
+    below_retry: bool,
+    terms: Terms<C, R, K>,
+    handle: Arc<OnceLock<HedgeHandle>>,
+}
+
+impl HedgeLayer {
+    /// The config has been checked.
+    pub(crate) fn checked(config: HedgeConfig) -> Self {
+        let terms = Terms { classifier: StandardClassifier, repeat: Cloned, classes: OneClass };
+        Self {
+            config,
+            name: Name::new("hedge"),
+            budget: None,
+            below_retry: false,
+            terms,
+            handle: Arc::default(),
+        }
+    }
+}
+
+impl<C, R, K> HedgeLayer<C, R, K> {
+    /// Decides by `classifier` what a result means. Default: [`StandardClassifier`].
+    pub fn classify<D>(self, classifier: D) -> HedgeLayer<D, R, K> {
+        self.on_terms(|Terms { repeat, classes, .. }| Terms { classifier, repeat, classes })
+    }
+
+    /// Learns from `repeat` how requests are copied, and which of them may be sent twice. That is asked
+    /// when a hedge is due, while the first attempt is running; the others pass once. Default: [`Cloned`], which clones all of them and takes none for harmful.
+    pub fn repeat<T>(self, repeat: T) -> HedgeLayer<C, T, K> {
+        self.on_terms(|Terms { classifier, classes, .. }| Terms { classifier, repeat, classes })
+    }
+
+    /// Tells calls apart that take different times: a closure `Fn(&Req) -> usize`. The delay of each class is learnt by
+    /// itself.
+    ///
+    /// The classes are numbered from 0, and there is room for 64; those of a greater number share the last. An array, and
+    /// no map with keys that come and go: who hedges knows which few kinds of calls there are. Default: one class.
+    ///
+    /// ```
+    /// use tower_reliability::hedge::HedgeConfig;
+    ///
+    /// enum Query { Lookup(u64), Report }
+    /// let layer = HedgeConfig::quantile(0.95).build()?.class_of(|query: &Query| match query {
+    ///     Query::Lookup(_) => 0,
+    ///     Query::Report => 1,
+    /// });
+    /// # Ok::<(), tower_reliability::ConfigError>(())
+    /// ```
+    pub fn class_of<J>(self, classes: J) -> HedgeLayer<C, R, J> {
+        self.on_terms(|Terms { classifier, repeat, .. }| Terms { classifier, repeat, classes })
+    }
+
+    /// Asks this budget for credit. Default: one of its own, with the numbers of [`RetryBudgetConfig::new`].
+    ///
+    /// A layer that is already in use stays as it is; this one then gets a memory of its own.
+    #[must_use]
+    pub fn budget(mut self, budget: RetryBudget) -> Self {
+        self.budget = Some(budget);
+        self.isolated()
+    }
+
+    /// Says that it stands below a retry that has the same [budget](Self::budget). What the retry gets to see, it tells
+    /// the budget; this layer then tells it the rest: attempts that failed while another one answered.
+    ///
+    /// A layer that is already in use stays as it is; this one then gets a memory of its own.
+    #[must_use]
+    pub fn below_retry(mut self) -> Self {
+        self.below_retry = true;
+        self.isolated()
+    }
+
+    /// What its logs call it. Default: `hedge`.
+    ///
+    /// A layer that is already in use stays as it is; this one then gets a memory of its own.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<Name>) -> Self {
+        self.name = name.into();
+        self.isolated()
+    }
+
+    /// The same layer with a memory of its own, and with a budget of its own unless it was [given one](Self::budget).
+    #[must_use]
+    pub fn isolated(mut self) -> Self {
+        self.handle = Arc::default();
+        self
+    }
+
+    /// A hold on what this layer learns.
+    #[must_use]
+    pub fn handle(&self) -> HedgeHandle {
+        let new = || {
+            let budget =
+                self.budget.clone().unwrap_or_else(|| RetryBudget::checked(RetryBudgetConfig::new()));
+            HedgeHandle::new(self.config, self.name.clone(), &budget, self.below_retry)
+        };
+        self.handle.get_or_init(new).clone()
+    }
+
+    fn on_terms<D, T, J>(self, change: impl FnOnce(Terms<C, R, K>) -> Terms<D, T, J>) -> HedgeLayer<D, T, J> {
+        HedgeLayer {
+            config: self.config,
+            name: self.name,
+            budget: self.budget,
+            below_retry: self.below_retry,
+            terms: change(self.terms),
+            handle: self.handle,
+        }
+    }
+}
+
+impl<S, C: Clone, R: Clone, K: Clone> Layer<S> for HedgeLayer<C, R, K> {
+    type Service = Hedge<S, C, R, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Hedge::new(inner, self.terms.clone(), self.handle())
+    }
+}

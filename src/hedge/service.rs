@@ -1,0 +1,83 @@
+//! The service: keeps a copy, passes the request on, and hands the call to the future.
+
+use std::task::{Context, Poll};
+
+use tower_service::Service;
+
+use super::{
+    attempt::Spare,
+    class::{CallClass, OneClass, Terms},
+    future::ResponseFuture,
+    handle::{HedgeHandle, MAX_CLASSES},
+    state::Progress,
+};
+use crate::{Classifier, Cloned, Repeat, StandardClassifier};
+
+/// A service whose slow calls are sent once more.
+///
+/// For each call whose request can be copied it clones the service below, as well as the request: the clone is made ready
+/// when it is needed. Others pass as if there were no hedge.
+///
+/// # Clone
+///
+/// Clones share the budget and what was learnt.
+#[derive(Clone, Debug)]
+pub struct Hedge<S, C = StandardClassifier, R = Cloned, K = OneClass> {
+    inner: S,
+    terms: Terms<C, R, K>,
+    handle: HedgeHandle,
+}
+
+impl<S, C, R, K> Hedge<S, C, R, K> {
+    pub(super) fn new(inner: S, terms: Terms<C, R, K>, handle: HedgeHandle) -> Self {
+        Self { inner, terms, handle }
+    }
+
+    /// A hold on what it learns.
+    pub fn handle(&self) -> HedgeHandle {
+        self.handle.clone()
+    }
+
+    /// The service below.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service below, mutably.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Takes the service out.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, C, R, K, Req> Service<Req> for Hedge<S, C, R, K>
+where
+    S: Service<Req> + Clone,
+    C: Classifier<S::Response, S::Error> + Clone,
+    R: Repeat<Req> + Clone,
+    K: CallClass<Req>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req, C, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Req) -> Self::Future {
+        let Terms { classifier, repeat, classes } = &self.terms;
+        let class = u8::try_from(classes.class(&request)).unwrap_or(u8::MAX).min(MAX_CLASSES - 1);
+        // Whether it may be sent is asked when it would be: of a body that is about to be streamed nobody knows yet.
+        let spare = repeat.copy(&mut request).map(|request| Spare { service: self.inner.clone(), request });
+        let mut trail = None;
+        repeat.prepare(&mut request, 1, &mut trail);
+        let (classifier, repeat, handle) = (classifier.clone(), repeat.clone(), self.handle.clone());
+        let primary = self.inner.call(request);
+        ResponseFuture::new(primary, spare, trail, Progress::new(class), classifier, repeat, handle)
+    }
+}
