@@ -15,6 +15,7 @@ use crate::{
     Cloned, ConfigError, Listener, Name, StandardClassifier, Unlimited,
     circuit_breaker::CircuitBreakerConfig,
     fallback::{FallbackConfig, FallbackLayer},
+    hedge::HedgeConfig,
     retry::RetryConfig,
     retry_budget::RetryBudget,
     timeout::TimeoutConfig,
@@ -36,6 +37,9 @@ stages! {
     ///
     /// Where the whole call has a timeout, no attempt begins after it.
     retry Again(RetryConfig);
+
+    /// Sends a second request where the first one takes long. It is under the same budget as the retry.
+    hedge Second(HedgeConfig);
 
     /// Stops calling a peer that fails.
     circuit_breaker Breaker(CircuitBreakerConfig);

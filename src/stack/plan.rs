@@ -6,6 +6,7 @@ use crate::{
     ConfigError,
     circuit_breaker::{CircuitBreakerConfig, Window},
     fallback::FallbackConfig,
+    hedge::HedgeConfig,
     retry::RetryConfig,
     timeout::TimeoutConfig,
 };
@@ -16,6 +17,7 @@ pub(crate) struct Plan {
     pub(super) fallback: Option<FallbackConfig>,
     pub(super) timeout: Option<TimeoutConfig>,
     pub(super) retry: Option<RetryConfig>,
+    pub(super) hedge: Option<HedgeConfig>,
     pub(super) circuit_breaker: Option<CircuitBreakerConfig>,
     pub(super) attempt_timeout: Option<TimeoutConfig>,
 }
@@ -28,6 +30,7 @@ impl Plan {
         self.fallback
             .map_or(Ok(()), |fallback| fallback.check().map_err(|error| error.within("fallback")))?;
         self.retry.map_or(Ok(()), |retry| retry.check().map_err(|error| error.within("retry")))?;
+        self.hedge.map_or(Ok(()), |hedge| hedge.check().map_err(|error| error.within("hedge")))?;
         self.circuit_breaker
             .map_or(Ok(()), |breaker| breaker.check().map_err(|error| error.within("circuit_breaker")))?;
         RULES.iter().try_for_each(|rule| match rule.stage {
@@ -41,6 +44,14 @@ impl Plan {
     fn retry_and_total(&self, relation: impl Fn(&RetryConfig, Duration) -> bool) -> bool {
         match (self.retry, self.timeout) {
             (Some(retry), Some(total)) => relation(&retry, total.limit()),
+            _ => true,
+        }
+    }
+
+    /// Whether a hedge is sent before this time is over.
+    fn hedge_and(&self, limit: Option<TimeoutConfig>) -> bool {
+        match (self.hedge.and_then(|hedge| hedge.first_delay()), limit) {
+            (Some(delay), Some(limit)) => delay < limit.limit(),
             _ => true,
         }
     }
@@ -62,7 +73,7 @@ struct Rule {
     holds: fn(&Plan) -> bool,
 }
 
-const RULES: [Rule; 6] = [
+const RULES: [Rule; 8] = [
     Rule {
         stage: None,
         field: "attempt_timeout",
@@ -85,6 +96,18 @@ const RULES: [Rule; 6] = [
         holds: |plan| {
             plan.retry_and_total(|retry, total| retry.longest().is_none_or(|longest| longest <= total))
         },
+    },
+    Rule {
+        stage: Some("hedge"),
+        field: "after",
+        text: "must begin below timeout, or the call is over before a hedge is sent",
+        holds: |plan| plan.hedge_and(plan.timeout),
+    },
+    Rule {
+        stage: Some("hedge"),
+        field: "after",
+        text: "must begin below attempt_timeout, or the attempt is over before its hedge is sent",
+        holds: |plan| plan.hedge_and(plan.attempt_timeout),
     },
     Rule {
         stage: Some("circuit_breaker"),
@@ -123,6 +146,7 @@ mod tests {
             fallback: None,
             timeout: Some(TimeoutConfig::new(Duration::from_secs(timeout))),
             retry: None,
+            hedge: None,
             circuit_breaker: Some(breaker),
             attempt_timeout: Some(TimeoutConfig::new(Duration::from_secs(attempt))),
         }
@@ -139,6 +163,22 @@ mod tests {
             (RetryConfig::new().max_attempts(0), "retry.max_attempts must be at least 1"),
         ] {
             let error = refused(&with(retry)).expect(expected);
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_hedge_that_could_never_be_sent_is_refused() {
+        let with = |hedge| Plan { hedge: Some(hedge), ..plan(10, 2, CircuitBreakerConfig::new()) };
+        let seconds = Duration::from_secs;
+        assert_eq!(refused(&with(HedgeConfig::new())), None);
+        assert_eq!(refused(&with(HedgeConfig::on_failure())), None);
+        for (hedge, expected) in [
+            (HedgeConfig::fixed(seconds(10)), "hedge.after must begin below timeout"),
+            (HedgeConfig::fixed(seconds(2)), "hedge.after must begin below attempt_timeout"),
+            (HedgeConfig::new().max_hedges(0), "hedge.max_hedges"),
+        ] {
+            let error = refused(&with(hedge)).expect(expected);
             assert!(error.starts_with(expected), "{error}");
         }
     }

@@ -9,6 +9,7 @@ use crate::{
     Cloned, Listener, Name, StandardClassifier, Unlimited,
     circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer},
     fallback::{FallbackConfig, FallbackHandle, FallbackLayer, Isolate},
+    hedge::{HedgeConfig, HedgeHandle, HedgeLayer},
     retry::{RetryConfig, RetryHandle, RetryLayer},
     retry_budget::{RetryBudget, RetryBudgetConfig},
     timeout::{TimeoutConfig, TimeoutHandle, TimeoutLayer},
@@ -143,6 +144,26 @@ impl Planned<Self> for RetryConfig {
     }
 }
 
+impl<C: Clone, L, R: Clone> Stage<Common<C, L, R>> for HedgeConfig {
+    type Layer = HedgeLayer<C, R>;
+
+    fn assemble(self, field: &'static str, common: &Common<C, L, R>) -> HedgeLayer<C, R> {
+        let hedge = HedgeLayer::checked(self)
+            .classify(common.classifier.clone())
+            .repeat(common.repeat.clone())
+            .budget(common.budget.clone())
+            .named(common.name(field));
+        // What a request is, the outer of the two tells the budget.
+        if common.plan.retry.is_some() { hedge.below_retry() } else { hedge }
+    }
+}
+
+impl Planned<Self> for HedgeConfig {
+    fn numbers(&self) -> Option<Self> {
+        Some(*self)
+    }
+}
+
 impl<A: Isolate, M, C: Clone, L, R> Stage<Common<C, L, R>> for FallbackLayer<A, StandardClassifier, M> {
     type Layer = FallbackLayer<A, C, M>;
 
@@ -199,6 +220,14 @@ impl<C, R, L> Handled for RetryLayer<C, R, L> {
 
     fn handle(&self) -> RetryHandle {
         RetryLayer::handle(self)
+    }
+}
+
+impl<C, R> Handled for HedgeLayer<C, R> {
+    type Handle = HedgeHandle;
+
+    fn handle(&self) -> HedgeHandle {
+        HedgeLayer::handle(self)
     }
 }
 
