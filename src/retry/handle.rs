@@ -111,7 +111,9 @@ impl RetryHandle {
     /// If a number is out of its range; nothing has changed then.
     pub fn update(&self, config: RetryConfig) -> Result<(), ConfigError> {
         config.check()?;
-        lock(&self.shared.memory).config = config;
+        // Under the lock, or of two updates one could win there and the other here.
+        let mut memory = lock(&self.shared.memory);
+        memory.config = config;
         self.shared.max_attempts.store(config.max_attempts.into(), Ordering::Relaxed);
         Ok(())
     }
