@@ -139,8 +139,10 @@ impl Progress {
     ) -> Duration {
         let row = config.class_delays[class].map_or(config.backoff, |delay| config.backoff.starting(delay));
         let of_row = |step| row.delay(step, config.multiplier, facts.learnt, config.max_delay);
+        // A row that begins anew has no delay before, whatever the server has asked for.
+        let previous = if self.step == 0 { Duration::ZERO } else { self.delay };
         let delay =
-            config.jitter.apply(of_row(self.step), of_row(0), self.delay, facts.unit).min(config.max_delay);
+            config.jitter.apply(of_row(self.step), of_row(0), previous, facts.unit).min(config.max_delay);
         // After a server's word the row begins anew, as gRPC has it: the server has reset what we knew.
         self.step = if hint.is_some() { 0 } else { self.step.saturating_add(1) };
         match hint {

@@ -92,6 +92,19 @@ fn after_the_peers_word_the_row_begins_anew() {
 }
 
 #[test]
+fn after_the_peers_word_a_decorrelated_row_begins_anew_too() {
+    let config = ROW.jitter(Jitter::Decorrelated);
+    let unit = 1.0;
+    let hint = Outcome::failure(ErrorClass::Server).retry_after(10 * SECOND);
+    let facts = [
+        Facts { outcome: hint, unit, ..failed(ErrorClass::Server) },
+        Facts { unit, ..failed(ErrorClass::Server) },
+        Facts { unit, ..failed(ErrorClass::Server) },
+    ];
+    assert_eq!(delays(config, &facts), [Ok(11), Ok(3), Ok(9)]);
+}
+
+#[test]
 fn nobody_tries_again_what_the_peer_or_the_request_forbids() {
     let server = failed(ErrorClass::Server);
     let never = Facts { outcome: server.outcome.never_again(), ..server };
