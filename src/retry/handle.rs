@@ -182,7 +182,12 @@ impl RetryHandle {
         decision
     }
 
-    fn log(&self, attempt: u32, class: Option<ErrorClass>, decision: &Result<(Duration, Option<Credit>), Stop>) {
+    fn log(
+        &self,
+        attempt: u32,
+        class: Option<ErrorClass>,
+        decision: &Result<(Duration, Option<Credit>), Stop>,
+    ) {
         let (layer, class) = (&self.shared.name, class.map_or("none", ErrorClass::as_str));
         match decision {
             Ok((delay, _)) => {

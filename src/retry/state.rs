@@ -95,6 +95,7 @@ impl Progress {
             }
             Outcome::Elsewhere if config.elsewhere => {
                 self.check(config, facts)?;
+                self.check_time(config, facts, Duration::ZERO, now)?;
                 self.delay = Duration::ZERO;
                 return Ok(Next { delay: Duration::ZERO, free: true });
             }
@@ -102,13 +103,7 @@ impl Progress {
         };
         self.check(config, facts)?;
         let delay = self.delay_after(config, class, hint, facts);
-        let elapsed = now.saturating_duration_since(self.began);
-        let until_max = config.max_elapsed.map(|span| span.saturating_sub(elapsed));
-        let in_time = facts.remaining.is_none_or(|left| delay.saturating_add(facts.typical) < left)
-            && until_max.is_none_or(|left| delay < left);
-        if !in_time {
-            return Err(Stop::OutOfTime);
-        }
+        self.check_time(config, facts, delay, now)?;
         self.delay = delay;
         Ok(Next { delay, free: false })
     }
@@ -128,6 +123,20 @@ impl Progress {
         } else {
             Ok(())
         }
+    }
+
+    fn check_time(
+        &self,
+        config: &RetryConfig,
+        facts: &Facts,
+        delay: Duration,
+        now: Instant,
+    ) -> Result<(), Stop> {
+        let elapsed = now.saturating_duration_since(self.began);
+        let until_max = config.max_elapsed.map(|span| span.saturating_sub(elapsed));
+        let in_time = facts.remaining.is_none_or(|left| delay.saturating_add(facts.typical) < left)
+            && until_max.is_none_or(|left| delay < left);
+        if in_time { Ok(()) } else { Err(Stop::OutOfTime) }
     }
 
     fn delay_after(

@@ -126,6 +126,22 @@ fn case_41_no_attempt_begins_that_cannot_end_in_time() {
 }
 
 #[test]
+fn case_41_no_attempt_goes_elsewhere_that_cannot_end_in_time() {
+    let left = |remaining| {
+        let facts = Facts {
+            outcome: Outcome::Elsewhere,
+            remaining: Some(Duration::from_millis(remaining)),
+            typical: Duration::from_millis(100),
+            ..failed(ErrorClass::Server)
+        };
+        after_one(ROW.elsewhere(), facts)
+    };
+    assert_eq!(left(0), Err(Stop::OutOfTime));
+    assert_eq!(left(100), Err(Stop::OutOfTime));
+    assert_eq!(left(101), Ok(Duration::ZERO));
+}
+
+#[test]
 fn no_attempt_begins_after_the_longest_time() {
     let config = ROW.max_elapsed(3 * SECOND);
     let judge = |elapsed: u64| {
