@@ -178,6 +178,9 @@ const PRIOR_SUCCESSES: u32 = 5;
 const ROUNDING: f64 = 1e-6;
 
 #[cfg(test)]
+mod twin;
+
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
