@@ -51,6 +51,8 @@ pub(super) struct Failed {
     /// When it was first found waiting, if it was.
     pub(super) started: Option<Instant>,
     pub(super) deadline: Option<Deadline>,
+    /// Whether it was sent as the last one.
+    pub(super) was_last: bool,
     pub(super) may_repeat: bool,
     pub(super) retried_below: bool,
 }
@@ -230,6 +232,7 @@ impl Memory {
         let unit = self.random.as_mut().map_or_else(rand::random, RngExt::random);
         let facts = Facts {
             outcome: failed.outcome,
+            was_last: failed.was_last,
             may_repeat: failed.may_repeat,
             retried_below: failed.retried_below,
             remaining: failed.deadline.map(|deadline| deadline.instant().saturating_duration_since(now)),

@@ -26,6 +26,8 @@ pub(super) struct Progress {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
     pub(super) outcome: Outcome,
+    /// Whether it was sent as the last one, whatever the numbers say by now.
+    pub(super) was_last: bool,
     /// Whether there is a copy that may be sent.
     pub(super) may_repeat: bool,
     /// Whether an inner hop has tried again already.
@@ -114,7 +116,7 @@ impl Progress {
     }
 
     fn check(&self, config: &RetryConfig, facts: &Facts) -> Result<(), Stop> {
-        if self.attempts >= config.max_attempts {
+        if facts.was_last || self.attempts >= config.max_attempts {
             Err(Stop::Exhausted)
         } else if facts.retried_below {
             Err(Stop::Forbidden)

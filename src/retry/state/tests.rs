@@ -9,6 +9,7 @@ const ROW: RetryConfig = RetryConfig::exponential(SECOND).jitter(Jitter::None).m
 fn failed(class: ErrorClass) -> Facts {
     Facts {
         outcome: Outcome::failure(class),
+        was_last: false,
         may_repeat: true,
         retried_below: false,
         remaining: None,
@@ -38,6 +39,8 @@ fn the_row_is_followed_to_the_last_attempt() {
     let facts = [failed(ErrorClass::Server); 4];
     assert_eq!(delays(ROW, &facts), [Ok(1), Ok(2), Ok(4), Err(Stop::Exhausted)]);
     assert_eq!(after_one(ROW.max_attempts(1), facts[0]), Err(Stop::Exhausted));
+    let sent_as_last = Facts { was_last: true, may_repeat: false, ..facts[0] };
+    assert_eq!(after_one(ROW, sent_as_last), Err(Stop::Exhausted));
 }
 
 #[test]
