@@ -141,6 +141,8 @@ where
                     };
                     if let Err(error) = ready!(spare.service.poll_ready(cx)) {
                         this.handle.unready();
+                        // With it goes the credit, which nobody will spend.
+                        *this.retrying = None;
                         this.phase.set(Phase::Done);
                         return Poll::Ready(Err(error));
                     }

@@ -364,6 +364,7 @@ async fn a_service_that_breaks_before_the_retry_ends_the_call() {
     assert_eq!(error.to_string(), "broken");
     let seen = retry.handle().snapshot();
     assert_eq!((seen.counts.failed, seen.counts.retries, seen.budget.spent), (1, 0, 0));
+    assert!((seen.budget.balance - 10.2).abs() < 1e-3, "the credit is back before the future is gone");
 }
 
 #[tokio::test(start_paused = true)]
