@@ -29,6 +29,7 @@ mod outage;
 mod peers;
 mod pipeline;
 mod public_types;
+mod retry_cancellation;
 mod retry_shell;
 mod scripted;
 mod timeout;
