@@ -30,6 +30,7 @@ mod peers;
 mod pipeline;
 mod public_types;
 mod retry_cancellation;
+mod retry_http;
 mod retry_shell;
 mod scripted;
 mod timeout;
