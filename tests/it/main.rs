@@ -32,5 +32,6 @@ mod public_types;
 mod retry_cancellation;
 mod retry_http;
 mod retry_shell;
+mod retry_vectors;
 mod scripted;
 mod timeout;
