@@ -17,6 +17,7 @@ use tower_reliability::{
     fallback::{Failed, FallbackConfig},
     hedge::HedgeConfig,
     http::ReplayBody,
+    retry::RetryConfig,
 };
 
 /// Answers as asked, without an allocation.
@@ -138,4 +139,43 @@ async fn case_62_a_call_that_needs_no_hedge_allocates_nothing() {
         assert_eq!(allocations(10_000, &mut wait), 0, "answered before the delay is over");
         assert_eq!(layer.handle().snapshot().counts.hedges, 0);
     }
+}
+
+/// Answers at once with what it is asked; nothing to clone.
+#[derive(Clone, Copy)]
+struct Echo;
+
+impl Service<u64> for Echo {
+    type Response = u64;
+    type Error = std::io::Error;
+    type Future = Ready<std::io::Result<u64>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u64) -> Self::Future {
+        ready(Ok(request))
+    }
+}
+
+#[test]
+fn case_62_a_call_that_succeeds_at_its_first_attempt_allocates_nothing_under_a_retry() {
+    let layer = RetryConfig::new().build().expect("valid").named("stock".to_owned());
+    let mut service = layer.layer(Echo);
+    let mut context = Context::from_waker(Waker::noop());
+    let ask = || {
+        assert!(service.poll_ready(&mut context).is_ready());
+        let answer = pin!(service.call(7)).poll(&mut context);
+        assert!(matches!(answer, Poll::Ready(Ok(7))));
+    };
+    assert_eq!(allocations(10_000, ask), 0);
+    assert_eq!(layer.handle().snapshot().counts.succeeded, 10_100);
+}
+
+#[test]
+fn the_future_of_a_retry_is_little_larger_than_the_one_below() {
+    let mut service = RetryConfig::new().build().expect("valid").layer(Echo);
+    let (ours, theirs) = (size_of_val(&service.call(7)), size_of_val(&Echo.call(7)));
+    assert!(ours <= theirs + 64, "{ours} bytes around {theirs}");
 }

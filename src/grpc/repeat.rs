@@ -187,6 +187,6 @@ mod tests {
         tokio::time::advance(Duration::from_secs(2)).await;
         GrpcRepeat::new().prepare(&mut second, 2, &mut None);
         assert_eq!(first.headers()["grpc-timeout"], "3S");
-        assert_eq!(second.headers()["grpc-timeout"], "1002000u");
+        assert_eq!(second.headers()["grpc-timeout"], "1000000u");
     }
 }

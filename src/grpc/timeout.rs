@@ -10,8 +10,7 @@ use crate::{Deadline, Limits, http::RequestExtensions};
 ///
 /// The header says how long the caller will wait, counted from when the request is seen: from the `call` of the first
 /// timeout that reads it, or of a retry with a [`GrpcRepeat`](super::GrpcRepeat). The earlier of header and extension
-/// holds. Handed on, the header says what is left and 2 ms, so that it shrinks from hop to hop with the time that has
-/// passed; a [`RequestTimeout`](crate::http::RequestTimeout) in the extensions counts as with [`RequestExtensions`]. What
+/// holds. Handed on, the header says what is left, rounded down, so that it shrinks from hop to hop; a [`RequestTimeout`](crate::http::RequestTimeout) in the extensions counts as with [`RequestExtensions`]. What
 /// is not a timeout by gRPC's grammar is none.
 ///
 /// In a server, it makes a timeout turn away what came too late, before the handler sees it:
@@ -32,8 +31,7 @@ use crate::{Deadline, Limits, http::RequestExtensions};
 /// and is read.
 ///
 /// tonic has timers of its own on this header, in its server outside of all layers and in its channel below them, and
-/// they end a call with `CANCELLED`. A timeout with `GrpcTimeout` comes before both, with `DEADLINE_EXCEEDED`; the 2 ms
-/// are there for it.
+/// they end a call with `CANCELLED`. A timeout with `GrpcTimeout` comes before both, with `DEADLINE_EXCEEDED`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GrpcTimeout;
 
@@ -55,7 +53,7 @@ impl<B> Limits<Request<B>> for GrpcTimeout {
 
     fn hand_on(&self, request: &mut Request<B>, deadline: Deadline) {
         RequestExtensions.hand_on(request, deadline);
-        if let Ok(value) = HeaderValue::try_from(write(deadline.remaining().saturating_add(HEAD_START))) {
+        if let Ok(value) = HeaderValue::try_from(write(deadline.remaining())) {
             request.headers_mut().insert(HEADER, value);
         }
     }
@@ -110,9 +108,6 @@ fn write(left: Duration) -> String {
 }
 
 const HEADER: &str = "grpc-timeout";
-/// A timer rings at a whole millisecond. By this much the timer of those below rings later than the one that knows whose
-/// time was over.
-const HEAD_START: Duration = Duration::from_millis(2);
 const MAX_DIGITS: usize = 8;
 const MAX_AMOUNT: u128 = 99_999_999;
 
@@ -169,7 +164,7 @@ mod tests {
         let mut request = Request::new(());
         let deadline = Deadline::after(Duration::from_millis(1_500));
         GrpcTimeout.hand_on(&mut request, deadline);
-        assert_eq!(request.headers()[HEADER], "1502000u");
+        assert_eq!(request.headers()[HEADER], "1500000u");
         assert_eq!(request.extensions().get(), Some(&deadline));
     }
 
@@ -186,7 +181,7 @@ mod tests {
         assert_eq!(GrpcTimeout.deadline(&second).map(Deadline::remaining), Some(Duration::from_secs(1)));
         start(&mut second);
         shorten(&mut second);
-        assert_eq!(second.headers()[HEADER], "1002000u");
+        assert_eq!(second.headers()[HEADER], "1000000u");
     }
 
     proptest! {

@@ -33,7 +33,7 @@ pub struct ResponseFuture<S: Service<Req>, Req, C, R, L, P> {
     #[pin]
     phase: Phase<S::Future>,
     /// What the next attempt is made of, if there may be one.
-    spare: Option<Spare<S, Req>>,
+    spare: Result<Spare<S, Req>, NoSpare>,
     /// When the attempt was first found waiting.
     started: Option<Instant>,
     trail: Option<Trail>,
@@ -57,6 +57,23 @@ pub(super) struct Spare<S, Req> {
     pub(super) request: Req,
 }
 
+/// Why there is nothing to make another attempt of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoSpare {
+    /// The attempt is the last one. The request's own numbers, which said so, are not to be asked again: they go by the
+    /// copy.
+    LastAttempt,
+    /// The request cannot be sent twice.
+    NoCopy,
+}
+
+impl<S, Req> Spare<S, Req> {
+    pub(super) fn new(copy: Option<Req>, service: impl FnOnce() -> S) -> Result<Self, NoSpare> {
+        let request = copy.ok_or(NoSpare::NoCopy)?;
+        Ok(Self { service: service(), request })
+    }
+}
+
 /// A call whose first attempt has failed.
 struct Retrying {
     call: Progress,
@@ -68,7 +85,7 @@ struct Retrying {
 impl<S: Service<Req>, Req, C, R, L, P> ResponseFuture<S, Req, C, R, L, P> {
     pub(super) fn new(
         inner: S::Future,
-        spare: Option<Spare<S, Req>>,
+        spare: Result<Spare<S, Req>, NoSpare>,
         trail: Option<Trail>,
         terms: Terms<C, R, L, P>,
         handle: RetryHandle,
@@ -117,9 +134,15 @@ where
                     this.phase.set(Phase::Readying);
                 }
                 PhaseProj::Readying => {
-                    let spare = this.spare.as_mut().expect("it is taken when the last attempt is sent");
+                    let Ok(spare) = this.spare else {
+                        unreachable!(
+                            "nothing is granted without it, and it is taken when the attempt is sent"
+                        );
+                    };
                     if let Err(error) = ready!(spare.service.poll_ready(cx)) {
                         this.handle.unready();
+                        // With it goes the credit, which nobody will spend.
+                        *this.retrying = None;
                         this.phase.set(Phase::Done);
                         return Poll::Ready(Err(error));
                     }
@@ -143,7 +166,10 @@ where
     fn next(self: Pin<&mut Self>, outcome: Outcome) -> Option<Duration> {
         let this = self.project();
         let (terms, started) = (this.terms, *this.started);
-        let copy = this.spare.as_ref().map(|spare| &spare.request);
+        let (copy, was_last) = match this.spare {
+            Ok(spare) => (Some(&spare.request), false),
+            Err(why) => (None, *why == NoSpare::LastAttempt),
+        };
         let it = this.retrying.get_or_insert_with(|| {
             let call = Progress::new(started.unwrap_or_else(clock::now));
             let policy = copy.and_then(|copy| terms.policies.policy(copy));
@@ -155,6 +181,7 @@ where
             outcome,
             started,
             deadline: copy.and_then(|copy| terms.limits.deadline(copy)),
+            was_last,
             may_repeat: copy.is_some_and(|copy| terms.repeat.may_repeat(copy, unseen)),
             retried_below: this.trail.as_ref().is_some_and(|trail| trail.retries() > own_retries),
         };
@@ -176,13 +203,16 @@ where
     fn send(self: Pin<&mut Self>) {
         let mut this = self.project();
         let (repeat, handle) = (&this.terms.repeat, this.handle);
-        let Spare { mut service, mut request } =
-            this.spare.take().expect("the only caller has made its service ready");
+        let taken = std::mem::replace(this.spare, Err(NoSpare::LastAttempt));
+        let Ok(Spare { mut service, mut request }) = taken else {
+            unreachable!("the only caller has made its service ready");
+        };
         let it = this.retrying.as_mut().expect("it is made when the first attempt has failed");
         it.call.sent();
         let attempts =
             it.policy.as_ref().map_or_else(|| handle.max_attempts(), |it| it.config().max_attempts.into());
-        let copy = if u64::from(it.call.attempts) < attempts { repeat.copy(&mut request) } else { None };
+        let is_last = u64::from(it.call.attempts) >= attempts;
+        let copy = if is_last { None } else { repeat.copy(&mut request) };
         repeat.prepare(&mut request, it.call.attempts, this.trail);
         if let Some(trail) = this.trail {
             trail.retried();
@@ -194,7 +224,9 @@ where
             credit.spend();
         }
         handle.retried();
-        *this.spare = copy.map(|request| Spare { service, request });
+        if !is_last {
+            *this.spare = Spare::new(copy, || service);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::{
     config::{RetryConfig, RetryPolicy},
     snapshot::RetrySnapshot,
-    state::{Facts, Progress, Stop},
+    state::{Facts, Next, Progress, Stop},
     stats::{AttemptRecord, Stats},
 };
 use crate::{
@@ -51,6 +51,8 @@ pub(super) struct Failed {
     /// When it was first found waiting, if it was.
     pub(super) started: Option<Instant>,
     pub(super) deadline: Option<Deadline>,
+    /// Whether it was sent as the last one.
+    pub(super) was_last: bool,
     pub(super) may_repeat: bool,
     pub(super) retried_below: bool,
 }
@@ -111,7 +113,9 @@ impl RetryHandle {
     /// If a number is out of its range; nothing has changed then.
     pub fn update(&self, config: RetryConfig) -> Result<(), ConfigError> {
         config.check()?;
-        lock(&self.shared.memory).config = config;
+        // Under the lock, or of two updates one could win there and the other here.
+        let mut memory = lock(&self.shared.memory);
+        memory.config = config;
         self.shared.max_attempts.store(config.max_attempts.into(), Ordering::Relaxed);
         Ok(())
     }
@@ -168,31 +172,31 @@ impl RetryHandle {
             let well = matches!(class, ErrorClass::Validation | ErrorClass::Authentication);
             self.shared.account.record(call.attempts == 1, !well);
         }
-        let memory = &mut *lock(&self.shared.memory);
-        memory.stats.attempt(call.record(failed.outcome.class(), failed.started, now));
-        if call.attempts > 1 {
-            memory.learn(call, policy, false);
-        }
-        let decision = memory.decide(call, failed, policy, now).and_then(|(delay, free)| {
+        let judged = lock(&self.shared.memory).judge(call, failed, policy, now);
+        // Neither a budget that somebody else wrote nor a log line is met with the lock held: both may ask the handle.
+        let decision = judged.and_then(|next| {
             let credit =
-                if free { None } else { Some(self.shared.account.withdraw().map_err(Stop::NoCredit)?) };
-            Ok((delay, credit))
+                if next.free { None } else { Some(self.shared.account.withdraw().map_err(Stop::NoCredit)?) };
+            Ok((next.delay, credit))
         });
-        let attempt = call.attempts;
-        let class = failed.outcome.class().map_or("none", ErrorClass::as_str);
-        match &decision {
-            Ok((delay, _)) => {
-                if let Some(class) = call.class {
-                    memory.stats.classes[class].retried += 1;
-                }
-                tracing::debug!(target: TARGET, layer = %self.shared.name, attempt, class, delay_ms = delay.as_millis(), "failed, will try again");
-            }
-            Err(stop) => {
-                memory.stats.stop(*stop);
-                tracing::debug!(target: TARGET, layer = %self.shared.name, attempt, class, %stop, "failed");
-            }
-        }
+        lock(&self.shared.memory).stats.decided(call.class, decision.as_ref().err().copied());
+        self.log(call.attempts, failed.outcome.class(), &decision);
         decision
+    }
+
+    fn log(
+        &self,
+        attempt: u32,
+        class: Option<ErrorClass>,
+        decision: &Result<(Duration, Option<Credit>), Stop>,
+    ) {
+        let (layer, class) = (&self.shared.name, class.map_or("none", ErrorClass::as_str));
+        match decision {
+            Ok((delay, _)) => {
+                tracing::debug!(target: TARGET, %layer, attempt, class, delay_ms = delay.as_millis(), "failed, will try again");
+            }
+            Err(stop) => tracing::debug!(target: TARGET, %layer, attempt, class, %stop, "failed"),
+        }
     }
 
     /// A retry is sent.
@@ -213,16 +217,22 @@ impl RetryHandle {
 }
 
 impl Memory {
-    fn decide(
+    /// Remembers the attempt, and judges it; the budget has not been asked yet.
+    fn judge(
         &mut self,
         call: &mut Progress,
         failed: &Failed,
         policy: Option<&RetryPolicy>,
         now: Instant,
-    ) -> Result<(Duration, bool), Stop> {
+    ) -> Result<Next, Stop> {
+        self.stats.attempt(call.record(failed.outcome.class(), failed.started, now));
+        if call.attempts > 1 {
+            self.learn(call, policy, false);
+        }
         let unit = self.random.as_mut().map_or_else(rand::random, RngExt::random);
         let facts = Facts {
             outcome: failed.outcome,
+            was_last: failed.was_last,
             may_repeat: failed.may_repeat,
             retried_below: failed.retried_below,
             remaining: failed.deadline.map(|deadline| deadline.instant().saturating_duration_since(now)),
@@ -231,7 +241,7 @@ impl Memory {
             unit,
         };
         let config = policy.map_or(&self.config, RetryPolicy::config);
-        call.judge(config, &facts, now).map(|next| (next.delay, next.free))
+        call.judge(config, &facts, now)
     }
 
     fn learn(&mut self, call: &Progress, policy: Option<&RetryPolicy>, worked: bool) {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::{
-    future::{ResponseFuture, Spare},
+    future::{NoSpare, ResponseFuture, Spare},
     handle::RetryHandle,
     policy::{OnePolicy, Policies, Terms},
 };
@@ -72,8 +72,11 @@ where
         let policy = self.terms.policies.policy(&request);
         let attempts =
             policy.map_or_else(|| self.handle.max_attempts(), |policy| policy.config().max_attempts.into());
-        let copy = if attempts > 1 { self.terms.repeat.copy(&mut request) } else { None };
-        let spare = copy.map(|request| Spare { service: self.inner.clone(), request });
+        let spare = if attempts > 1 {
+            Spare::new(self.terms.repeat.copy(&mut request), || self.inner.clone())
+        } else {
+            Err(NoSpare::LastAttempt)
+        };
         let mut trail = None;
         self.terms.repeat.prepare(&mut request, 1, &mut trail);
         ResponseFuture::new(self.inner.call(request), spare, trail, self.terms.clone(), self.handle.clone())

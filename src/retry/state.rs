@@ -26,6 +26,8 @@ pub(super) struct Progress {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
     pub(super) outcome: Outcome,
+    /// Whether it was sent as the last one, whatever the numbers say by now.
+    pub(super) was_last: bool,
     /// Whether there is a copy that may be sent.
     pub(super) may_repeat: bool,
     /// Whether an inner hop has tried again already.
@@ -95,6 +97,7 @@ impl Progress {
             }
             Outcome::Elsewhere if config.elsewhere => {
                 self.check(config, facts)?;
+                self.check_time(config, facts, Duration::ZERO, now)?;
                 self.delay = Duration::ZERO;
                 return Ok(Next { delay: Duration::ZERO, free: true });
             }
@@ -102,13 +105,7 @@ impl Progress {
         };
         self.check(config, facts)?;
         let delay = self.delay_after(config, class, hint, facts);
-        let elapsed = now.saturating_duration_since(self.began);
-        let until_max = config.max_elapsed.map(|span| span.saturating_sub(elapsed));
-        let in_time = facts.remaining.is_none_or(|left| delay.saturating_add(facts.typical) < left)
-            && until_max.is_none_or(|left| delay < left);
-        if !in_time {
-            return Err(Stop::OutOfTime);
-        }
+        self.check_time(config, facts, delay, now)?;
         self.delay = delay;
         Ok(Next { delay, free: false })
     }
@@ -119,7 +116,7 @@ impl Progress {
     }
 
     fn check(&self, config: &RetryConfig, facts: &Facts) -> Result<(), Stop> {
-        if self.attempts >= config.max_attempts {
+        if facts.was_last || self.attempts >= config.max_attempts {
             Err(Stop::Exhausted)
         } else if facts.retried_below {
             Err(Stop::Forbidden)
@@ -128,6 +125,20 @@ impl Progress {
         } else {
             Ok(())
         }
+    }
+
+    fn check_time(
+        &self,
+        config: &RetryConfig,
+        facts: &Facts,
+        delay: Duration,
+        now: Instant,
+    ) -> Result<(), Stop> {
+        let elapsed = now.saturating_duration_since(self.began);
+        let until_max = config.max_elapsed.map(|span| span.saturating_sub(elapsed));
+        let in_time = facts.remaining.is_none_or(|left| delay.saturating_add(facts.typical) < left)
+            && until_max.is_none_or(|left| delay < left);
+        if in_time { Ok(()) } else { Err(Stop::OutOfTime) }
     }
 
     fn delay_after(
@@ -139,8 +150,10 @@ impl Progress {
     ) -> Duration {
         let row = config.class_delays[class].map_or(config.backoff, |delay| config.backoff.starting(delay));
         let of_row = |step| row.delay(step, config.multiplier, facts.learnt, config.max_delay);
+        // A row that begins anew has no delay before, whatever the server has asked for.
+        let previous = if self.step == 0 { Duration::ZERO } else { self.delay };
         let delay =
-            config.jitter.apply(of_row(self.step), of_row(0), self.delay, facts.unit).min(config.max_delay);
+            config.jitter.apply(of_row(self.step), of_row(0), previous, facts.unit).min(config.max_delay);
         // After a server's word the row begins anew, as gRPC has it: the server has reset what we knew.
         self.step = if hint.is_some() { 0 } else { self.step.saturating_add(1) };
         match hint {

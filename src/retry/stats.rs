@@ -99,6 +99,15 @@ impl Stats {
         }
     }
 
+    /// After an attempt that failed like this there is another one, or the call has been given up.
+    pub(super) fn decided(&mut self, class: Option<ErrorClass>, stop: Option<Stop>) {
+        match (stop, class) {
+            (Some(stop), _) => self.stop(stop),
+            (None, Some(class)) => self.classes[class].retried += 1,
+            (None, None) => {}
+        }
+    }
+
     /// A call has been given up.
     pub(super) fn stop(&mut self, stop: Stop) {
         self.counts.failed += 1;

@@ -59,6 +59,13 @@ impl Account {
     }
 }
 
+impl Drop for Account {
+    /// The budget outlives it, and what succeeded here since anybody looked has been earned.
+    fn drop(&mut self) {
+        self.budget.settle();
+    }
+}
+
 /// How many calls succeeded at their first attempt, on all threads.
 pub(super) fn total(stripes: &[Stripe]) -> u64 {
     stripes.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
@@ -86,5 +93,94 @@ impl Drop for Credit {
         if let Some(purse) = self.purse.take() {
             self.budget.refund(purse);
         }
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::{
+        sync::{
+            Barrier,
+            atomic::{AtomicU64 as Count, Ordering::SeqCst},
+        },
+        thread,
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::retry_budget::RetryBudgetConfig;
+
+    /// Nothing but the share, and nothing of it is forgotten while a test runs.
+    fn by_share(share: f64) -> RetryBudget {
+        let day = Duration::from_secs(24 * 60 * 60);
+        let config = RetryBudgetConfig::new().share(share).start(0).without_health_gate().window(day);
+        config.build().expect("valid")
+    }
+
+    fn assert_balance(budget: &RetryBudget, expected: f64) {
+        let balance = budget.snapshot().balance;
+        assert!((balance - expected).abs() < 1e-3, "{balance} is not {expected}");
+    }
+
+    /// Every thread does `calls` calls that succeed; after each of them it asks, and spends as `spends` says.
+    fn race(
+        budget: &RetryBudget,
+        threads: usize,
+        calls: usize,
+        spends: impl Fn(usize) -> bool + Sync,
+    ) -> u64 {
+        let (granted, together) = (Count::new(0), Barrier::new(threads));
+        // Threads share accounts four by four, as the clones of a service do.
+        let accounts: Vec<_> = (0..threads.div_ceil(4)).map(|_| budget.account()).collect();
+        thread::scope(|scope| {
+            for thread in 0..threads {
+                let (granted, together, spends) = (&granted, &together, &spends);
+                let account = &accounts[thread / 4];
+                scope.spawn(move || {
+                    together.wait();
+                    for call in 0..calls {
+                        account.succeeded();
+                        if let Ok(credit) = account.withdraw()
+                            && spends(call)
+                        {
+                            granted.fetch_add(1, SeqCst);
+                            credit.spend();
+                        }
+                    }
+                });
+            }
+        });
+        granted.into_inner()
+    }
+
+    #[test]
+    fn case_38_with_64_threads_exactly_the_share_is_granted() {
+        for (share, expected) in [(0.1, 1_280), (0.3, 3_840), (0.001, 12)] {
+            let budget = by_share(share);
+            let mut granted = race(&budget, 64, 200, |call| call % 3 > 0);
+            let late = budget.account();
+            while let Ok(credit) = late.withdraw() {
+                credit.spend();
+                granted += 1;
+            }
+            assert_eq!((granted, budget.snapshot().spent), (expected, expected), "{share}");
+        }
+    }
+
+    #[test]
+    fn case_38_what_64_threads_do_not_spend_is_all_there_afterwards() {
+        let budget = by_share(0.1);
+        assert_eq!(race(&budget, 64, 200, |_| false), 0);
+        assert_balance(&budget, 1_280.0);
+        assert_eq!(budget.snapshot().spent, 0);
+    }
+
+    #[test]
+    fn what_succeeded_is_not_lost_with_the_layer() {
+        let budget = by_share(0.5);
+        for _ in 0..10 {
+            budget.account().succeeded();
+        }
+        assert_balance(&budget, 5.0);
     }
 }

@@ -93,6 +93,13 @@ impl RetryBudget {
         }
     }
 
+    /// Counts what has succeeded so far.
+    pub(super) fn settle(&self) {
+        if let Kind::Gated(ledger) = &self.kind {
+            lock(ledger).look();
+        }
+    }
+
     /// The success of a first attempt is counted already; another's budget is told.
     #[inline]
     pub(super) fn deposit(&self) {

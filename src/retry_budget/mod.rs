@@ -25,6 +25,8 @@
 //! ```
 
 mod account;
+#[cfg(all(test, shuttle))]
+mod concurrency;
 mod config;
 mod handle;
 mod snapshot;

@@ -107,7 +107,8 @@ impl State {
             self.trickle = trickle;
             return Err(NoCredit::PeerIsIll);
         }
-        let purse = if self.balance() >= 1.0 {
+        // A sum of tenths that should be whole must not miss it by the last bit.
+        let purse = if self.balance() + ROUNDING >= 1.0 {
             self.held = self.held.saturating_add(1);
             Purse::Share
         } else {
@@ -138,8 +139,7 @@ impl State {
     /// How many attempts there is credit for at the moment, by the share.
     pub(super) fn balance(&self) -> f64 {
         let Traffic { requests, retries } = self.traffic.sum();
-        // A sum of tenths that should be whole must not miss it by the last bit.
-        let earned = f64::from(requests) * self.config.share + ROUNDING;
+        let earned = f64::from(requests) * self.config.share;
         earned - f64::from(retries) - f64::from(self.held)
     }
 
@@ -176,6 +176,9 @@ const TRICKLE: f64 = 0.01;
 /// A quiet client is not shut by a single failure.
 const PRIOR_SUCCESSES: u32 = 5;
 const ROUNDING: f64 = 1e-6;
+
+#[cfg(test)]
+mod twin;
 
 #[cfg(test)]
 mod tests {

@@ -60,18 +60,17 @@ where
 {
     type Output = Result<R, E>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut phase = self.project().phase;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut phase = self.as_mut().project().phase;
         if let PhaseProj::Running { inner, mut timer, allowance, handle } = phase.as_mut().project() {
+            if timer.is_some() {
+                return self.poll_again(cx);
+            }
             if let Poll::Ready(result) = inner.poll(cx) {
                 return Poll::Ready(result);
             }
-            if timer.is_none() {
-                timer.set(Some(clock::alarm(allowance.until)));
-            }
-            let rang = timer.as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready());
-            // A service below that uses up tokio's cooperative budget keeps the timer from ever ringing.
-            if !rang && clock::now() < allowance.until {
+            timer.set(Some(clock::alarm(allowance.until)));
+            if !is_over(timer, *allowance, cx) {
                 return Poll::Pending;
             }
             let rejected = handle.reject(allowance.reason);
@@ -84,4 +83,38 @@ where
             }
         }
     }
+}
+
+impl<F> ResponseFuture<F> {
+    /// The call has been found waiting before.
+    // A function of its own, so that a result that comes at once does not go through memory for what is done here.
+    #[cold]
+    fn poll_again<R, E>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<R, E>>
+    where
+        F: Future<Output = Result<R, E>>,
+        E: FromRejected,
+    {
+        let mut phase = self.project().phase;
+        let PhaseProj::Running { inner, timer, allowance, handle } = phase.as_mut().project() else {
+            unreachable!("the only caller has looked")
+        };
+        let over = is_over(timer, *allowance, cx);
+        match inner.poll(cx) {
+            // An answer at the limit is an answer. An error is not: a transport that knows the deadline too ends the
+            // call at the same moment, and its error does not say whose time was over.
+            Poll::Ready(result) if result.is_ok() || !over => Poll::Ready(result),
+            Poll::Pending if !over => Poll::Pending,
+            Poll::Ready(_) | Poll::Pending => {
+                let rejected = handle.reject(allowance.reason);
+                phase.set(Phase::Done);
+                Poll::Ready(Err(E::from_rejected(rejected)))
+            }
+        }
+    }
+}
+
+/// Whether the time is over. A service below that uses up tokio's cooperative budget keeps the timer from ever ringing, so
+/// the clock is asked too.
+fn is_over(timer: Pin<&mut Option<Sleep>>, allowance: Allowance, cx: &mut Context<'_>) -> bool {
+    timer.as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready()) || clock::now() >= allowance.until
 }

@@ -7,6 +7,8 @@ use tower_reliability::{
     ErrorClass,
     circuit_breaker::{Abandoned, CircuitBreakerConfig, Window},
     fallback::FallbackConfig,
+    retry::{Jitter, RetryConfig},
+    retry_budget::RetryBudgetConfig,
     timeout::TimeoutConfig,
 };
 
@@ -75,4 +77,101 @@ fn a_fallback_names_its_classes_in_a_list() {
     assert_eq!(toml::from_str::<FallbackConfig>(&written).expect("and read"), config, "{written}");
     assert!(toml::from_str::<FallbackConfig>("on = [\"servers\"]").is_err());
     assert!(toml::from_str::<FallbackConfig>("max_entris = 1").is_err());
+}
+
+const MILLI: Duration = Duration::from_millis(1);
+
+#[derive(Debug, Deserialize, PartialEq)]
+struct Retries {
+    retry: RetryConfig,
+    retry_budget: RetryBudgetConfig,
+}
+
+#[test]
+fn a_file_names_the_row_the_jitter_and_the_classes_of_a_retry() {
+    let file: Retries = toml::from_str(
+        r#"
+        [retry]
+        backoff = { exponential = "50ms" }
+        multiplier = 3.0
+        max_attempts = 5
+        max_delay = "10s"
+        jitter = "full"
+        max_elapsed = "1m"
+        max_retry_after = "30s"
+        retried = ["connection", "rate_limit"]
+        class_delays = { rate_limit = "1s" }
+        elsewhere = true
+        [retry_budget]
+        share = 0.1
+        window = "10s"
+        start = 3
+        well_below = 0.1
+        ill_from = 0.3
+        health_window = "1s"
+        "#,
+    )
+    .expect("it is in order");
+    let retry = RetryConfig::exponential(50 * MILLI)
+        .multiplier(3.0)
+        .max_attempts(5)
+        .max_delay(Duration::from_secs(10))
+        .jitter(Jitter::Full)
+        .max_elapsed(Duration::from_secs(60))
+        .max_retry_after(Duration::from_secs(30))
+        .never(ErrorClass::Timeout)
+        .never(ErrorClass::Server)
+        .class_delay(ErrorClass::RateLimit, Duration::from_secs(1))
+        .elsewhere();
+    let retry_budget = RetryBudgetConfig::new()
+        .share(0.1)
+        .window(Duration::from_secs(10))
+        .start(3)
+        .health_gate(0.1, 0.3)
+        .health_window(Duration::from_secs(1));
+    assert_eq!(file, Retries { retry, retry_budget });
+}
+
+#[test]
+fn a_retry_comes_back_as_it_went_whatever_its_row() {
+    let rows = [
+        ("", RetryConfig::new()),
+        ("backoff = { fixed = \"1s\" }", RetryConfig::fixed(Duration::from_secs(1))),
+        ("backoff = { linear = \"50ms\" }", RetryConfig::linear(50 * MILLI)),
+        ("backoff = { fibonacci = \"50ms\" }", RetryConfig::fibonacci(50 * MILLI)),
+        ("backoff = { adaptive = \"50ms\" }", RetryConfig::adaptive(50 * MILLI)),
+        (
+            "backoff = { schedule = [\"50ms\", \"1s\"] }",
+            RetryConfig::schedule(&[50 * MILLI, Duration::from_secs(1)]),
+        ),
+        ("jitter = \"none\"", RetryConfig::new().jitter(Jitter::None)),
+        ("jitter = \"equal\"", RetryConfig::new().jitter(Jitter::Equal)),
+        ("jitter = \"decorrelated\"", RetryConfig::new().jitter(Jitter::Decorrelated)),
+        ("jitter = { spread = 0.1 }", RetryConfig::new().jitter(Jitter::Spread(0.1))),
+        ("max_elapsed = \"2s\"", RetryConfig::new().max_elapsed(Duration::from_secs(2))),
+    ];
+    for (text, config) in rows {
+        assert_eq!(toml::from_str::<RetryConfig>(text).expect("it is in order"), config, "{text}");
+        let written = toml::to_string(&config).expect("it can be written");
+        assert_eq!(toml::from_str::<RetryConfig>(&written).expect("and read"), config, "{written}");
+    }
+    let budget = RetryBudgetConfig::new().share(0.3).without_health_gate();
+    let written = toml::to_string(&budget).expect("it can be written");
+    assert_eq!(toml::from_str::<RetryBudgetConfig>(&written).expect("and read"), budget, "{written}");
+}
+
+#[test]
+fn what_is_misspelt_in_a_retry_is_refused_by_its_name() {
+    let refused = |text| toml::from_str::<RetryConfig>(text).expect_err("it is wrong").to_string();
+    assert!(refused("max_atempts = 2").contains("max_atempts"));
+    assert!(refused("backoff = { exponental = \"50ms\" }").contains("exponental"));
+    assert!(refused("jitter = \"fully\"").contains("fully"));
+    assert!(refused("retried = [\"servers\"]").contains("servers"));
+    assert!(refused("class_delays = { servers = \"1s\" }").contains("servers"));
+    let refused = |text| toml::from_str::<RetryBudgetConfig>(text).expect_err("it is wrong").to_string();
+    assert!(refused("health_gate = [0.1, 0.3]").contains("health_gate"));
+    // Their number is checked with all other numbers, when the layer is built.
+    let long = format!("backoff = {{ schedule = [{}] }}", "\"1s\",".repeat(9));
+    let refused = toml::from_str::<RetryConfig>(&long).expect("it can be read").build();
+    assert_eq!(refused.map(drop).map_err(|error| error.field()), Err("backoff"));
 }

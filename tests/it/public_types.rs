@@ -1,17 +1,31 @@
 //! What the types promise: who is `Send`, `Sync`, `Clone`, and how large a call is.
 
-use std::{cell::Cell, future::Ready, marker::PhantomData, rc::Rc};
+use std::{
+    cell::Cell,
+    future::{Future, Ready, ready},
+    io,
+    marker::{PhantomData, PhantomPinned},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use tower::{Layer, Service, ServiceExt};
 use tower_reliability::{
     Deadline, Error, Event, Name, Outcome, Rejected, ReliabilityStack,
     circuit_breaker::{
         self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, CircuitBreakerSnapshot,
     },
-    fallback::{Fallback, FallbackHandle, FallbackLayer, FallbackSnapshot, LastGood, Other, Value},
+    fallback::{
+        Fallback, FallbackConfig, FallbackHandle, FallbackLayer, FallbackSnapshot, LastGood, Other, Value,
+    },
     grpc::{
         self, GrpcClassifier, GrpcOutcomeBody, GrpcRejection, GrpcRejectionLayer, GrpcRepeat, GrpcTimeout,
         StreamOutcome, StreamOutcomeLayer,
     },
+    retry::{Jitter, Retry, RetryConfig, RetryHandle, RetryLayer, RetryPolicy, RetrySnapshot},
+    retry_budget::{RetryBudget, RetryBudgetSnapshot},
     stack::Wrap,
     timeout::{self, Timeout, TimeoutHandle, TimeoutLayer},
 };
@@ -21,7 +35,57 @@ fn clone<T: Clone>() {}
 
 /// Neither `Send` nor `Sync`, and still a fine inner service.
 #[derive(Clone)]
-struct Local(#[expect(dead_code, reason = "it is there for its type")] Rc<Cell<u8>>);
+struct Local(Rc<Cell<u8>>);
+
+/// That of [`Local`]: not `Unpin` either.
+struct LocalFuture(Local, PhantomPinned);
+
+impl Future for LocalFuture {
+    type Output = Result<(), Error<io::Error>>;
+
+    /// Fails the first time.
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        let asked = &self.0.0;
+        asked.set(asked.get() + 1);
+        let reset = || Err(Error::Inner(io::ErrorKind::ConnectionReset.into()));
+        Poll::Ready(if asked.get() == 1 { reset() } else { Ok(()) })
+    }
+}
+
+impl Service<()> for Local {
+    type Response = ();
+    type Error = Error<io::Error>;
+    type Future = LocalFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, (): ()) -> LocalFuture {
+        LocalFuture(self.clone(), PhantomPinned)
+    }
+}
+
+/// All that one can wish for.
+#[derive(Clone)]
+struct Ideal;
+
+impl Service<()> for Ideal {
+    type Response = ();
+    type Error = Error<io::Error>;
+    type Future = Ready<Result<(), Error<io::Error>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        ready(Ok(()))
+    }
+}
+
+type FallbackFuture<S> = <Fallback<S, Value<()>> as Service<()>>::Future;
+type RetryFuture<S> = <Retry<S> as Service<()>>::Future;
 
 /// Whether a type is `Send`, as a value: the inherent constant hides the trait's.
 struct IsSend<T>(PhantomData<T>);
@@ -45,9 +109,14 @@ fn what_users_hold_can_be_sent_and_shared() {
     send_and_sync::<FallbackLayer<LastGood<(), String, Vec<u8>>>>();
     send_and_sync::<Fallback<(), Value<u8>>>();
     send_and_sync::<(FallbackHandle, FallbackSnapshot)>();
+    send_and_sync::<FallbackFuture<Ideal>>();
+    send_and_sync::<(RetryLayer, RetryHandle, RetryPolicy, RetrySnapshot)>();
+    send_and_sync::<(RetryBudget, RetryBudgetSnapshot)>();
+    send_and_sync::<Retry<()>>();
+    send_and_sync::<RetryFuture<Ideal>>();
     send_and_sync::<ReliabilityStack>();
     send_and_sync::<Rejected>();
-    send_and_sync::<Error<std::io::Error>>();
+    send_and_sync::<Error<io::Error>>();
     send_and_sync::<Event>();
     send_and_sync::<(Deadline, Name, Outcome)>();
     send_and_sync::<(GrpcClassifier, GrpcTimeout, GrpcRepeat, GrpcRejectionLayer, StreamOutcomeLayer)>();
@@ -65,6 +134,10 @@ fn case_12_ours_is_send_exactly_when_theirs_is() {
     const { assert!(!IsSend::<Timeout<Local>>::ANSWER) };
     const { assert!(!IsSend::<Fallback<Local, Value<u8>>>::ANSWER) };
     const { assert!(!IsSend::<Fallback<(), Other<Local>>>::ANSWER) };
+    const { assert!(!IsSend::<FallbackFuture<Local>>::ANSWER) };
+    const { assert!(IsSend::<RetryFuture<Ideal>>::ANSWER) };
+    const { assert!(!IsSend::<Retry<Local>>::ANSWER) };
+    const { assert!(!IsSend::<RetryFuture<Local>>::ANSWER) };
     const { assert!(!IsSend::<Wrap<Local>>::ANSWER) };
     const { assert!(!IsSend::<GrpcRejection<Local>>::ANSWER) };
     const { assert!(!IsSend::<StreamOutcome<Local>>::ANSWER) };
@@ -77,7 +150,21 @@ fn a_service_is_clone_when_the_one_below_is() {
     clone::<CircuitBreaker<Local>>();
     clone::<Timeout<Local>>();
     clone::<Fallback<Local, Value<Vec<u8>>>>();
+    clone::<Retry<Local>>();
     clone::<Wrap<Local>>();
     clone::<(GrpcRejection<Local>, StreamOutcome<Local>)>();
-    clone::<(CircuitBreakerLayer, TimeoutLayer, ReliabilityStack)>();
+    clone::<(CircuitBreakerLayer, TimeoutLayer, RetryLayer, RetryBudget, ReliabilityStack)>();
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_12_a_service_that_cannot_be_sent_and_whose_futures_stay_where_they_are_will_do() {
+    let retry = RetryConfig::fixed(Duration::from_secs(1)).jitter(Jitter::None).build().expect("valid");
+    let local = Local(Rc::default());
+    assert!(retry.layer(local.clone()).oneshot(()).await.is_ok());
+    assert_eq!((local.0.get(), retry.handle().snapshot().counts.recovered), (2, 1));
+
+    let fallback = FallbackConfig::new().on_all_failures().build().expect("valid").value(());
+    let local = Local(Rc::default());
+    assert!(fallback.layer(local.clone()).oneshot(()).await.is_ok());
+    assert_eq!((local.0.get(), fallback.handle().snapshot().answered.total()), (1, 1));
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
     BoxError, Cloned, Deadline, Error, ErrorClass, Limits, Name, Outcome, Reason, Rejected, Repeat, Trail,
@@ -278,7 +278,8 @@ async fn some_requests_have_numbers_of_their_own() {
     });
     let retry = layer(ROW).policy(move |write: &bool| write.then(|| once.clone()));
     let _ = retry.layer(failing.clone()).oneshot(true).await;
-    assert_eq!(sent.swap(0, Ordering::Relaxed), 1);
+    let counts = retry.handle().snapshot().counts;
+    assert_eq!((sent.swap(0, Ordering::Relaxed), counts.exhausted), (1, 1));
     let _ = retry.layer(failing).oneshot(false).await;
     assert_eq!(sent.load(Ordering::Relaxed), 3);
 }
@@ -356,10 +357,14 @@ async fn a_service_that_breaks_before_the_retry_ends_the_call() {
         .build()
         .expect("valid")
         .classify(|_: Result<&(), &BoxError>| Outcome::failure(ErrorClass::Server));
-    let error = retry.layer(OnceReady(false)).oneshot(()).await.expect_err("it fails");
+    let mut call = tokio_test::task::spawn(retry.layer(OnceReady(false)).oneshot(()));
+    tokio_test::assert_pending!(call.poll());
+    advance(Duration::from_millis(100)).await;
+    let error = tokio_test::assert_ready!(call.poll()).expect_err("it fails");
     assert_eq!(error.to_string(), "broken");
     let seen = retry.handle().snapshot();
     assert_eq!((seen.counts.failed, seen.counts.retries, seen.budget.spent), (1, 0, 0));
+    assert!((seen.budget.balance - 10.2).abs() < 1e-3, "the credit is back before the future is gone");
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ const ROW: RetryConfig = RetryConfig::exponential(SECOND).jitter(Jitter::None).m
 fn failed(class: ErrorClass) -> Facts {
     Facts {
         outcome: Outcome::failure(class),
+        was_last: false,
         may_repeat: true,
         retried_below: false,
         remaining: None,
@@ -38,6 +39,8 @@ fn the_row_is_followed_to_the_last_attempt() {
     let facts = [failed(ErrorClass::Server); 4];
     assert_eq!(delays(ROW, &facts), [Ok(1), Ok(2), Ok(4), Err(Stop::Exhausted)]);
     assert_eq!(after_one(ROW.max_attempts(1), facts[0]), Err(Stop::Exhausted));
+    let sent_as_last = Facts { was_last: true, may_repeat: false, ..facts[0] };
+    assert_eq!(after_one(ROW, sent_as_last), Err(Stop::Exhausted));
 }
 
 #[test]
@@ -92,6 +95,19 @@ fn after_the_peers_word_the_row_begins_anew() {
 }
 
 #[test]
+fn after_the_peers_word_a_decorrelated_row_begins_anew_too() {
+    let config = ROW.jitter(Jitter::Decorrelated);
+    let unit = 1.0;
+    let hint = Outcome::failure(ErrorClass::Server).retry_after(10 * SECOND);
+    let facts = [
+        Facts { outcome: hint, unit, ..failed(ErrorClass::Server) },
+        Facts { unit, ..failed(ErrorClass::Server) },
+        Facts { unit, ..failed(ErrorClass::Server) },
+    ];
+    assert_eq!(delays(config, &facts), [Ok(11), Ok(3), Ok(9)]);
+}
+
+#[test]
 fn nobody_tries_again_what_the_peer_or_the_request_forbids() {
     let server = failed(ErrorClass::Server);
     let never = Facts { outcome: server.outcome.never_again(), ..server };
@@ -110,6 +126,22 @@ fn case_41_no_attempt_begins_that_cannot_end_in_time() {
     assert_eq!(left(1_000, 0), Err(Stop::OutOfTime));
     assert_eq!(left(1_500, 500), Err(Stop::OutOfTime));
     assert_eq!(left(1_501, 500), Ok(SECOND));
+}
+
+#[test]
+fn case_41_no_attempt_goes_elsewhere_that_cannot_end_in_time() {
+    let left = |remaining| {
+        let facts = Facts {
+            outcome: Outcome::Elsewhere,
+            remaining: Some(Duration::from_millis(remaining)),
+            typical: Duration::from_millis(100),
+            ..failed(ErrorClass::Server)
+        };
+        after_one(ROW.elsewhere(), facts)
+    };
+    assert_eq!(left(0), Err(Stop::OutOfTime));
+    assert_eq!(left(100), Err(Stop::OutOfTime));
+    assert_eq!(left(101), Ok(Duration::ZERO));
 }
 
 #[test]
