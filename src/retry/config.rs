@@ -40,7 +40,7 @@ pub struct RetryConfig {
     pub(super) max_elapsed: Option<Duration>,
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(super) max_retry_after: Duration,
-    pub(super) retried: ErrorClasses,
+    pub(super) on: ErrorClasses,
     #[cfg_attr(feature = "serde", serde(with = "super::file"))]
     pub(super) class_delays: PerClass<Option<Duration>>,
     pub(super) elsewhere: bool,
@@ -101,7 +101,7 @@ impl RetryConfig {
             jitter: Jitter::Full,
             max_elapsed: None,
             max_retry_after: Duration::from_secs(60),
-            retried: ErrorClasses::of(&[
+            on: ErrorClasses::of(&[
                 ErrorClass::Connection,
                 ErrorClass::Timeout,
                 ErrorClass::RateLimit,
@@ -173,14 +173,14 @@ impl RetryConfig {
     /// Default: connection, timeout, rate limit and server.
     #[must_use]
     pub const fn on(mut self, class: ErrorClass) -> Self {
-        self.retried = self.retried.with(class);
+        self.on = self.on.with(class);
         self
     }
 
     /// Does not try again after failures of this class.
     #[must_use]
     pub const fn never(mut self, class: ErrorClass) -> Self {
-        self.retried = self.retried.without(class);
+        self.on = self.on.without(class);
         self
     }
 

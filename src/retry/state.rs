@@ -92,9 +92,7 @@ impl Progress {
         self.class = facts.outcome.class();
         let (class, hint) = match facts.outcome {
             Outcome::Failure { again: Again::Never, .. } => return Err(Stop::Forbidden),
-            Outcome::Failure { class, retry_after, .. } if config.retried.contains(class) => {
-                (class, retry_after)
-            }
+            Outcome::Failure { class, retry_after, .. } if config.on.contains(class) => (class, retry_after),
             Outcome::Elsewhere if config.elsewhere => {
                 self.check(config, facts)?;
                 self.check_time(config, facts, Duration::ZERO, now)?;

@@ -25,10 +25,17 @@ pub struct RetryBudgetConfig {
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(super) window: Duration,
     pub(super) start: u32,
-    pub(super) well_below: f64,
-    pub(super) ill_from: f64,
+    pub(super) health_gate: HealthGate,
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(super) health_window: Duration,
+}
+
+/// Between which shares of failed attempts the gate closes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub(super) enum HealthGate {
+    Off,
+    Between(f64, f64),
 }
 
 impl RetryBudgetConfig {
@@ -39,8 +46,7 @@ impl RetryBudgetConfig {
             share: 0.2,
             window: Duration::from_secs(60),
             start: 10,
-            well_below: 0.25,
-            ill_from: 0.5,
+            health_gate: HealthGate::Between(0.25, 0.5),
             health_window: Duration::from_secs(2),
         }
     }
@@ -78,19 +84,19 @@ impl RetryBudgetConfig {
     /// The share of failed attempts below which the peer is well, and that from which it is ill.
     ///
     /// While it is well, the share of retries is all that limits them; while it is ill, one retry in a hundred passes;
-    /// in between, the fewer the more fail. Both from 0 to 1, the first below the second. `(1.0, f64::INFINITY)` is
-    /// refused; take [`without_health_gate`](Self::without_health_gate). Default: 0.25 and 0.5.
+    /// in between, the fewer the more fail. Both from 0 to 1, the first below the second. In a file:
+    /// `health_gate = { between = [0.25, 0.5] }` or `health_gate = "off"`. Default: 0.25 and 0.5.
     #[must_use]
     pub const fn health_gate(mut self, well_below: f64, ill_from: f64) -> Self {
-        self.well_below = well_below;
-        self.ill_from = ill_from;
+        self.health_gate = HealthGate::Between(well_below, ill_from);
         self
     }
 
     /// Leaves the share as the only limit.
     #[must_use]
-    pub const fn without_health_gate(self) -> Self {
-        self.health_gate(1.0, 1.0)
+    pub const fn without_health_gate(mut self) -> Self {
+        self.health_gate = HealthGate::Off;
+        self
     }
 
     /// Over what time the peer's health is judged.
@@ -114,13 +120,19 @@ impl RetryBudgetConfig {
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let span = |span: Duration| (SHORTEST..=LONGEST).contains(&span);
-        let share = |share: f64| (0.0..=1.0).contains(&share);
-        let gate = self.well_below < self.ill_from || (self.well_below, self.ill_from) == (1.0, 1.0);
+        let gate = match self.health_gate {
+            HealthGate::Off => true,
+            HealthGate::Between(well_below, ill_from) => {
+                (0.0..=1.0).contains(&well_below) && (0.0..=1.0).contains(&ill_from) && well_below < ill_from
+            }
+        };
         ConfigError::check((0.0..=10.0).contains(&self.share), "share", "must be at least 0 and at most 10")?;
         ConfigError::check(span(self.window), "window", "must be at least 10 ms and at most 1 day")?;
-        ConfigError::check(share(self.well_below), "well_below", "must be at least 0 and at most 1")?;
-        ConfigError::check(share(self.ill_from), "ill_from", "must be at least 0 and at most 1")?;
-        ConfigError::check(gate, "well_below", "must be below ill_from")?;
+        ConfigError::check(
+            gate,
+            "health_gate",
+            "must be two shares from 0 to 1, the first below the second",
+        )?;
         ConfigError::check(
             span(self.health_window),
             "health_window",
@@ -151,9 +163,9 @@ mod tests {
             (new().share(11.0), "share"),
             (new().window(Duration::ZERO), "window"),
             (new().health_window(Duration::MAX), "health_window"),
-            (new().health_gate(0.5, 0.5), "well_below"),
-            (new().health_gate(f64::NAN, 0.5), "well_below"),
-            (new().health_gate(0.2, f64::INFINITY), "ill_from"),
+            (new().health_gate(0.5, 0.5), "health_gate"),
+            (new().health_gate(f64::NAN, 0.5), "health_gate"),
+            (new().health_gate(0.2, f64::INFINITY), "health_gate"),
         ] {
             assert_eq!(config.check().map_err(|error| error.field()), Err(field), "{config:?}");
         }

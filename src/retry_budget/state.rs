@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Instant};
 
-use super::config::RetryBudgetConfig;
+use super::config::{HealthGate, RetryBudgetConfig};
 use crate::algo::{Summed, Tally, TimeBuckets};
 
 /// What is earned and spent over the window, and how well the peer is.
@@ -151,9 +151,9 @@ impl State {
 
     /// The share of the retries that the peer's health lets through.
     pub(super) fn gate(&self) -> f64 {
-        let RetryBudgetConfig { well_below, ill_from, .. } = self.config;
+        let HealthGate::Between(well_below, ill_from) = self.config.health_gate else { return 1.0 };
         let rate = self.failure_rate();
-        if rate < well_below || well_below >= 1.0 {
+        if rate < well_below {
             return 1.0;
         }
         ((ill_from - rate) / (ill_from - well_below)).clamp(TRICKLE, 1.0)

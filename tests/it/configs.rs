@@ -99,15 +99,14 @@ fn a_file_names_the_row_the_jitter_and_the_classes_of_a_retry() {
         jitter = "full"
         max_elapsed = "1m"
         max_retry_after = "30s"
-        retried = ["connection", "rate_limit"]
+        on = ["connection", "rate_limit"]
         class_delays = { rate_limit = "1s" }
         elsewhere = true
         [retry_budget]
         share = 0.1
         window = "10s"
         start = 3
-        well_below = 0.1
-        ill_from = 0.3
+        health_gate = { between = [0.1, 0.3] }
         health_window = "1s"
         "#,
     )
@@ -166,7 +165,7 @@ fn what_is_misspelt_in_a_retry_is_refused_by_its_name() {
     assert!(refused("max_atempts = 2").contains("max_atempts"));
     assert!(refused("backoff = { exponental = \"50ms\" }").contains("exponental"));
     assert!(refused("jitter = \"fully\"").contains("fully"));
-    assert!(refused("retried = [\"servers\"]").contains("servers"));
+    assert!(refused("on = [\"servers\"]").contains("servers"));
     assert!(refused("class_delays = { servers = \"1s\" }").contains("servers"));
     let refused = |text| toml::from_str::<RetryBudgetConfig>(text).expect_err("it is wrong").to_string();
     assert!(refused("health_gate = [0.1, 0.3]").contains("health_gate"));

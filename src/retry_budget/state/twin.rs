@@ -63,13 +63,16 @@ impl Twin {
         let recent = self.attempts.iter().filter(|(at, _)| self.recent(*at, self.config.health_window));
         let (total, failed) =
             recent.fold((5.0, 0.0), |(total, bad), (_, failed)| (total + 1.0, bad + f64::from(*failed)));
-        let (rate, RetryBudgetConfig { well_below, ill_from, .. }) = (failed / total, self.config);
-        if rate < well_below || well_below >= 1.0 {
-            1.0
-        } else if rate >= ill_from {
-            0.01
-        } else {
-            ((ill_from - rate) / (ill_from - well_below)).max(0.01)
+        let rate: f64 = failed / total;
+        match self.config.health_gate {
+            HealthGate::Between(well_below, ill_from) if rate >= well_below => {
+                if rate >= ill_from {
+                    0.01
+                } else {
+                    ((ill_from - rate) / (ill_from - well_below)).max(0.01)
+                }
+            }
+            _ => 1.0,
         }
     }
 
