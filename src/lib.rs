@@ -3,22 +3,23 @@
 //! turned away and when to come back.
 //!
 //! ```text
-//! caller ─► timeout ─► circuit_breaker ─► attempt_timeout ─► wrap ─► your service
-//!              │              │                  │            E → Error<E>
-//!              ▼              ▼                  ▼
-//!     Rejected{Timeout}  Rejected{CircuitOpen,  Rejected{Timeout, DeadlineExceeded}
-//!                          retry_after}
-//!              └── Classifier ─► Outcome ─► each layer's own vote ─► Event ─► Listener
+//! caller ─► fallback ─► timeout ─► retry ─► hedge ─► circuit_breaker ─► attempt_timeout ─► wrap ─► your service
+//!              │           │         └──┬──┘            │                  │            E → Error<E>
+//!              ▼           ▼        RetryBudget         ▼                  ▼
+//!        another answer  Rejected                Rejected{CircuitOpen,  Rejected
+//!                       {Timeout}                  retry_after}        {Timeout, DeadlineExceeded}
+//!             └── Classifier ─► Outcome ─► each layer's own vote ─► snapshot · Event ─► Listener
 //! ```
 //!
 //! ```
 //! use std::time::Duration;
 //! use tower::{Layer, Service, ServiceExt, service_fn};
-//! use tower_reliability::{Error, ReliabilityStack, circuit_breaker::CircuitBreakerConfig};
+//! use tower_reliability::{Error, ReliabilityStack, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let stack = ReliabilityStack::builder()
 //!     .timeout(Duration::from_secs(10))
+//!     .retry(RetryConfig::exponential(Duration::from_millis(50)).max_attempts(3))
 //!     .circuit_breaker(CircuitBreakerConfig::new().failure_rate(0.5))
 //!     .attempt_timeout(Duration::from_secs(2))
 //!     .build()?;
@@ -38,10 +39,13 @@
 //! | what | where |
 //! |---|---|
 //! | stop calling a peer that fails | [`circuit_breaker`] |
+//! | try again, without making an outage worse | [`retry`], [`retry_budget`] |
+//! | send a second request where the first takes long | [`hedge`] |
 //! | give up in time, and know the caller's deadline | [`timeout`], [`Deadline`] |
 //! | answer with something else where a call was turned away or failed | [`fallback`] |
 //! | all of it in the right order | [`stack`] |
 //! | say what a result means | [`Classifier`], [`Outcome`], [`ErrorClass`] |
+//! | say how a request is sent twice | [`Repeat`], [`Trail`] |
 //! | what callers get to see | [`Error`], [`Rejected`], [`Reason`] |
 //! | what operators get to see | [`Event`], [`Listener`], the layers' handles |
 //! | HTTP statuses, deadlines and answers | `http`, with the feature of that name |
@@ -52,8 +56,9 @@
 //! | feature | adds |
 //! |---|---|
 //! | `http` | `HttpClassifier`, `HttpRepeat`, `ReplayLayer`, `ReportAttemptsLayer`, `RejectionLayer`, `BodyDeadlineLayer`, deadlines in request extensions; errors of hyper and hyper-util |
-//! | `reqwest` | `HttpClassifier` over reqwest's responses and errors |
+//! | `reqwest` | the same over reqwest's requests, responses and errors |
 //! | `grpc` | `GrpcClassifier`, `GrpcRepeat`, `GrpcRejectionLayer`, `StreamOutcomeLayer`, `GrpcTimeout`, rejections as tonic's `Status` |
+//! | `tower` | `RetryBudget::of`, a budget of tower's in the place of ours |
 //! | `serde` | every config can be read from a file and written to one, durations as `"30s"` |
 //! | `full` | all of these |
 //!

@@ -8,18 +8,15 @@
 //! use tonic_health::pb::health_client::HealthClient;
 //! use tower::ServiceBuilder;
 //! use tower_reliability::{
-//!     ReliabilityStack,
 //!     circuit_breaker::CircuitBreakerConfig,
-//!     grpc::{GrpcClassifier, GrpcRejectionLayer, GrpcTimeout},
+//!     grpc::{self, GrpcRejectionLayer},
 //! };
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let stack = ReliabilityStack::builder()
+//! let stack = grpc::stack()
 //!     .timeout(Duration::from_secs(10))
 //!     .circuit_breaker(CircuitBreakerConfig::new())
 //!     .attempt_timeout(Duration::from_secs(2))
-//!     .classify(GrpcClassifier::new())
-//!     .limits(GrpcTimeout)
 //!     .build()?;
 //! let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
 //! let client = HealthClient::new(ServiceBuilder::new().layer(GrpcRejectionLayer).layer(stack).service(channel));
@@ -36,21 +33,21 @@
 //! use tonic_health::pb::health_client::HealthClient;
 //! use tower::ServiceBuilder;
 //! use tower_reliability::{
-//!     grpc::{GrpcClassifier, GrpcRepeat, GrpcTimeout},
+//!     grpc::{self, GrpcRejectionLayer, GrpcRepeat},
 //!     http::{ReplayBody, ReplayLayer},
 //!     retry::RetryConfig,
 //! };
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let retry = RetryConfig::new()
-//!     .build()?
-//!     .classify(GrpcClassifier::new())
+//! let stack = grpc::stack()
+//!     .retry(RetryConfig::new())
 //!     .repeat(GrpcRepeat::new().harmless(|path: &str| path == "/grpc.health.v1.Health/Check"))
-//!     .limits(GrpcTimeout);
+//!     .build()?;
 //! let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
 //! let layers = ServiceBuilder::new()
+//!     .layer(GrpcRejectionLayer)
 //!     .layer(ReplayLayer::new()) // keeps what is sent, up to 64 KiB
-//!     .layer(retry)
+//!     .layer(stack)
 //!     .map_request(|request: Request<ReplayBody<Body>>| request.map(Body::new));
 //! let client = HealthClient::new(layers.service(channel));
 //! # let _ = client;
@@ -67,6 +64,7 @@ mod errors;
 mod pushback;
 pub mod rejection;
 mod repeat;
+mod stack;
 mod status;
 pub mod stream_outcome;
 mod timeout;
@@ -74,5 +72,6 @@ mod timeout;
 pub use classify::GrpcClassifier;
 pub use rejection::{GrpcRejection, GrpcRejectionLayer};
 pub use repeat::GrpcRepeat;
+pub use stack::stack;
 pub use stream_outcome::{GrpcOutcomeBody, StreamOutcome, StreamOutcomeLayer};
 pub use timeout::GrpcTimeout;

@@ -5,18 +5,13 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use tower_reliability::{
-//!     circuit_breaker::CircuitBreakerConfig,
-//!     http::{HttpClassifier, RequestExtensions},
-//!     stack::ReliabilityStack,
-//! };
+//! use tower_reliability::{circuit_breaker::CircuitBreakerConfig, http, retry::RetryConfig};
 //!
-//! let stack = ReliabilityStack::builder()
+//! let stack = http::stack()
 //!     .timeout(Duration::from_secs(10))
+//!     .retry(RetryConfig::new())
 //!     .circuit_breaker(CircuitBreakerConfig::new())
 //!     .attempt_timeout(Duration::from_secs(2))
-//!     .classify(HttpClassifier::new())
-//!     .limits(RequestExtensions)
 //!     .build()?;
 //! # let _ = stack;
 //! # Ok::<(), tower_reliability::ConfigError>(())
@@ -49,6 +44,7 @@ pub(crate) mod repeat;
 pub mod replay;
 mod retry_after;
 pub(crate) mod retry_attempt;
+mod stack;
 
 pub use attempts::{ReportAttempts, ReportAttemptsLayer};
 pub use body_deadline::{BodyDeadline, BodyDeadlineLayer, DeadlineBody};
@@ -58,3 +54,4 @@ pub use fallback::{FellBack, mark_fallback};
 pub use rejection::{Rejection, RejectionLayer};
 pub use repeat::HttpRepeat;
 pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};
+pub use stack::stack;

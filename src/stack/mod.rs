@@ -1,7 +1,7 @@
 //! One layer made of layers, in the one order in which they work together.
 //!
 //! ```text
-//! caller ─► timeout ─► circuit_breaker ─► attempt_timeout ─► your service
+//! caller ─► fallback ─► timeout ─► retry ─► hedge ─► circuit_breaker ─► attempt_timeout ─► your service
 //! ```
 //!
 //! The stages may be named in any order. A stage that is not named costs nothing and asks nothing. `build()` refuses
@@ -10,11 +10,12 @@
 //! ```
 //! use std::time::Duration;
 //! use tower::{Layer, Service, ServiceExt, service_fn};
-//! use tower_reliability::{Error, circuit_breaker::CircuitBreakerConfig, stack::ReliabilityStack};
+//! use tower_reliability::{Error, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig, stack::ReliabilityStack};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let stack = ReliabilityStack::builder()
 //!     .timeout(Duration::from_secs(10))
+//!     .retry(RetryConfig::new())
 //!     .circuit_breaker(CircuitBreakerConfig::new().failure_rate(0.5))
 //!     .attempt_timeout(Duration::from_secs(2))
 //!     .build()?;
@@ -27,6 +28,16 @@
 //! println!("{:?}", stack.circuit_breaker().snapshot());
 //! # Ok(()) }
 //! ```
+//!
+//! # What the stages have in common
+//!
+//! `classify` says what a result means, `limits` where the deadline of a request is, `repeat` how a request is sent twice;
+//! retry and hedge share one [`RetryBudget`](crate::retry_budget::RetryBudget), and `retry_budget` shares it with the
+//! other stacks that talk to the same peer. `http::stack()` and `grpc::stack()` know all three for their protocol.
+//!
+//! A retry stands outside the breaker: every attempt is a sample of it, and once it opens the call ends. There is nothing
+//! else to reach; where there is, one stack with the breaker stands around each endpoint, and one with the retry around
+//! what chooses among them, as the example `gateway` does.
 //!
 //! # Naming the type
 //!

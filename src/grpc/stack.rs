@@ -1,0 +1,47 @@
+//! A stack that knows gRPC.
+
+use super::{GrpcClassifier, GrpcRepeat, GrpcTimeout};
+use crate::{
+    ReliabilityStack,
+    stack::{StackBuilder, WrappedErrors},
+};
+
+/// A [`ReliabilityStack`] builder for gRPC: [`GrpcClassifier`], [`GrpcRepeat`] and [`GrpcTimeout`], each of which can be
+/// replaced.
+///
+/// In a client, a stack with a retry or a hedge wants requests whose bodies can be sent again: a
+/// [`ReplayLayer`](crate::http::ReplayLayer) goes outside it, and below it the body becomes tonic's.
+///
+/// ```
+/// use std::time::Duration;
+/// use tonic::{body::Body, transport::Channel};
+/// use tonic_health::pb::health_client::HealthClient;
+/// use tower::ServiceBuilder;
+/// use tower_reliability::{
+///     grpc::{self, GrpcRejectionLayer},
+///     http::{ReplayBody, ReplayLayer},
+///     retry::RetryConfig,
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let stack = grpc::stack()
+///     .timeout(Duration::from_secs(10))
+///     .retry(RetryConfig::new())
+///     .attempt_timeout(Duration::from_secs(2))
+///     .build()?;
+/// let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
+/// let client = HealthClient::new(
+///     ServiceBuilder::new()
+///         .layer(GrpcRejectionLayer)
+///         .layer(ReplayLayer::new())
+///         .layer(stack)
+///         .map_request(|request: http::Request<ReplayBody<Body>>| request.map(Body::new))
+///         .service(channel),
+/// );
+/// # let _ = client;
+/// # Ok(()) }
+/// ```
+#[must_use]
+pub fn stack() -> StackBuilder<GrpcClassifier, GrpcTimeout, GrpcRepeat, WrappedErrors> {
+    ReliabilityStack::builder().classify(GrpcClassifier::new()).limits(GrpcTimeout).repeat(GrpcRepeat::new())
+}
