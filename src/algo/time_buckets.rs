@@ -27,16 +27,19 @@ impl<T: Summed> TimeBuckets<T> {
         Self { ring: [T::default(); BUCKETS], sum: T::default(), start: now, width, current: 0 }
     }
 
-    /// Lets time pass: what is older than the window leaves it. Time never goes back.
-    pub(crate) fn advance(&mut self, now: Instant) {
+    /// Lets time pass: what is older than the window leaves it, and is returned. Time never goes back.
+    pub(crate) fn advance(&mut self, now: Instant) -> T {
         let target = self.bucket_of(now);
         let steps = target.saturating_sub(self.current);
+        let mut left = T::default();
         for step in 1..=steps.min(BUCKETS as u64) {
             let slot = Self::slot(self.current + step);
             self.sum.subtract(self.ring[slot]);
+            left.add(self.ring[slot]);
             self.ring[slot] = T::default();
         }
         self.current = self.current.max(target);
+        left
     }
 
     /// Adds to the bucket that is current since the last [`advance`](Self::advance).
@@ -44,17 +47,18 @@ impl<T: Summed> TimeBuckets<T> {
         self.add_to(self.current, samples);
     }
 
-    /// Adds `count` samples that are known to have come evenly since `since`. Of those, what is older than the window
-    /// is not added; what does not divide by the buckets falls into the newest.
-    pub(crate) fn add_since(&mut self, since: Instant, count: u64, samples: impl Fn(u64) -> T) {
+    /// Adds `count` samples that are known to have come evenly since `since`; how many of them the window holds.
+    pub(crate) fn add_since(&mut self, since: Instant, count: u64, samples: impl Fn(u64) -> T) -> u64 {
         let first = self.bucket_of(since).min(self.current);
-        let buckets = self.current - first + 1;
-        let share = count / buckets;
-        if share > 0 {
-            let oldest = first.max((self.current + 1).saturating_sub(BUCKETS as u64));
-            (oldest..self.current).for_each(|bucket| self.add_to(bucket, samples(share)));
+        let (buckets, count) = (u128::from(self.current - first) + 1, u128::from(count));
+        // How many had come by the end of the nth bucket; the last one is the current one.
+        let by = |nth: u128| u64::try_from(count * nth / buckets).unwrap_or(u64::MAX);
+        let held = buckets.min(BUCKETS as u128);
+        for nth in buckets - held..buckets {
+            let bucket = first.saturating_add(u64::try_from(nth).unwrap_or(u64::MAX));
+            self.add_to(bucket, samples(by(nth + 1) - by(nth)));
         }
-        self.add(samples(count - share * (buckets - 1)));
+        by(buckets) - by(buckets - held)
     }
 
     /// The sum over the window.
@@ -143,14 +147,22 @@ mod tests {
         let mut window = TimeBuckets::new(Duration::from_secs(10), epoch());
         let second = |n| epoch() + Duration::from_secs(n);
         window.advance(second(39));
-        window.add_since(epoch(), 40_003, Tally::healthy);
-        assert_eq!(window.sum().total, 10_003);
-        window.advance(second(44));
-        assert_eq!(window.sum().total, 5_003);
+        assert_eq!(window.add_since(epoch(), 40_003, Tally::healthy), 10_001);
+        assert_eq!(window.sum().total, 10_001);
+        assert_eq!(window.advance(second(44)).total, 5_000);
         window.add_since(second(44), 7, Tally::healthy);
-        assert_eq!(window.sum().total, 5_010);
+        assert_eq!(window.sum().total, 5_008);
         window.advance(second(54));
         assert_eq!(window.sum().total, 0);
+    }
+
+    #[test]
+    fn a_few_that_came_long_ago_do_not_come_back() {
+        let mut window = TimeBuckets::new(Duration::from_secs(10), epoch());
+        window.advance(epoch() + Duration::from_secs(3_599));
+        assert_eq!(window.add_since(epoch(), 600, Tally::healthy), 2);
+        assert_eq!(window.sum().total, 2);
+        assert!(window.add_since(epoch(), u64::MAX, Tally::healthy) <= u64::MAX / 360 + 1);
     }
 
     proptest! {

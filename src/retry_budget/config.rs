@@ -60,7 +60,7 @@ impl RetryBudgetConfig {
         self
     }
 
-    /// What the share is taken over. What is not spent within it is lost.
+    /// What the share is taken over. What is not spent within it is lost, but for what fills up the [start](Self::start).
     ///
     /// A client that sends little needs a long one: over 10 s, chance alone uses up its share now and then. That more is
     /// saved up does no harm, since the [health gate](Self::health_gate) keeps it from being spent on a peer that is ill.
@@ -72,8 +72,10 @@ impl RetryBudgetConfig {
         self
     }
 
-    /// How many retries are given on credit before there have been any requests. They are given once.
+    /// How many retries are given before there have been any requests.
     ///
+    /// They are given once; but of what is not spent within the window, as much is kept as fills them up again, so that a
+    /// client with few requests has a retry too.
     /// Default: 10.
     #[must_use]
     pub const fn start(mut self, retries: u32) -> Self {

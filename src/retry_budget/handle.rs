@@ -71,14 +71,14 @@ impl RetryBudget {
         Self { kind: Kind::Foreign(Arc::new(budget)) }
     }
 
-    /// What it gives at the moment. A budget that is not this crate's own shows nothing.
+    /// What it gives at the moment. One that is not this crate's own looks unlimited.
     #[must_use]
     pub fn snapshot(&self) -> RetryBudgetSnapshot {
-        let Kind::Gated(ledger) = &self.kind else { return RetryBudgetSnapshot::default() };
+        let Kind::Gated(ledger) = &self.kind else { return RetryBudgetSnapshot::UNLIMITED };
         let mut ledger = lock(ledger);
         ledger.look();
         let Ledger { state, counts, .. } = &*ledger;
-        let balance = state.balance().max(0.0) + f64::from(state.start_left());
+        let balance = state.balance().max(0.0) + state.reserve();
         RetryBudgetSnapshot { balance, failure_rate: state.failure_rate(), gate: state.gate(), ..*counts }
     }
 
@@ -134,7 +134,7 @@ impl RetryBudget {
                 withdrawn
             }
             Kind::Foreign(budget) if !budget.withdraw() => Err(NoCredit::ShareIsUsedUp),
-            Kind::Foreign(_) | Kind::Unlimited => Ok(Purse::Start),
+            Kind::Foreign(_) | Kind::Unlimited => Ok(Purse::Reserve),
         }
     }
 

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct RetryBudgetSnapshot {
-    /// How many retries there is credit for, what is left from the start included.
+    /// How many retries there is credit for.
     pub balance: f64,
     /// The share of the recent attempts that failed; five successes are assumed beforehand.
     pub failure_rate: f64,
@@ -16,4 +16,16 @@ pub struct RetryBudgetSnapshot {
     pub peer_was_ill: u64,
     /// How many got no credit because the share was used up.
     pub share_was_used_up: u64,
+}
+
+impl RetryBudgetSnapshot {
+    /// Of a budget that counts nothing.
+    pub(super) const UNLIMITED: Self = Self {
+        balance: f64::INFINITY,
+        failure_rate: 0.0,
+        gate: 1.0,
+        spent: 0,
+        peer_was_ill: 0,
+        share_was_used_up: 0,
+    };
 }

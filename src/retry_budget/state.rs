@@ -16,8 +16,8 @@ pub(super) struct State {
     /// What the gate has let through in parts; a whole retry passes when it reaches 1. While the peer is well it is full,
     /// so that the first call of a quiet client that fails twice still gets its second retry.
     trickle: f64,
-    /// What is left of the credit given at the start.
-    start: u32,
+    /// What is left of the credit given at the start, and what has been added to it since.
+    reserve: f64,
     /// Withdrawn from the share, and not yet spent.
     held: u32,
 }
@@ -25,7 +25,7 @@ pub(super) struct State {
 /// Where the credit for one more attempt was taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purse {
-    Start,
+    Reserve,
     Share,
 }
 
@@ -73,7 +73,7 @@ impl State {
             health: TimeBuckets::new(config.health_window, now),
             looked: now,
             trickle: 1.0,
-            start: config.start,
+            reserve: config.start.into(),
             held: 0,
             config,
         }
@@ -82,13 +82,19 @@ impl State {
     /// Lets time pass, in which that many calls succeeded at their first attempt. They came evenly, as far as anybody
     /// knows: nobody looked.
     pub(super) fn look(&mut self, succeeded: u64, now: Instant) {
-        self.traffic.advance(now);
+        let balance = self.balance().max(0.0);
+        let old = self.traffic.advance(now);
         self.health.advance(now);
+        let (mut lost, unspent) = (0, old.earned(&self.config) - f64::from(old.retries));
         if succeeded > 0 {
-            self.traffic.add_since(self.looked, succeeded, Traffic::requests);
+            lost = succeeded - self.traffic.add_since(self.looked, succeeded, Traffic::requests);
             self.health.add_since(self.looked, succeeded, Tally::healthy);
         }
         self.looked = now;
+        // What leaves the window unspent fills up what was given at the start; in the past that nobody looked at,
+        // nothing was spent.
+        self.reserve += unspent.min(balance).max(0.0) + Traffic::requests(lost).earned(&self.config);
+        self.reserve = self.reserve.min(self.config.start.into());
     }
 
     /// An attempt has ended, other than by the success of a first attempt. Only a first one is a request.
@@ -112,8 +118,11 @@ impl State {
             self.held = self.held.saturating_add(1);
             Purse::Share
         } else {
-            self.start = self.start.checked_sub(1).ok_or(NoCredit::ShareIsUsedUp)?;
-            Purse::Start
+            if self.reserve + ROUNDING < 1.0 {
+                return Err(NoCredit::ShareIsUsedUp);
+            }
+            self.reserve -= 1.0;
+            Purse::Reserve
         };
         self.trickle = trickle - 1.0;
         Ok(purse)
@@ -131,16 +140,16 @@ impl State {
     pub(super) fn refund(&mut self, purse: Purse) {
         match purse {
             Purse::Share => self.held -= 1,
-            Purse::Start => self.start += 1,
+            Purse::Reserve => self.reserve += 1.0,
         }
-        self.trickle = (self.trickle + 1.0).min(1.0);
+        // It is never below 0, so giving back what was taken from it fills it.
+        self.trickle = 1.0;
     }
 
     /// How many attempts there is credit for at the moment, by the share.
     pub(super) fn balance(&self) -> f64 {
-        let Traffic { requests, retries } = self.traffic.sum();
-        let earned = f64::from(requests) * self.config.share;
-        earned - f64::from(retries) - f64::from(self.held)
+        let traffic = self.traffic.sum();
+        traffic.earned(&self.config) - f64::from(traffic.retries) - f64::from(self.held)
     }
 
     /// The share of the attempts that failed, as the gate sees it.
@@ -159,15 +168,19 @@ impl State {
         ((ill_from - rate) / (ill_from - well_below)).clamp(TRICKLE, 1.0)
     }
 
-    /// How much credit there is from the start.
-    pub(super) const fn start_left(&self) -> u32 {
-        self.start
+    /// How much credit there is beside the share.
+    pub(super) const fn reserve(&self) -> f64 {
+        self.reserve
     }
 }
 
 impl Traffic {
     fn requests(count: u64) -> Self {
         Self { requests: u32::try_from(count).unwrap_or(u32::MAX), retries: 0 }
+    }
+
+    fn earned(self, config: &RetryBudgetConfig) -> f64 {
+        f64::from(self.requests) * config.share
     }
 }
 
@@ -232,6 +245,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_spent_in_time_is_kept_up_to_what_was_given_at_the_start() {
+        let mut state = State::new(RetryBudgetConfig::new().start(3).without_health_gate(), epoch());
+        assert_eq!(retries(&mut state, 10), 3);
+        // One request every 20 s earns less than a retry a minute, and still one every 100 s.
+        for n in 1..=15 {
+            state.look(1, at(20_000 * n));
+        }
+        assert_eq!(retries(&mut state, 10), 3 - 1, "what the last minute has earned is not yet kept");
+        state.look(1_000_000, at(400_000));
+        state.look(0, at(900_000));
+        assert!((state.reserve() - 3.0).abs() < 1e-9);
+        state.look(600, at(4_500_000));
+        assert_eq!(retries(&mut state, 30), 3 + 2, "ten of these came in the last minute");
+    }
+
+    #[test]
+    fn what_was_spent_is_not_kept() {
+        let mut state = State::new(RetryBudgetConfig::new().start(10).without_health_gate(), epoch());
+        assert_eq!(retries(&mut state, 10), 10);
+        state.look(50, at(0));
+        state.look(0, at(30_000));
+        assert_eq!(retries(&mut state, 20), 10);
+        // The requests leave the window, then the retries.
+        for n in 31..=120 {
+            state.look(0, at(1_000 * n));
+        }
+        assert!(state.reserve().abs() < 1e-9, "{}", state.reserve());
+    }
+
+    #[test]
     fn requests_and_retries_are_forgotten_with_the_window() {
         let mut state = by_share(0.2);
         state.look(1_000, at(0));
@@ -249,7 +292,7 @@ mod tests {
         let purse = state.withdraw().expect("there is one");
         assert_eq!(state.withdraw(), Err(NoCredit::ShareIsUsedUp));
         // However late: nothing of it has entered the window.
-        state.look(5, at(90_000));
+        state.look(9, at(90_000));
         state.refund(purse);
         assert_eq!(retries(&mut state, 10), 1);
     }
@@ -287,7 +330,7 @@ mod tests {
         let mut state = State::new(RetryBudgetConfig::new(), epoch());
         for attempt in 0..2 {
             state.record(attempt == 0, true);
-            assert_eq!(state.withdraw(), Ok(Purse::Start));
+            assert_eq!(state.withdraw(), Ok(Purse::Reserve));
         }
     }
 

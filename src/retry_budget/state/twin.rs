@@ -16,7 +16,7 @@ struct Twin {
     retries: Vec<u64>,
     /// When attempts ended, and whether badly.
     attempts: Vec<(u64, bool)>,
-    start: u32,
+    reserve: f64,
     held: u32,
     trickle: f64,
     now: u64,
@@ -26,15 +26,23 @@ struct Twin {
 impl Twin {
     fn new(config: RetryBudgetConfig) -> Self {
         let (requests, retries, attempts) = Default::default();
-        let start = config.start;
-        Self { config, requests, retries, attempts, start, held: 0, trickle: 1.0, now: 0, looked: 0 }
+        let reserve = config.start.into();
+        Self { config, requests, retries, attempts, reserve, held: 0, trickle: 1.0, now: 0, looked: 0 }
     }
 
     fn look(&mut self, succeeded: u64, now: u64) {
+        let (before, was) = (self.balance().max(0.0), self.in_window());
         self.now = now;
+        let unspent = was - self.in_window();
+        let mut kept = unspent.min(before).max(0.0);
         for millis in spread(self.looked, now, succeeded, width(self.config.window)) {
-            self.requests.push(millis);
+            if self.recent(millis, self.config.window) {
+                self.requests.push(millis);
+            } else {
+                kept += self.config.share;
+            }
         }
+        self.reserve = (self.reserve + kept).min(self.config.start.into());
         for millis in spread(self.looked, now, succeeded, width(self.config.health_window)) {
             self.attempts.push((millis, false));
         }
@@ -53,10 +61,15 @@ impl Twin {
     }
 
     fn balance(&self) -> f64 {
+        self.in_window() - f64::from(self.held)
+    }
+
+    /// What the window has earned and not spent.
+    fn in_window(&self) -> f64 {
         let recent = |list: &[u64]| -> f64 {
             list.iter().filter(|at| self.recent(**at, self.config.window)).map(|_| 1.0).sum()
         };
-        recent(&self.requests) * self.config.share - recent(&self.retries) - f64::from(self.held)
+        recent(&self.requests) * self.config.share - recent(&self.retries)
     }
 
     fn gate(&self) -> f64 {
@@ -85,9 +98,9 @@ impl Twin {
         let purse = if self.balance() + 1e-6 >= 1.0 {
             self.held += 1;
             Purse::Share
-        } else if self.start > 0 {
-            self.start -= 1;
-            Purse::Start
+        } else if self.reserve + 1e-6 >= 1.0 {
+            self.reserve -= 1.0;
+            Purse::Reserve
         } else {
             return Err(NoCredit::ShareIsUsedUp);
         };
@@ -105,18 +118,24 @@ impl Twin {
     fn refund(&mut self, purse: Purse) {
         match purse {
             Purse::Share => self.held -= 1,
-            Purse::Start => self.start += 1,
+            Purse::Reserve => self.reserve += 1.0,
         }
-        self.trickle = (self.trickle + 1.0).min(1.0);
+        self.trickle = 1.0;
     }
 }
 
-/// When those that came evenly between two looks came: as many in each tenth of the window, the rest in the last one.
+/// When those that came evenly between two looks came, to a tenth of the window: one comes whenever a whole one is due.
 fn spread(since: u64, now: u64, count: u64, width: u64) -> Vec<u64> {
     let tenths: Vec<u64> = (since / width..=now / width).collect();
-    let (each, rest) = (count / tenths.len() as u64, count % tenths.len() as u64);
-    let even = tenths.into_iter().flat_map(|tenth| (0..each).map(move |_| tenth * width));
-    even.chain((0..rest).map(|_| now)).collect()
+    let (mut due, mut times) = (0, Vec::new());
+    for tenth in &tenths {
+        due += count;
+        while due >= tenths.len() as u64 {
+            due -= tenths.len() as u64;
+            times.push(tenth * width);
+        }
+    }
+    times
 }
 
 fn width(window: Duration) -> u64 {
@@ -192,7 +211,7 @@ proptest! {
             }
             prop_assert!((state.balance() - twin.balance()).abs() < 1e-3);
             prop_assert!((state.gate() - twin.gate()).abs() < 1e-9);
-            prop_assert_eq!(state.start_left(), twin.start);
+            prop_assert!((state.reserve() - twin.reserve).abs() < 1e-3);
         }
     }
 }
