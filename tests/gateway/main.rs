@@ -1,5 +1,6 @@
 //! The flagship example as a program: its demo, and the gateway running for real.
 
+mod hedges;
 mod process;
 mod retries;
 mod upstream;
@@ -69,6 +70,14 @@ fn a_bad_config_is_refused_by_file_key_and_rule() -> Result {
         (
             &file("", "url = 'http://a'\ntimeout = '1s'\nattempt_timeout = '2s'"),
             "upstreams.payments.attempt_timeout: must be at most timeout",
+        ),
+        (
+            &file("", "url = 'http://a'\nhedge = { after = { fixed = '5s' } }"),
+            "upstreams.payments.hedge.after: must begin below attempt_timeout",
+        ),
+        (
+            &file("", "url = 'http://a'\nhedge = { max_hedges = 9 }"),
+            "upstreams.payments.hedge.max_hedges: must be at least 1 and at most 8",
         ),
         (&file("", "url = 'http://a'\ncolour = 1"), "upstreams.payments.colour: unknown field `colour`"),
         (&file("", "url = 'ftp://a'"), "upstreams.payments.url: must be http://host"),
