@@ -11,6 +11,8 @@
 pub mod allocations;
 pub mod breakers;
 pub mod drive;
+pub mod fallbacks;
+pub mod hedges;
 pub mod inner;
 pub mod peers;
 pub mod retries;

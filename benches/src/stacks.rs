@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tower::{Layer, ServiceBuilder};
-use tower_reliability::{ReliabilityStack, timeout::TimeoutConfig};
+use tower_reliability::{ReliabilityStack, hedge::HedgeConfig, retry::RetryConfig, timeout::TimeoutConfig};
 
 use crate::{
     breakers,
@@ -11,11 +11,19 @@ use crate::{
     inner::{Bare, Down, OurError},
 };
 
-/// Timeout, breaker and attempt timeout, closed.
+/// Timeout, breaker and attempt timeout, closed; and the same with a retry and a hedge, neither of which is needed.
 #[must_use]
 pub fn ready() -> Vec<Contender> {
     let stack = ReliabilityStack::builder()
         .timeout(WHOLE)
+        .circuit_breaker(breakers::time())
+        .attempt_timeout(ATTEMPT)
+        .build()
+        .expect("the numbers go together");
+    let five = ReliabilityStack::builder()
+        .timeout(WHOLE)
+        .retry(RetryConfig::new())
+        .hedge(HedgeConfig::new())
         .circuit_breaker(breakers::time())
         .attempt_timeout(ATTEMPT)
         .build()
@@ -29,6 +37,7 @@ pub fn ready() -> Vec<Contender> {
     vec![
         Contender::new("ours, stack of three", stack.layer(Bare::<Down>::new())),
         Contender::new("ours, three layers by hand", by_hand),
+        Contender::new("ours, stack of five", five.layer(Bare::<Down>::new())),
     ]
 }
 

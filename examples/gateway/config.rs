@@ -9,8 +9,8 @@ use std::{
 
 use serde::Deserialize;
 use tower_reliability::{
-    ConfigError, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig, retry_budget::RetryBudgetConfig,
-    timeout::TimeoutConfig,
+    ConfigError, circuit_breaker::CircuitBreakerConfig, hedge::HedgeConfig, retry::RetryConfig,
+    retry_budget::RetryBudgetConfig, timeout::TimeoutConfig,
 };
 
 use crate::origin::{Origin, Origins};
@@ -54,6 +54,9 @@ pub(crate) struct UpstreamConfig {
     pub(crate) circuit_breaker: CircuitBreakerConfig,
     #[serde(default)]
     pub(crate) retry: RetryConfig,
+    /// Off where it is left out: a second request is something to ask for.
+    #[serde(default)]
+    pub(crate) hedge: Option<HedgeConfig>,
     #[serde(default)]
     pub(crate) retry_budget: RetryBudgetConfig,
 }
@@ -110,6 +113,7 @@ impl UpstreamConfig {
             attempt_timeout: defaults::attempt_timeout(),
             circuit_breaker: CircuitBreakerConfig::new(),
             retry: RetryConfig::new(),
+            hedge: None,
             retry_budget: RetryBudgetConfig::new(),
         }
     }
@@ -177,6 +181,7 @@ mod tests {
         let config = Config::parse(text).expect("it is right");
         assert_eq!(config.drain, Duration::from_secs(10));
         assert_eq!(config.upstreams["a"].circuit_breaker, CircuitBreakerConfig::new());
+        assert_eq!(config.upstreams["a"].hedge, None);
     }
 
     #[test]
@@ -194,6 +199,7 @@ mod tests {
                 "url = 'http://a'\ncircuit_breaker.failure_rat = 1.5",
                 "upstreams.a.circuit_breaker.failure_rat: unknown field `failure_rat`",
             ),
+            ("url = 'http://a'\nhedge.after.quantil = 0.9", "upstreams.a.hedge.after"),
             ("url = 1\nurl = 2", "line 5: duplicate key"),
         ] {
             let complaint = about_upstream(lines);

@@ -86,10 +86,16 @@ impl Endpoints {
 
     /// Whose turn it is, among those where no attempt of this request has been; if it has been everywhere, among all.
     fn choose(&self, trail: Option<&Trail>) -> &Endpoint {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let visited = |endpoint: &Endpoint| trail.is_some_and(|trail| trail.has_visited(&endpoint.origin));
+        // Only a first attempt takes a turn. Where there are two servers and one is ill, each second attempt would
+        // otherwise take the turn of the one that is well, and every request would begin at the other.
+        let turn = if self.all.iter().any(visited) {
+            self.turn.load(Ordering::Relaxed)
+        } else {
+            self.turn.fetch_add(1, Ordering::Relaxed)
+        };
         let in_turn = || (0..self.all.len()).map(|step| &self.all[turn.wrapping_add(step) % self.all.len()]);
-        let fresh = |endpoint: &&Endpoint| !trail.is_some_and(|trail| trail.has_visited(&endpoint.origin));
-        in_turn().find(fresh).unwrap_or(&self.all[turn % self.all.len()])
+        in_turn().find(|endpoint| !visited(endpoint)).unwrap_or(&self.all[turn % self.all.len()])
     }
 }
 

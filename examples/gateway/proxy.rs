@@ -10,7 +10,7 @@ use axum::{
     routing::get,
 };
 use serde_json::{Value, json};
-use tower_reliability::{Event, circuit_breaker::CircuitBreakerHandle};
+use tower_reliability::{Event, circuit_breaker::CircuitBreakerHandle, hedge::HedgeHandle};
 
 use crate::{
     config::{BadConfig, Config},
@@ -90,6 +90,10 @@ fn describe(handles: &Handles) -> Value {
             "trips": snapshot.counts.trips,
         })
     };
+    let hedges = |hedge: &HedgeHandle| {
+        let counts = hedge.snapshot().counts;
+        json!({ "hedges": counts.hedges, "won_by_hedge": counts.won_by_hedge })
+    };
     let retry = handles.retry.snapshot();
     json!({
         "circuit_breakers": handles.breakers.iter().map(circuit).collect::<Vec<_>>(),
@@ -100,6 +104,7 @@ fn describe(handles: &Handles) -> Value {
             "credit": retry.budget.balance.floor(),
             "health_gate": retry.budget.gate,
         },
+        "hedge": handles.hedge.as_ref().map(hedges),
         "fallback": handles.fallback.as_ref().map(|fallback| fallback.snapshot().answered.total()),
     })
 }

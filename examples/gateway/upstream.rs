@@ -15,11 +15,13 @@ use tower_reliability::{
     ConfigError, Deadline, Error, Listener,
     circuit_breaker::CircuitBreakerHandle,
     fallback::{FallbackConfig, FallbackHandle, FallbackLayer},
+    hedge::{HedgeHandle, HedgeLayer},
     http::{
         BodyDeadlineLayer, DeadlineBody, HttpClassifier, HttpRepeat, RejectionLayer, ReplayLayer,
         ReportAttemptsLayer, RequestExtensions, mark_fallback,
     },
     retry::RetryHandle,
+    retry_budget::RetryBudget,
     stack::ReliabilityStack,
     timeout::TimeoutConfig,
 };
@@ -48,6 +50,7 @@ pub(crate) struct Upstream {
 pub(crate) struct Handles {
     pub(crate) breakers: Vec<CircuitBreakerHandle>,
     pub(crate) retry: RetryHandle,
+    pub(crate) hedge: Option<HedgeHandle>,
     pub(crate) fallback: Option<FallbackHandle>,
 }
 
@@ -66,11 +69,13 @@ impl Upstream {
         let endpoints = Endpoints::protected(name, config, &listener)?;
         let breakers = endpoints.breakers().cloned().collect();
         let retry = if config.url.len() > 1 { config.retry.elsewhere() } else { config.retry };
+        let budget = config.retry_budget.build().map_err(|error| error.within("retry_budget"))?;
+        let hedge = hedge(name, config, &budget)?;
         let stack = ReliabilityStack::builder()
             .named(name.to_string())
             .timeout(config.timeout)
             .retry(retry)
-            .retry_budget(config.retry_budget.build().map_err(|error| error.within("retry_budget"))?)
+            .retry_budget(budget)
             .repeat(HttpRepeat::new())
             .classify(HttpClassifier::new())
             .limits(RequestExtensions)
@@ -91,7 +96,12 @@ impl Upstream {
             ),
             None => None,
         };
-        let handles = Handles { breakers, retry, fallback: fallback.as_ref().map(FallbackLayer::handle) };
+        let handles = Handles {
+            breakers,
+            retry,
+            hedge: hedge.as_ref().map(HedgeLayer::handle),
+            fallback: fallback.as_ref().map(FallbackLayer::handle),
+        };
         let service = ServiceBuilder::new()
             .layer(RejectionLayer)
             // A rejection is an answer with a body of the stack's, and axum's can be made from anything.
@@ -102,6 +112,8 @@ impl Upstream {
             .option_layer(fallback)
             .layer(BodyDeadlineLayer)
             .layer(stack)
+            // Around the choice of the server, so that a second request goes to another one.
+            .option_layer(hedge)
             .service(endpoints);
         Ok(Self { limit, service: BoxCloneSyncService::new(service), handles: Some(handles) })
     }
@@ -130,13 +142,28 @@ impl Upstream {
 
 /// Whether all the numbers go together, which are spread over the stacks here.
 fn check(config: &UpstreamConfig) -> Result<(), ConfigError> {
-    ReliabilityStack::builder()
+    let numbers = ReliabilityStack::builder()
         .timeout(config.timeout)
         .retry(config.retry)
         .circuit_breaker(config.circuit_breaker)
-        .attempt_timeout(config.attempt_timeout)
-        .build()
-        .map(|_| ())
+        .attempt_timeout(config.attempt_timeout);
+    match config.hedge {
+        Some(hedge) => numbers.hedge(hedge).build().map(drop),
+        None => numbers.build().map(drop),
+    }
+}
+
+/// A second request where the first one is slow, if that is wanted. It stands below the retry, under the same budget.
+fn hedge(
+    name: &str,
+    config: &UpstreamConfig,
+    budget: &RetryBudget,
+) -> Result<Option<HedgeLayer<HttpClassifier, HttpRepeat>>, ConfigError> {
+    let Some(hedge) = config.hedge else { return Ok(None) };
+    // Where one server has turned it away, there may be another one that does not.
+    let hedge = if config.url.len() > 1 { hedge } else { hedge.never_elsewhere() };
+    let layer = hedge.build()?.classify(HttpClassifier::new()).repeat(HttpRepeat::new());
+    Ok(Some(layer.budget(budget.clone()).below_retry().named(format!("{name}.hedge"))))
 }
 
 /// A plain client.

@@ -1,6 +1,8 @@
 //! The flagship example as a program: its demo, and the gateway running for real.
 
+mod hedges;
 mod process;
+mod retries;
 mod upstream;
 
 use std::{
@@ -8,7 +10,6 @@ use std::{
     fs,
     net::{Ipv4Addr, TcpListener},
     process::{Command, Output},
-    sync::atomic::Ordering,
 };
 
 use process::{Running, TempFile, gateway};
@@ -69,6 +70,14 @@ fn a_bad_config_is_refused_by_file_key_and_rule() -> Result {
         (
             &file("", "url = 'http://a'\ntimeout = '1s'\nattempt_timeout = '2s'"),
             "upstreams.payments.attempt_timeout: must be at most timeout",
+        ),
+        (
+            &file("", "url = 'http://a'\nhedge = { after = { fixed = '5s' } }"),
+            "upstreams.payments.hedge.after: must begin below attempt_timeout",
+        ),
+        (
+            &file("", "url = 'http://a'\nhedge = { max_hedges = 9 }"),
+            "upstreams.payments.hedge.max_hedges: must be at least 1 and at most 8",
         ),
         (&file("", "url = 'http://a'\ncolour = 1"), "upstreams.payments.colour: unknown field `colour`"),
         (&file("", "url = 'ftp://a'"), "upstreams.payments.url: must be http://host"),
@@ -155,69 +164,6 @@ async fn curl_gets_through() -> Result {
         .await;
     match curl {
         Ok(output) => assert_eq!(output.stdout, b"a body"),
-        Err(error) => println!("skipped, there is no curl here: {error}"),
-    }
-    Ok(())
-}
-
-/// An upstream of two servers, and what stands in for them.
-fn pair(servers: [&Upstream; 2], fallback: &Upstream, lines: &str) -> String {
-    let [one, other] = servers.map(|server| server.address);
-    let lines = format!(
-        "url = ['http://{one}', 'http://{other}']\nfallback = 'http://{}'\n{lines}",
-        fallback.address
-    );
-    file("routes = [{ prefix = '/', upstream = 'payments' }]", &lines)
-}
-
-#[tokio::test]
-async fn a_get_is_tried_again_on_another_server_and_a_post_is_not() -> Result {
-    let (one, other, spare) = tokio::try_join!(Upstream::start(), Upstream::start(), Upstream::start())?;
-    let gateway = Running::start(&pair([&one, &other], &spare, "retry.max_attempts = 2"))?;
-    let counts = || [&one, &other, &spare].map(|server| server.broken.swap(0, Ordering::SeqCst));
-    let client = reqwest::Client::new();
-
-    let response = client.get(gateway.url("/payments/broken")).send().await?;
-    assert_eq!((response.status().as_u16(), counts()), (500, [1, 1, 0]), "each server was asked once");
-    assert_eq!(response.headers()["x-retry-attempt"], "1", "whoever called us need not try again");
-
-    let response = client.post(gateway.url("/payments/broken")).body("pay").send().await?;
-    assert_eq!((response.status().as_u16(), counts().iter().sum::<u32>()), (500, 1), "it was asked once");
-
-    let keyed = client.post(gateway.url("/payments/broken")).header("idempotency-key", "7").body("pay");
-    assert_eq!(keyed.send().await?.status(), 500);
-    assert_eq!(counts(), [1, 1, 0], "what has a key may be sent twice");
-    Ok(())
-}
-
-#[tokio::test]
-async fn what_did_not_reach_a_server_goes_to_the_other_one_whatever_it_is() -> Result {
-    let (gone, other, spare) = tokio::try_join!(Upstream::start(), Upstream::start(), Upstream::start())?;
-    let config = pair([&gone, &other], &spare, "");
-    drop(gone);
-    let gateway = Running::start(&config)?;
-    for _ in 0..4 {
-        let response =
-            reqwest::Client::new().post(gateway.url("/payments/echo")).body("a body").send().await?;
-        assert_eq!((response.status().as_u16(), response.text().await?.as_str()), (200, "a body"));
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn where_no_server_answers_in_time_another_one_is_asked() -> Result {
-    let (one, other, spare) = tokio::try_join!(Upstream::start(), Upstream::start(), Upstream::start())?;
-    let lines = "timeout = '400ms'\nattempt_timeout = '150ms'";
-    let gateway = Running::start(&pair([&one, &other], &spare, lines))?;
-    let curl = tokio::process::Command::new("curl")
-        .args(["--silent", "--max-time", "10", "--include", &gateway.url("/payments/slow")])
-        .output()
-        .await;
-    match curl {
-        Ok(output) => {
-            let answer = String::from_utf8_lossy(&output.stdout).into_owned();
-            assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("slow"), "{answer}");
-        }
         Err(error) => println!("skipped, there is no curl here: {error}"),
     }
     Ok(())

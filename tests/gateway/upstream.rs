@@ -14,7 +14,12 @@ use std::{
 use axum::{Router, body::Body, extract::Request, response::Response, routing::any};
 use futures::{StreamExt, stream};
 use http::{HeaderName, HeaderValue, StatusCode};
-use tokio::{net::TcpListener, sync::Notify, task::JoinSet, time};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, Semaphore},
+    task::JoinSet,
+    time,
+};
 
 use crate::Result;
 
@@ -23,13 +28,21 @@ pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     /// How many requests came to `/payments/broken`.
     pub(crate) broken: Arc<AtomicU32>,
+    /// Has a permit for each request to `/payments/report` that was given up before it was answered.
+    pub(crate) given_up: Arc<Semaphore>,
     /// Told when `/slow` is asked for.
     pub(crate) asked: Arc<Notify>,
     _server: JoinSet<io::Result<()>>,
 }
 
 impl Upstream {
+    /// One that answers at once.
     pub(crate) async fn start() -> Result<Self> {
+        Self::taking(Duration::ZERO).await
+    }
+
+    /// One that takes this long for `/payments/report`.
+    pub(crate) async fn taking(latency: Duration) -> Result<Self> {
         let asked = Arc::new(Notify::new());
         let told = Arc::clone(&asked);
         let slow = async move || {
@@ -43,9 +56,18 @@ impl Upstream {
             counter.fetch_add(1, Ordering::SeqCst);
             StatusCode::INTERNAL_SERVER_ERROR
         };
+        let given_up = Arc::new(Semaphore::new(0));
+        let waiting = Arc::clone(&given_up);
+        let report = async move || {
+            let given_up = GivenUp(waiting);
+            time::sleep(latency).await;
+            std::mem::forget(given_up);
+            "a report"
+        };
         let app = Router::new()
             .route("/payments/broken", any(fail))
             .route("/payments/echo", any(echo))
+            .route("/payments/report", any(report))
             .route("/payments/slow", any(slow))
             .route("/payments/silent", any(async || pending::<()>().await))
             .route("/payments/endless", any(endless));
@@ -53,7 +75,7 @@ impl Upstream {
         let address = listener.local_addr()?;
         let mut server = JoinSet::new();
         server.spawn(async { axum::serve(listener, app).await });
-        Ok(Self { address, broken, asked, _server: server })
+        Ok(Self { address, broken, given_up, asked, _server: server })
     }
 
     pub(crate) fn config(&self) -> String {
@@ -68,6 +90,15 @@ impl Upstream {
              url = 'http://127.0.0.1:9'\n",
             self.address
         )
+    }
+}
+
+/// Adds a permit when it is dropped.
+struct GivenUp(Arc<Semaphore>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.add_permits(1);
     }
 }
 

@@ -24,6 +24,10 @@ use tower_reliability::{
         self, GrpcClassifier, GrpcOutcomeBody, GrpcRejection, GrpcRejectionLayer, GrpcRepeat, GrpcTimeout,
         StreamOutcome, StreamOutcomeLayer,
     },
+    hedge::{
+        CallClass, ClassDelay, Hedge, HedgeConfig, HedgeCounts, HedgeHandle, HedgeLayer, HedgeSnapshot,
+        OneClass,
+    },
     retry::{Jitter, Retry, RetryConfig, RetryHandle, RetryLayer, RetryPolicy, RetrySnapshot},
     retry_budget::{RetryBudget, RetryBudgetSnapshot},
     stack::Wrap,
@@ -85,6 +89,7 @@ impl Service<()> for Ideal {
 }
 
 type FallbackFuture<S> = <Fallback<S, Value<()>> as Service<()>>::Future;
+type HedgeFuture<S> = <Hedge<S> as Service<()>>::Future;
 type RetryFuture<S> = <Retry<S> as Service<()>>::Future;
 
 /// Whether a type is `Send`, as a value: the inherent constant hides the trait's.
@@ -110,6 +115,11 @@ fn what_users_hold_can_be_sent_and_shared() {
     send_and_sync::<Fallback<(), Value<u8>>>();
     send_and_sync::<(FallbackHandle, FallbackSnapshot)>();
     send_and_sync::<FallbackFuture<Ideal>>();
+    send_and_sync::<(HedgeConfig, HedgeLayer, HedgeHandle, OneClass)>();
+    send_and_sync::<(HedgeSnapshot, HedgeCounts, ClassDelay)>();
+    send_and_sync::<Box<dyn CallClass<u8> + Send + Sync>>();
+    send_and_sync::<Hedge<()>>();
+    send_and_sync::<HedgeFuture<Ideal>>();
     send_and_sync::<(RetryLayer, RetryHandle, RetryPolicy, RetrySnapshot)>();
     send_and_sync::<(RetryBudget, RetryBudgetSnapshot)>();
     send_and_sync::<Retry<()>>();
@@ -135,6 +145,9 @@ fn case_12_ours_is_send_exactly_when_theirs_is() {
     const { assert!(!IsSend::<Fallback<Local, Value<u8>>>::ANSWER) };
     const { assert!(!IsSend::<Fallback<(), Other<Local>>>::ANSWER) };
     const { assert!(!IsSend::<FallbackFuture<Local>>::ANSWER) };
+    const { assert!(IsSend::<HedgeFuture<Ideal>>::ANSWER) };
+    const { assert!(!IsSend::<Hedge<Local>>::ANSWER) };
+    const { assert!(!IsSend::<HedgeFuture<Local>>::ANSWER) };
     const { assert!(IsSend::<RetryFuture<Ideal>>::ANSWER) };
     const { assert!(!IsSend::<Retry<Local>>::ANSWER) };
     const { assert!(!IsSend::<RetryFuture<Local>>::ANSWER) };
@@ -150,10 +163,12 @@ fn a_service_is_clone_when_the_one_below_is() {
     clone::<CircuitBreaker<Local>>();
     clone::<Timeout<Local>>();
     clone::<Fallback<Local, Value<Vec<u8>>>>();
+    clone::<Hedge<Local>>();
     clone::<Retry<Local>>();
     clone::<Wrap<Local>>();
     clone::<(GrpcRejection<Local>, StreamOutcome<Local>)>();
     clone::<(CircuitBreakerLayer, TimeoutLayer, RetryLayer, RetryBudget, ReliabilityStack)>();
+    clone::<(HedgeConfig, HedgeLayer, HedgeHandle, HedgeSnapshot)>();
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,6 +177,11 @@ async fn case_12_a_service_that_cannot_be_sent_and_whose_futures_stay_where_they
     let local = Local(Rc::default());
     assert!(retry.layer(local.clone()).oneshot(()).await.is_ok());
     assert_eq!((local.0.get(), retry.handle().snapshot().counts.recovered), (2, 1));
+
+    let hedge = HedgeConfig::on_failure().build().expect("valid");
+    let local = Local(Rc::default());
+    assert!(hedge.layer(local.clone()).oneshot(()).await.is_ok());
+    assert_eq!((local.0.get(), hedge.handle().snapshot().counts.won_by_hedge), (2, 1));
 
     let fallback = FallbackConfig::new().on_all_failures().build().expect("valid").value(());
     let local = Local(Rc::default());

@@ -7,6 +7,7 @@ use tower::Service;
 use tower_reliability_benches::{
     allocations, breakers,
     drive::Contender,
+    fallbacks, hedges,
     inner::{Bare, Down, FAIL, OurError},
     retries,
     rounds::{fastest, fastest_shared, per_call},
@@ -54,6 +55,8 @@ fn alone() -> Vec<Bar> {
         breakers::half_way(),
         timeouts::ready(),
         retries::ready(),
+        hedges::ready(),
+        fallbacks::ready(),
         stacks::ready(),
         vec![clock],
     ];
@@ -143,10 +146,13 @@ fn extra_bytes() -> String {
     let (bare, others) =
         (size_of_val(&Bare::<OurError>::new().call(0)), size_of_val(&Bare::<Down>::new().call(0)));
     format!(
-        "our breaker's {}, our retry's {}, tower's retry's {}",
+        "our breaker's {}, our retry's {}, tower's retry's {}, our hedge's {}, tower's hedge's {}, our fallback's {}",
         size_of_val(&breakers::ours(breakers::time()).call(0)) - bare,
         size_of_val(&retries::ours().call(0)) - bare,
         size_of_val(&retries::towers().call(0)) - others,
+        size_of_val(&hedges::ours().call(0)) - bare,
+        size_of_val(&hedges::towers().call(0)) - others,
+        size_of_val(&fallbacks::ours().call(0)) - bare,
     )
 }
 

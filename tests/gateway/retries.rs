@@ -1,0 +1,68 @@
+//! What is tried again, and where.
+
+use std::sync::atomic::Ordering;
+
+use crate::{Result, file, process::Running, upstream::Upstream};
+
+/// An upstream of two servers, and what stands in for them.
+fn pair(servers: [&Upstream; 2], fallback: &Upstream, lines: &str) -> String {
+    let [one, other] = servers.map(|server| server.address);
+    let lines = format!(
+        "url = ['http://{one}', 'http://{other}']\nfallback = 'http://{}'\n{lines}",
+        fallback.address
+    );
+    file("routes = [{ prefix = '/', upstream = 'payments' }]", &lines)
+}
+
+#[tokio::test]
+async fn a_get_is_tried_again_on_another_server_and_a_post_is_not() -> Result {
+    let (one, other, spare) = tokio::try_join!(Upstream::start(), Upstream::start(), Upstream::start())?;
+    let gateway = Running::start(&pair([&one, &other], &spare, "retry.max_attempts = 2"))?;
+    let counts = || [&one, &other, &spare].map(|server| server.broken.swap(0, Ordering::SeqCst));
+    let client = reqwest::Client::new();
+
+    let response = client.get(gateway.url("/payments/broken")).send().await?;
+    assert_eq!((response.status().as_u16(), counts()), (500, [1, 1, 0]), "each server was asked once");
+    assert_eq!(response.headers()["x-retry-attempt"], "1", "whoever called us need not try again");
+
+    let response = client.post(gateway.url("/payments/broken")).body("pay").send().await?;
+    assert_eq!((response.status().as_u16(), counts().iter().sum::<u32>()), (500, 1), "it was asked once");
+
+    let keyed = client.post(gateway.url("/payments/broken")).header("idempotency-key", "7").body("pay");
+    assert_eq!(keyed.send().await?.status(), 500);
+    assert_eq!(counts(), [1, 1, 0], "what has a key may be sent twice");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_did_not_reach_a_server_goes_to_the_other_one_whatever_it_is() -> Result {
+    let (gone, other, spare) = tokio::try_join!(Upstream::start(), Upstream::start(), Upstream::start())?;
+    let config = pair([&gone, &other], &spare, "");
+    drop(gone);
+    let gateway = Running::start(&config)?;
+    for _ in 0..4 {
+        let response =
+            reqwest::Client::new().post(gateway.url("/payments/echo")).body("a body").send().await?;
+        assert_eq!((response.status().as_u16(), response.text().await?.as_str()), (200, "a body"));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn where_no_server_answers_in_time_another_one_is_asked() -> Result {
+    let (one, other, spare) = tokio::try_join!(Upstream::start(), Upstream::start(), Upstream::start())?;
+    let lines = "timeout = '400ms'\nattempt_timeout = '150ms'";
+    let gateway = Running::start(&pair([&one, &other], &spare, lines))?;
+    let curl = tokio::process::Command::new("curl")
+        .args(["--silent", "--max-time", "10", "--include", &gateway.url("/payments/slow")])
+        .output()
+        .await;
+    match curl {
+        Ok(output) => {
+            let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("slow"), "{answer}");
+        }
+        Err(error) => println!("skipped, there is no curl here: {error}"),
+    }
+    Ok(())
+}
