@@ -74,6 +74,17 @@ impl Outcome {
         }
     }
 
+    /// Whether a failure speaks against the peer's health; `None` where there is no failure. A peer that says what is wrong
+    /// with a request is well.
+    pub(crate) const fn blames_peer(&self) -> Option<bool> {
+        match self {
+            Self::Failure { class, .. } => {
+                Some(!matches!(class, ErrorClass::Validation | ErrorClass::Authentication))
+            }
+            _ => None,
+        }
+    }
+
     /// The class of a failure; `None` for everything else.
     #[must_use]
     pub const fn class(&self) -> Option<ErrorClass> {

@@ -1,10 +1,7 @@
 //! A stack that knows gRPC.
 
 use super::{GrpcClassifier, GrpcRepeat, GrpcTimeout};
-use crate::{
-    ReliabilityStack,
-    stack::{StackBuilder, WrappedErrors},
-};
+use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
 
 /// A [`ReliabilityStack`] builder for gRPC: [`GrpcClassifier`], [`GrpcRepeat`] and [`GrpcTimeout`], each of which can be
 /// replaced.

@@ -9,7 +9,7 @@ use super::{
     state::{Progress, Stop, Verdict},
 };
 use crate::{
-    ConfigError, ErrorClass, Name, Outcome, clock,
+    ConfigError, Name, Outcome, clock,
     retry_budget::{Account, Credit, RetryBudget},
     sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
 };
@@ -181,7 +181,7 @@ impl HedgeHandle {
         // Below a retry, that of the first attempt may yet become the call's, and be reported there.
         if verdict != Verdict::Conclusive
             && (!primary || !self.is_below_retry())
-            && let Some(ill) = is_ill(outcome)
+            && let Some(ill) = outcome.blames_peer()
         {
             let first = primary && !self.is_below_retry() && call.count();
             self.shared.account.record(first, ill);
@@ -214,11 +214,11 @@ impl HedgeHandle {
         self.learn(call, false);
         let ill = match end {
             End::WonByHedge => Some(false),
-            End::Failed(outcome) => outcome.and_then(is_ill),
+            End::Failed(outcome) => outcome.and_then(|outcome| outcome.blames_peer()),
             End::Abandoned => None,
         };
         if self.is_below_retry() {
-            if let Some(ill) = masked.and_then(is_ill) {
+            if let Some(ill) = masked.and_then(|outcome| outcome.blames_peer()) {
                 self.shared.account.record(false, ill);
             }
         } else if let Some(ill) = ill {
@@ -282,11 +282,6 @@ impl Shared {
 
 fn nanos(delay: Option<Duration>) -> u64 {
     delay.map_or(NEVER, |delay| u64::try_from(delay.as_nanos()).unwrap_or(NEVER))
-}
-
-/// Whether a failure speaks against the peer: one that says what is wrong with a request is well.
-fn is_ill(outcome: Outcome) -> Option<bool> {
-    outcome.class().map(|class| !matches!(class, ErrorClass::Validation | ErrorClass::Authentication))
 }
 
 /// Enough for the routes of most peers. A class costs 16 bytes, and another 1 KiB once it has waited.

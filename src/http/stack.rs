@@ -1,10 +1,7 @@
 //! A stack that knows HTTP.
 
 use super::{HttpClassifier, HttpRepeat, RequestExtensions};
-use crate::{
-    ReliabilityStack,
-    stack::{StackBuilder, WrappedErrors},
-};
+use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
 
 /// A [`ReliabilityStack`] builder for HTTP clients: [`HttpClassifier`], [`HttpRepeat`] and [`RequestExtensions`], each of
 /// which can be replaced.

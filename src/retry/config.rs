@@ -54,25 +54,26 @@ impl RetryConfig {
         Self::exponential(Duration::from_millis(50))
     }
 
-    /// Waits the same time before each attempt.
+    /// Waits the same time before each attempt; less, as the [jitter](Self::jitter) has it.
     #[must_use]
     pub const fn fixed(delay: Duration) -> Self {
         Self::over(Backoff::Fixed(delay))
     }
 
-    /// Waits 1, 2, 3, 4 … times this long.
+    /// Waits 1, 2, 3, 4 … times this long; less, as the [jitter](Self::jitter) has it.
     #[must_use]
     pub const fn linear(step: Duration) -> Self {
         Self::over(Backoff::Linear(step))
     }
 
-    /// Waits this long, then each time [`multiplier`](Self::multiplier) times as long, by default twice.
+    /// Waits this long, then each time [`multiplier`](Self::multiplier) times as long, by default twice; less, as the
+    /// [jitter](Self::jitter) has it.
     #[must_use]
     pub const fn exponential(base: Duration) -> Self {
         Self::over(Backoff::Exponential(base))
     }
 
-    /// Waits 1, 1, 2, 3, 5, 8 … times this long.
+    /// Waits 1, 1, 2, 3, 5, 8 … times this long; less, as the [jitter](Self::jitter) has it.
     #[must_use]
     pub const fn fibonacci(base: Duration) -> Self {
         Self::over(Backoff::Fibonacci(base))
@@ -86,7 +87,8 @@ impl RetryConfig {
         Self::over(Backoff::Adaptive(start))
     }
 
-    /// Waits as long as listed; after the last delay of the list, that one again. 1 to 8 delays.
+    /// Waits as long as listed, less as the [jitter](Self::jitter) has it; after the last delay of the list, that one again.
+    /// 1 to 8 delays.
     #[must_use]
     pub const fn schedule(delays: &[Duration]) -> Self {
         Self::over(Backoff::Schedule(Schedule::new(delays)))
@@ -132,7 +134,7 @@ impl RetryConfig {
 
     /// The longest delay, jitter included. A server's hint may be longer.
     ///
-    /// Default: 20 s.
+    /// Fixed and listed delays, and those of classes, are cut to it too. Default: 20 s.
     #[must_use]
     pub const fn max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
@@ -148,10 +150,11 @@ impl RetryConfig {
         self
     }
 
-    /// How long after the beginning of a call the last attempt may begin.
+    /// How long after the beginning of a call the last attempt may be granted.
     ///
-    /// The deadline of a request, where it has one, is kept anyway. Above 0. Default: no limit; in a stack with a
-    /// total timeout, that.
+    /// The deadline of a request, where it has one, is kept anyway, and so is the total timeout of a stack. A service below
+    /// that is slow to be ready may hold an attempt up that was granted in time; a timeout outside ends that. Above 0.
+    /// Default: no limit.
     #[must_use]
     pub const fn max_elapsed(mut self, span: Duration) -> Self {
         self.max_elapsed = Some(span);
@@ -161,7 +164,7 @@ impl RetryConfig {
     /// The longest time that a server may ask to wait; a longer one is taken as this.
     ///
     /// A hint that is shorter than the delay of the row is taken as that delay. Up to a tenth is added, so that not all
-    /// who were told the same come at once. Default: 60 s.
+    /// who were told the same come at once: 60 s become 66 s at most. Default: 60 s.
     #[must_use]
     pub const fn max_retry_after(mut self, delay: Duration) -> Self {
         self.max_retry_after = delay;
@@ -178,6 +181,8 @@ impl RetryConfig {
     }
 
     /// Does not try again after failures of this class.
+    ///
+    /// Default: authentication, validation and unknown.
     #[must_use]
     pub const fn never(mut self, class: ErrorClass) -> Self {
         self.on = self.on.without(class);
@@ -203,13 +208,7 @@ impl RetryConfig {
         self
     }
 
-    /// How many attempts there may be, the first included.
-    #[must_use]
-    pub const fn attempts(&self) -> u32 {
-        self.max_attempts
-    }
-
-    /// Checks the numbers and makes the layer.
+    /// Checks the numbers and makes the layer. To wait, its calls need a tokio runtime with time.
     ///
     /// # Errors
     ///
@@ -227,14 +226,6 @@ impl RetryConfig {
     pub fn policy(self) -> Result<RetryPolicy, ConfigError> {
         self.check()?;
         Ok(RetryPolicy(Arc::new(self)))
-    }
-
-    /// The same numbers, for calls that as a whole may take so long.
-    pub(crate) const fn within(mut self, total: Option<Duration>) -> Self {
-        if self.max_elapsed.is_none() {
-            self.max_elapsed = total;
-        }
-        self
     }
 
     /// The first delay of the row.

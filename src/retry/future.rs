@@ -18,7 +18,7 @@ use super::{
     policy::{Policies, Terms},
     state::Progress,
 };
-use crate::{Again, Classifier, Limits, Outcome, Repeat, Trail, clock, retry_budget::Credit};
+use crate::{Again, Classifier, Limits, Outcome, Repeat, Trail, algo, clock, retry_budget::Credit};
 
 /// The answer of the service below, be it that of a later attempt.
 ///
@@ -92,6 +92,14 @@ impl<S: Service<Req>, Req, C, R, L, P> ResponseFuture<S, Req, C, R, L, P> {
     ) -> Self {
         Self { phase: Phase::Running(inner), spare, started: None, trail, retrying: None, terms, handle }
     }
+
+    /// Lets go of everything: whoever called may hold on to this for long. With it goes a credit that nobody will spend.
+    fn finish(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        this.phase.set(Phase::Done);
+        *this.spare = Err(NoSpare::LastAttempt);
+        *this.retrying = None;
+    }
 }
 
 impl<S, Req, C, R, L, P> Future for ResponseFuture<S, Req, C, R, L, P>
@@ -119,15 +127,19 @@ where
                             None => this.handle.succeeded(*this.started),
                             Some(it) => this.handle.recovered(&it.call, *this.started, it.policy.as_ref()),
                         }
-                        this.phase.set(Phase::Done);
+                        self.finish();
                         return Poll::Ready(result);
                     }
                     let Some(delay) = self.as_mut().next(outcome) else {
-                        self.as_mut().project().phase.set(Phase::Done);
+                        self.finish();
                         return Poll::Ready(result);
                     };
                     drop(result);
-                    self.as_mut().wait(delay);
+                    if self.as_mut().wait(delay).is_pending() {
+                        // A peer that fails at once must not keep the task from everything else.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                 }
                 PhaseProj::Waiting(sleep) => {
                     ready!(sleep.as_mut().poll(cx));
@@ -141,9 +153,7 @@ where
                     };
                     if let Err(error) = ready!(spare.service.poll_ready(cx)) {
                         this.handle.unready();
-                        // With it goes the credit, which nobody will spend.
-                        *this.retrying = None;
-                        this.phase.set(Phase::Done);
+                        self.finish();
                         return Poll::Ready(Err(error));
                     }
                     self.as_mut().send();
@@ -190,13 +200,15 @@ where
         Some(delay)
     }
 
-    fn wait(self: Pin<&mut Self>, delay: Duration) {
-        // Setting the phase drops the attempt; its response is gone already.
-        self.project().phase.set(if delay.is_zero() {
-            Phase::Readying
-        } else {
-            Phase::Waiting(Box::pin(clock::alarm(crate::algo::after(clock::now(), delay))))
-        });
+    /// Drops the attempt, whose response is gone already. `Pending` where there is nothing to wait for.
+    fn wait(self: Pin<&mut Self>, delay: Duration) -> Poll<()> {
+        let mut phase = self.project().phase;
+        if delay.is_zero() {
+            phase.set(Phase::Readying);
+            return Poll::Pending;
+        }
+        phase.set(Phase::Waiting(Box::pin(clock::alarm(algo::after(clock::now(), delay)))));
+        Poll::Ready(())
     }
 
     /// Sends the copy, and makes another one if there may be another attempt.

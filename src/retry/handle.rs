@@ -33,6 +33,8 @@ pub struct RetryHandle {
 struct Shared {
     name: Name,
     account: Account,
+    /// How long the whole call may take, where a layer outside has a limit.
+    total: Option<Duration>,
     /// That of the config, where a call can read it without the lock.
     max_attempts: AtomicU64,
     memory: Mutex<Memory>,
@@ -58,11 +60,18 @@ pub(super) struct Failed {
 }
 
 impl RetryHandle {
-    pub(super) fn new(config: RetryConfig, name: Name, budget: &RetryBudget, seed: Option<u64>) -> Self {
+    pub(super) fn new(
+        config: RetryConfig,
+        name: Name,
+        budget: &RetryBudget,
+        total: Option<Duration>,
+        seed: Option<u64>,
+    ) -> Self {
         let random = seed.map(|seed| Box::new(StdRng::seed_from_u64(seed)));
         let shared = Shared {
             name,
             account: budget.account(),
+            total,
             max_attempts: AtomicU64::new(config.max_attempts.into()),
             memory: Mutex::new(Memory { config, stats: Stats::new(), random }),
         };
@@ -99,7 +108,7 @@ impl RetryHandle {
             classes: memory.stats.classes,
             history: memory.stats.history(),
             learnt_delay: memory.stats.learnt(),
-            typical_latency: memory.stats.latencies.quantile(0.5),
+            typical_latency: memory.stats.typical(),
             budget,
         }
     }
@@ -145,12 +154,13 @@ impl RetryHandle {
     /// A retry has succeeded.
     #[cold]
     pub(super) fn recovered(&self, call: &Progress, started: Option<Instant>, policy: Option<&RetryPolicy>) {
-        self.shared.account.record(false, false);
+        self.shared.account.record(!call.counted, false);
         let now = clock::now();
         let memory = &mut *lock(&self.shared.memory);
-        let record = call.record(None, started, now);
-        memory.stats.latencies.record(record.latency);
-        memory.stats.attempt(record);
+        if let Some(started) = started {
+            memory.stats.latencies.record(now.saturating_duration_since(started));
+        }
+        memory.stats.attempt(call.record(None, started, now));
         memory.stats.counts.recovered += 1;
         if let Some(class) = call.class {
             memory.stats.classes[class].recovered += 1;
@@ -167,19 +177,21 @@ impl RetryHandle {
         policy: Option<&RetryPolicy>,
     ) -> Result<(Duration, Option<Credit>), Stop> {
         let now = clock::now();
-        if let Some(class) = failed.outcome.class() {
-            // The peer that says what is wrong with a request is well.
-            let well = matches!(class, ErrorClass::Validation | ErrorClass::Authentication);
-            self.shared.account.record(call.attempts == 1, !well);
+        if let Some(ill) = failed.outcome.blames_peer() {
+            // What was turned away before it reached anybody is no request yet.
+            self.shared.account.record(!std::mem::replace(&mut call.counted, true), ill);
         }
-        let judged = lock(&self.shared.memory).judge(call, failed, policy, now);
+        // Before it is judged, which moves the call on.
+        let mut record = call.record(failed.outcome.class(), failed.started, now);
+        let judged = lock(&self.shared.memory).judge(call, failed, policy, self.shared.total, now);
         // Neither a budget that somebody else wrote nor a log line is met with the lock held: both may ask the handle.
         let decision = judged.and_then(|next| {
             let credit =
                 if next.free { None } else { Some(self.shared.account.withdraw().map_err(Stop::NoCredit)?) };
             Ok((next.delay, credit))
         });
-        lock(&self.shared.memory).stats.decided(call.class, decision.as_ref().err().copied());
+        record.stop = decision.as_ref().err().copied();
+        lock(&self.shared.memory).stats.decided(record);
         self.log(call.attempts, failed.outcome.class(), &decision);
         decision
     }
@@ -204,9 +216,11 @@ impl RetryHandle {
         lock(&self.shared.memory).stats.counts.retries += 1;
     }
 
-    /// A call has ended without an answer of the service: the service was not ready for the retry.
+    /// A call has ended with the error of a service that was to be made ready for the retry.
     pub(super) fn unready(&self) {
-        lock(&self.shared.memory).stats.stop(Stop::NotRetryable);
+        let counts = &mut lock(&self.shared.memory).stats.counts;
+        counts.failed += 1;
+        counts.not_ready += 1;
     }
 
     /// The future of a call was dropped before it was done.
@@ -217,16 +231,16 @@ impl RetryHandle {
 }
 
 impl Memory {
-    /// Remembers the attempt, and judges it; the budget has not been asked yet.
+    /// Judges an attempt; the budget has not been asked yet.
     fn judge(
         &mut self,
         call: &mut Progress,
         failed: &Failed,
         policy: Option<&RetryPolicy>,
+        total: Option<Duration>,
         now: Instant,
     ) -> Result<Next, Stop> {
-        self.stats.attempt(call.record(failed.outcome.class(), failed.started, now));
-        if call.attempts > 1 {
+        if failed.outcome.blames_peer() == Some(true) {
             self.learn(call, policy, false);
         }
         let unit = self.random.as_mut().map_or_else(rand::random, RngExt::random);
@@ -236,7 +250,8 @@ impl Memory {
             may_repeat: failed.may_repeat,
             retried_below: failed.retried_below,
             remaining: failed.deadline.map(|deadline| deadline.instant().saturating_duration_since(now)),
-            typical: self.stats.latencies.quantile(0.5).unwrap_or_default(),
+            total,
+            typical: self.stats.typical().unwrap_or_default(),
             learnt: self.stats.learnt(),
             unit,
         };
@@ -246,7 +261,9 @@ impl Memory {
 
     fn learn(&mut self, call: &Progress, policy: Option<&RetryPolicy>, worked: bool) {
         let config = policy.map_or(&self.config, RetryPolicy::config);
-        if let Some(start) = config.backoff.learns_from() {
+        if let Some(start) = config.backoff.learns_from()
+            && call.learns
+        {
             self.stats.learn(start, config.max_delay, call.delay, worked);
         }
     }
@@ -255,7 +272,7 @@ impl Memory {
 impl Progress {
     fn record(&self, class: Option<ErrorClass>, started: Option<Instant>, now: Instant) -> AttemptRecord {
         let latency = started.map_or(Duration::ZERO, |started| now.saturating_duration_since(started));
-        AttemptRecord { at: now, attempt: self.attempts, class, delay: self.delay, latency }
+        AttemptRecord { at: now, attempt: self.attempts, class, stop: None, delay: self.delay, latency }
     }
 }
 

@@ -1,6 +1,9 @@
 //! The layer: numbers, a budget, and what is attached to them.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tower_layer::Layer;
 
@@ -26,6 +29,7 @@ pub struct RetryLayer<C = StandardClassifier, R = Cloned, L = Unlimited, P = One
     config: RetryConfig,
     name: Name,
     budget: Option<RetryBudget>,
+    total: Option<Duration>,
     seed: Option<u64>,
     terms: Terms<C, R, L, P>,
     handle: Arc<OnceLock<RetryHandle>>,
@@ -36,7 +40,15 @@ impl RetryLayer {
     pub(crate) fn checked(config: RetryConfig) -> Self {
         let terms =
             Terms { classifier: StandardClassifier, repeat: Cloned, limits: Unlimited, policies: OnePolicy };
-        Self { config, name: Name::new("retry"), budget: None, seed: None, terms, handle: Arc::default() }
+        Self {
+            config,
+            name: Name::new("retry"),
+            budget: None,
+            total: None,
+            seed: None,
+            terms,
+            handle: Arc::default(),
+        }
     }
 }
 
@@ -96,7 +108,7 @@ impl<C, R, L, P> RetryLayer<C, R, L, P> {
         self.isolated()
     }
 
-    /// What its rejections and logs call it. Default: `retry`.
+    /// What its handle and its logs call it. Default: `retry`.
     ///
     /// A layer that is already in use stays as it is; this one then gets a memory of its own.
     #[must_use]
@@ -121,13 +133,19 @@ impl<C, R, L, P> RetryLayer<C, R, L, P> {
         self
     }
 
+    /// The same layer, for calls that may as a whole take so long.
+    pub(crate) fn within(mut self, total: Option<Duration>) -> Self {
+        self.total = total;
+        self.isolated()
+    }
+
     /// A hold on the memory of this layer.
     #[must_use]
     pub fn handle(&self) -> RetryHandle {
         let new = || {
             let budget =
                 self.budget.clone().unwrap_or_else(|| RetryBudget::checked(RetryBudgetConfig::new()));
-            RetryHandle::new(self.config, self.name.clone(), &budget, self.seed)
+            RetryHandle::new(self.config, self.name.clone(), &budget, self.total, self.seed)
         };
         self.handle.get_or_init(new).clone()
     }
@@ -140,6 +158,7 @@ impl<C, R, L, P> RetryLayer<C, R, L, P> {
             config: self.config,
             name: self.name,
             budget: self.budget,
+            total: self.total,
             seed: self.seed,
             terms: change(self.terms),
             handle: self.handle,

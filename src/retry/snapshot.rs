@@ -17,7 +17,8 @@ pub struct RetrySnapshot {
     pub history: Vec<AttemptRecord>,
     /// The delay that [`adaptive`](super::RetryConfig::adaptive) has learnt, if it has learnt anything.
     pub learnt_delay: Option<Duration>,
-    /// The median of how long successful attempts take, from one in sixteen of those that had to wait.
+    /// The median of how long successful attempts take: of retries, and of one in sixteen first attempts, which had to wait.
+    /// `None` while there are fewer than eight of them.
     pub typical_latency: Option<Duration>,
     /// The budget, which other layers may share.
     pub budget: RetryBudgetSnapshot,

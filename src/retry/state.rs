@@ -17,6 +17,10 @@ pub(super) struct Progress {
     pub(super) delay: Duration,
     /// How the last one failed.
     pub(super) class: Option<ErrorClass>,
+    /// Whether that delay was of the row that learns, so that there is something to learn from what came of it.
+    pub(super) learns: bool,
+    /// Whether the budget knows of the request.
+    pub(super) counted: bool,
     /// Which delay of the row comes next.
     step: u32,
     began: Instant,
@@ -34,6 +38,8 @@ pub(super) struct Facts {
     pub(super) retried_below: bool,
     /// How long until the request's deadline.
     pub(super) remaining: Option<Duration>,
+    /// How long the whole call may take, where a layer outside has a limit.
+    pub(super) total: Option<Duration>,
     /// How long an attempt takes, as a rule.
     pub(super) typical: Duration,
     /// The delay that has worked.
@@ -84,7 +90,15 @@ impl fmt::Display for Stop {
 impl Progress {
     /// The first attempt has been made.
     pub(super) const fn new(began: Instant) -> Self {
-        Self { attempts: 1, delay: Duration::ZERO, class: None, step: 0, began }
+        Self {
+            attempts: 1,
+            delay: Duration::ZERO,
+            class: None,
+            learns: false,
+            counted: false,
+            step: 0,
+            began,
+        }
     }
 
     /// Judges the last attempt. The budget has not been asked yet.
@@ -96,7 +110,7 @@ impl Progress {
             Outcome::Elsewhere if config.elsewhere => {
                 self.check(config, facts)?;
                 self.check_time(config, facts, Duration::ZERO, now)?;
-                self.delay = Duration::ZERO;
+                (self.delay, self.learns, self.step) = (Duration::ZERO, false, 0);
                 return Ok(Next { delay: Duration::ZERO, free: true });
             }
             _ => return Err(Stop::NotRetryable),
@@ -133,9 +147,10 @@ impl Progress {
         now: Instant,
     ) -> Result<(), Stop> {
         let elapsed = now.saturating_duration_since(self.began);
-        let until_max = config.max_elapsed.map(|span| span.saturating_sub(elapsed));
+        let left_of = |span: Option<Duration>| span.map(|span| span.saturating_sub(elapsed));
         let in_time = facts.remaining.is_none_or(|left| delay.saturating_add(facts.typical) < left)
-            && until_max.is_none_or(|left| delay < left);
+            && left_of(facts.total).is_none_or(|left| delay.saturating_add(facts.typical) < left)
+            && left_of(config.max_elapsed).is_none_or(|left| delay < left);
         if in_time { Ok(()) } else { Err(Stop::OutOfTime) }
     }
 
@@ -154,6 +169,7 @@ impl Progress {
             config.jitter.apply(of_row(self.step), of_row(0), previous, facts.unit).min(config.max_delay);
         // After a server's word the row begins anew, as gRPC has it: the server has reset what we knew.
         self.step = if hint.is_some() { 0 } else { self.step.saturating_add(1) };
+        self.learns = hint.is_none() && config.class_delays[class].is_none();
         match hint {
             Some(hint) => {
                 let hint = hint.min(config.max_retry_after);

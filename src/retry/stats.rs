@@ -43,6 +43,8 @@ pub struct RetryCounts {
     pub forbidden: u64,
     /// Calls given up because no further attempt would have ended in time.
     pub out_of_time: u64,
+    /// Calls whose retry was granted, and for which the service below was broken when it was to be made ready.
+    pub not_ready: u64,
     /// Calls given up because the budget gave no credit: too many attempts fail.
     pub peer_was_ill: u64,
     /// Calls given up because the budget gave no credit: the share of retries was used up.
@@ -71,6 +73,8 @@ pub struct AttemptRecord {
     pub attempt: u32,
     /// How it failed; `None` if it succeeded, or came to nothing that has a class.
     pub class: Option<ErrorClass>,
+    /// Why it was not followed by another one; `None` if it was, or if it succeeded.
+    pub stop: Option<Stop>,
     /// How long the call waited before it.
     pub delay: Duration,
     /// How long it took, from when it was first found waiting.
@@ -99,17 +103,23 @@ impl Stats {
         }
     }
 
-    /// After an attempt that failed like this there is another one, or the call has been given up.
-    pub(super) fn decided(&mut self, class: Option<ErrorClass>, stop: Option<Stop>) {
-        match (stop, class) {
+    /// An attempt has failed, and is followed by another one or has ended the call.
+    pub(super) fn decided(&mut self, record: AttemptRecord) {
+        self.attempt(record);
+        match (record.stop, record.class) {
             (Some(stop), _) => self.stop(stop),
             (None, Some(class)) => self.classes[class].retried += 1,
             (None, None) => {}
         }
     }
 
+    /// How long an attempt takes as a rule; the first few, which open connections, are no rule.
+    pub(super) fn typical(&self) -> Option<Duration> {
+        (self.latencies.samples() >= ENOUGH).then(|| self.latencies.quantile(0.5)).flatten()
+    }
+
     /// A call has been given up.
-    pub(super) fn stop(&mut self, stop: Stop) {
+    fn stop(&mut self, stop: Stop) {
         self.counts.failed += 1;
         let counts = &mut self.counts;
         *match stop {
@@ -143,6 +153,8 @@ impl Stats {
     }
 }
 
+/// Of so few samples, half may be of connections that were still to be opened.
+const ENOUGH: u32 = 8;
 /// Enough to see what an outage looks like.
 const HISTORY: usize = 100;
 /// A step goes an eighth of the way, as TCP's estimate of the round-trip time does.
@@ -164,6 +176,7 @@ mod tests {
                 at: epoch(),
                 attempt,
                 class: Some(ErrorClass::Server),
+                stop: None,
                 delay,
                 latency,
             });

@@ -36,10 +36,10 @@ stages! {
     /// Tries again what failed. [`repeat`](Self::repeat) says how requests are copied, and which may be sent twice.
     ///
     /// Where the whole call has a timeout, no attempt begins after it.
-    retry Again(RetryConfig);
+    retry Retries(RetryConfig);
 
     /// Sends a second request where the first one takes long. It is under the same budget as the retry.
-    hedge Second(HedgeConfig);
+    hedge Hedges(HedgeConfig);
 
     /// Stops calling a peer that fails.
     circuit_breaker Breaker(CircuitBreakerConfig);

@@ -129,7 +129,8 @@ impl<C: Clone, L: Clone, R: Clone> Stage<Common<C, L, R>> for RetryConfig {
 
     fn assemble(self, field: &'static str, common: &Common<C, L, R>) -> RetryLayer<C, R, L> {
         // A deadline in the request says the same, where there is a place for one.
-        RetryLayer::checked(self.within(common.plan.timeout.map(|timeout| timeout.limit())))
+        RetryLayer::checked(self)
+            .within(common.plan.timeout.map(|timeout| timeout.limit()))
             .classify(common.classifier.clone())
             .repeat(common.repeat.clone())
             .limits(common.limits.clone())
@@ -148,7 +149,9 @@ impl<C: Clone, L, R: Clone> Stage<Common<C, L, R>> for HedgeConfig {
     type Layer = HedgeLayer<C, R>;
 
     fn assemble(self, field: &'static str, common: &Common<C, L, R>) -> HedgeLayer<C, R> {
-        let hedge = HedgeLayer::checked(self)
+        // The only breaker of the stack is that of every attempt.
+        let config = if common.plan.circuit_breaker.is_some() { self.never_elsewhere() } else { self };
+        let hedge = HedgeLayer::checked(config)
             .classify(common.classifier.clone())
             .repeat(common.repeat.clone())
             .budget(common.budget.clone())

@@ -134,3 +134,15 @@ async fn a_stack_with_flat_errors_has_them_all_too() {
     assert_eq!(answer.expect("the fallback answers"), 5);
     assert_eq!(stack.retry().snapshot().counts.exhausted, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn other_numbers_do_not_lose_the_time_of_the_whole_call() {
+    let stack =
+        ReliabilityStack::builder().timeout(SECOND * 3 / 2).retry(RETRY).build().expect("they go together");
+    stack.retry().update(RETRY.max_attempts(9)).expect("valid");
+    assert!(
+        matches!(stack.layer(refusing(9)).oneshot(()).await, Err(Error::Inner(_))),
+        "the peer's own error"
+    );
+    assert_eq!(stack.retry().snapshot().counts.out_of_time, 1);
+}

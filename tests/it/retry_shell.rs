@@ -16,7 +16,7 @@ use tower_reliability::{
     BoxError, Cloned, Deadline, Error, ErrorClass, Limits, Name, Outcome, Reason, Rejected, Repeat, Trail,
     Trip,
     circuit_breaker::CircuitBreakerConfig,
-    retry::{Jitter, Retry, RetryConfig, RetryLayer},
+    retry::{Jitter, Retry, RetryConfig, RetryLayer, Stop},
     retry_budget::{RetryBudget, RetryBudgetConfig},
 };
 
@@ -219,8 +219,8 @@ async fn case_41_no_attempt_begins_that_cannot_end_by_the_deadline() {
 #[tokio::test(start_paused = true)]
 async fn case_41_what_an_attempt_takes_as_a_rule_is_left_for_it() {
     let retry = layer(ROW);
-    let slow = Script::new([Act::GOOD.after(Duration::from_millis(400)); 16]);
-    for _ in 0..16 {
+    let slow = Script::new([Act::GOOD.after(Duration::from_millis(400)); 128]);
+    for _ in 0..128 {
         retry.layer(slow.service()).oneshot(()).await.expect("it does well");
     }
     let typical = retry.handle().snapshot().typical_latency.expect("one in sixteen tells");
@@ -422,4 +422,65 @@ async fn layers_share_a_budget() {
         well.clone().oneshot(()).await.expect("it does well");
     }
     assert!((budget.snapshot().balance - (12.0 * 0.2 - 0.0)).abs() < 1e-3, "{:?}", budget.snapshot());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_first_turned_away_elsewhere_is_a_request_all_the_same() {
+    let budget = RetryBudgetConfig::new().share(1.0).start(0).build().expect("valid");
+    let retry = layer(ROW.elsewhere()).budget(budget.clone());
+    for _ in 0..10 {
+        let turned = Arc::new(AtomicU32::new(0));
+        let once = service_fn(move |()| {
+            let first = turned.fetch_add(1, Ordering::Relaxed) == 0;
+            let closed = || Rejected::new(Name::new("endpoint"), Reason::CircuitOpen(Trip::ByHand));
+            async move { if first { Answered::Err(Error::Rejected(closed())) } else { Ok(()) } }
+        });
+        retry.layer(once).oneshot(()).await.expect("the second one takes it");
+    }
+    assert!((budget.snapshot().balance - 10.0).abs() < 1e-3, "{:?}", budget.snapshot());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_fails_at_once_does_not_keep_the_task_from_everything_else() {
+    let retry =
+        layer(RetryConfig::fixed(Duration::ZERO).max_attempts(u32::MAX)).budget(RetryBudget::unlimited());
+    let failing =
+        service_fn(|()| async { Err::<(), _>(Error::Inner(Peer(Answer::Fail(ErrorClass::Server)))) });
+    let mut call = tokio_test::task::spawn(retry.layer(failing).oneshot(()));
+    for polls in 1..100 {
+        tokio_test::assert_pending!(call.poll());
+        assert!(call.is_woken());
+        assert_eq!(retry.handle().snapshot().counts.retries, polls - 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_over_holds_nothing() {
+    let (request, script) = (Arc::new(()), Script::default());
+    let service =
+        ServiceBuilder::new().layer(layer(ROW)).map_request(|_: Arc<()>| ()).service(script.service());
+    let mut call = Box::pin(service.oneshot(Arc::clone(&request)));
+    call.as_mut().await.expect("it does well");
+    assert_eq!(Arc::strong_count(&request), 1);
+    drop(call);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_row_that_learns_is_learnt_from() {
+    let config = RetryConfig::adaptive(Duration::from_millis(50))
+        .class_delay(ErrorClass::RateLimit, Duration::from_secs(10));
+    let retry = layer(config);
+    let limited = Script::new([Act::now(Answer::Fail(ErrorClass::RateLimit))]);
+    retry.layer(limited.service()).oneshot(()).await.expect("the second attempt does well");
+    assert_eq!(retry.handle().snapshot().learnt_delay, None);
+    retry.layer(Script::new([Act::BAD]).service()).oneshot(()).await.expect("the second attempt does well");
+    assert!(retry.handle().snapshot().learnt_delay.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_history_says_why_a_call_was_given_up() {
+    let retry = layer(ROW.max_attempts(2));
+    let _ = retry.layer(Script::new([Act::BAD, Act::BAD]).service()).oneshot(()).await;
+    let stops: Vec<_> = retry.handle().snapshot().history.iter().map(|it| it.stop).collect();
+    assert_eq!(stops, [None, Some(Stop::Exhausted)]);
 }

@@ -13,6 +13,7 @@ fn failed(class: ErrorClass) -> Facts {
         may_repeat: true,
         retried_below: false,
         remaining: None,
+        total: None,
         typical: Duration::ZERO,
         learnt: None,
         unit: 0.0,
