@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use crate::{BoxError, ErrorClass, Outcome, Rejected};
+use crate::{BoxError, ErrorClass, Outcome, Rejected, Verdict};
 
 /// Turns the result of a call into an [`Outcome`].
 ///
@@ -26,6 +26,43 @@ use crate::{BoxError, ErrorClass, Outcome, Rejected};
 pub trait Classifier<Res, Err> {
     /// What this result says about the peer.
     fn classify(&self, result: Result<&Res, &Err>) -> Outcome;
+
+    /// Leaves the verdict on a response that is [`AtEnd`](Outcome::AtEnd) with somebody who will see its end.
+    ///
+    /// A circuit breaker asks this once for such a call. What was left has to be settled at the end, and holds the call's
+    /// place until then. A classifier that never says `AtEnd` need not care; nor need one that passes on what another
+    /// says, unless it shall wait for the end too: then it passes this on as well. Default: gives the verdict back.
+    ///
+    /// ```
+    /// use tower_reliability::{Classifier, Outcome, Verdict};
+    ///
+    /// /// An answer in parts.
+    /// struct Parts {
+    ///     owed: Vec<Verdict>,
+    /// }
+    ///
+    /// #[derive(Clone)]
+    /// struct ByParts;
+    ///
+    /// impl<E> Classifier<Parts, E> for ByParts {
+    ///     fn classify(&self, result: Result<&Parts, &E>) -> Outcome {
+    ///         result.map_or(Outcome::Ignored, |_| Outcome::AtEnd)
+    ///     }
+    ///
+    ///     fn defer(&self, parts: &mut Parts, verdict: Verdict) -> Result<(), Verdict> {
+    ///         parts.owed.push(verdict); // settled by whoever reads the last part
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The verdict, where nobody will see the end; the call is a success then, at once.
+    fn defer(&self, response: &mut Res, verdict: Verdict) -> Result<(), Verdict> {
+        let _ = response;
+        Err(verdict)
+    }
 }
 
 impl<Res, Err, F> Classifier<Res, Err> for F

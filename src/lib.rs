@@ -44,7 +44,7 @@
 //! | give up in time, and know the caller's deadline | [`timeout`], [`Deadline`] |
 //! | answer with something else where a call was turned away or failed | [`fallback`] |
 //! | all of it in the right order | [`stack`] |
-//! | say what a result means | [`Classifier`], [`Outcome`], [`ErrorClass`] |
+//! | say what a result means, now or at the end of a stream | [`Classifier`], [`Outcome`], [`ErrorClass`], [`Verdict`] |
 //! | say how a request is sent twice | [`Repeat`], [`Trail`] |
 //! | what callers get to see | [`Error`], [`Rejected`], [`Reason`] |
 //! | what operators get to see | [`Event`], [`Listener`], the layers' handles |
@@ -80,6 +80,7 @@ mod rejected;
 mod repeat;
 mod sync;
 mod trail;
+mod verdict;
 
 pub mod circuit_breaker;
 pub mod fallback;
@@ -108,6 +109,7 @@ pub use rejected::{Reason, Rejected};
 pub use repeat::{Cloned, Repeat};
 pub use stack::ReliabilityStack;
 pub use trail::Trail;
+pub use verdict::Verdict;
 
 /// The examples of the README, compiled and run.
 #[cfg(all(doctest, feature = "http"))]

@@ -20,6 +20,11 @@ pub enum Outcome {
         /// Whether the same request may be sent again.
         again: Again,
     },
+    /// The answer has begun; what it comes to is known at its end, as with a gRPC stream.
+    ///
+    /// A circuit breaker waits for that with its vote, if [`Classifier::defer`](crate::Classifier::defer) can arrange it;
+    /// to everybody else it is a success: what has begun cannot be tried again, nor answered otherwise.
+    AtEnd,
     /// Says nothing about the peer, such as a rejection made on this side.
     Ignored,
     /// Turned away on this side in front of one endpoint; another endpoint may take it. Else as [`Ignored`](Self::Ignored).
@@ -83,6 +88,12 @@ impl Outcome {
             }
             _ => None,
         }
+    }
+
+    /// Whether the call went well, as far as is known: [`Success`](Self::Success) or [`AtEnd`](Self::AtEnd).
+    #[must_use]
+    pub const fn is_success(&self) -> bool {
+        matches!(self, Self::Success | Self::AtEnd)
     }
 
     /// The class of a failure; `None` for everything else.
@@ -160,6 +171,13 @@ mod tests {
             Outcome::failure(ErrorClass::RateLimit).never_again().retry_after(hint),
             Outcome::Failure { class: ErrorClass::RateLimit, retry_after: Some(hint), again: Again::Never }
         );
+    }
+
+    #[test]
+    fn an_answer_that_has_begun_is_well_so_far() {
+        assert!(Outcome::Success.is_success() && Outcome::AtEnd.is_success());
+        assert!(!Outcome::Ignored.is_success() && !Outcome::Elsewhere.is_success());
+        assert!(!Outcome::failure(ErrorClass::Server).is_success());
     }
 
     #[test]

@@ -24,6 +24,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("retry_budget", 1),
     ("sync", 1),
     ("trail", 1),
+    ("verdict", 1),
     ("circuit_breaker", 2),
     ("hedge", 2),
     ("retry", 2),
@@ -68,6 +69,7 @@ const WORDS: &[&str] = &[
     "Trail",
     "Trip",
     "Unlimited",
+    "Verdict",
     "outcome_of",
 ];
 

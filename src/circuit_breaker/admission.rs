@@ -6,7 +6,7 @@ use super::{
     permit::{Ending, Permit, Refusal},
     shared::Circuit,
 };
-use crate::{Outcome, clock, sync::thread_number};
+use crate::{Outcome, Verdict, clock, sync::thread_number};
 
 /// Held by a call while it runs, by a service that waits with its place reserved. Dropping it gives back what it
 /// took, and counts the call by how far it had come.
@@ -102,6 +102,22 @@ impl Admission {
         // Read once for the two that may ask.
         let ended = self.started.map(|_| clock::now());
         let slow = self.started.zip(ended).is_some_and(|(started, ended)| self.is_slow(started, ended));
+        self.count(outcome, slow, ended);
+    }
+
+    /// The answer has begun, and whoever sees its end has the call's place from now on.
+    ///
+    /// Whether it is slow is decided here: a stream may last for hours, and says by that nothing about the peer.
+    #[cold]
+    pub(super) fn hand_over(&mut self) -> Verdict {
+        let slow = self.started.is_some_and(|started| self.is_slow(started, clock::now()));
+        self.stage = Stage::Settled;
+        let mut rest = Self { stage: Stage::Waiting, started: None, ..*self };
+        Verdict::new(move |outcome| rest.count(outcome, slow, None))
+    }
+
+    #[inline]
+    fn count(&mut self, outcome: Outcome, slow: bool, ended: Option<Instant>) {
         self.stage = Stage::Settled;
         let healthy = outcome == Outcome::Success && !slow;
         let now = || ended.unwrap_or_else(clock::now);

@@ -9,7 +9,7 @@ use std::{
 use pin_project::pin_project;
 
 use super::admission::Admission;
-use crate::{Classifier, FromRejected, Rejected};
+use crate::{Classifier, FromRejected, Outcome, Rejected};
 
 /// The answer of the service below, or a rejection.
 ///
@@ -17,6 +17,9 @@ use crate::{Classifier, FromRejected, Rejected};
 ///
 /// Dropping it is safe at any time: a probe's place goes back, and the call counts as the config's `abandoned`
 /// says; before the first poll it does not count.
+///
+/// It does not count yet when it is done where the answer is [`AtEnd`](Outcome::AtEnd): the response has its place then,
+/// and dropping that before its end is what abandons the call.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
@@ -69,6 +72,9 @@ where
                     return Poll::Pending;
                 };
                 let outcome = classifier.classify(result.as_ref());
+                if matches!(outcome, Outcome::AtEnd) {
+                    return Poll::Ready(hand_over(classifier, result, admission));
+                }
                 admission.finish(outcome);
                 Poll::Ready(result)
             }
@@ -78,4 +84,23 @@ where
             }
         }
     }
+}
+
+/// Leaves the call's place with its response. Where nobody takes it, the call is a success.
+// Out of line, and the result by value, so that one which is counted at once pays a comparison and stays in registers.
+#[cold]
+#[inline(never)]
+fn hand_over<C, R, E>(classifier: &C, mut result: Result<R, E>, admission: &mut Admission) -> Result<R, E>
+where
+    C: Classifier<R, E>,
+{
+    let verdict = admission.hand_over();
+    let back = match &mut result {
+        Ok(response) => classifier.defer(response, verdict),
+        Err(_) => Err(verdict),
+    };
+    if let Err(verdict) = back {
+        verdict.settle(Outcome::Success);
+    }
+    result
 }

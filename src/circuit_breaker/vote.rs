@@ -20,7 +20,8 @@ pub(super) enum Vote {
 impl Vote {
     pub(super) const fn of(outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::Success => Self::Success,
+            // Of one that is recorded now, nobody will see the end.
+            Outcome::Success | Outcome::AtEnd => Self::Success,
             Outcome::Ignored | Outcome::Elsewhere => Self::Ignored,
             Outcome::Failure { class, .. } => match class {
                 ErrorClass::Validation | ErrorClass::Authentication => Self::Answered,

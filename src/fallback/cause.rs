@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn what_is_no_failure_is_no_cause() {
-        for outcome in [Outcome::Success, Outcome::Ignored, Outcome::Elsewhere] {
+        for outcome in [Outcome::Success, Outcome::AtEnd, Outcome::Ignored, Outcome::Elsewhere] {
             assert_eq!(cause_of(ErrorClasses::ALL, None, outcome), None);
         }
     }

@@ -16,7 +16,7 @@ use super::{
     mark::Mark,
     source::Source,
 };
-use crate::{AsRejected, Classifier, FromRejected, Outcome, Rejected};
+use crate::{AsRejected, Classifier, FromRejected, Rejected};
 
 pub use super::other::Asking;
 
@@ -147,7 +147,7 @@ impl<A, K, C, M> Spare<A, K, C, M> {
             let failed = Failed { result, rejected, outcome, cause: caught.cause() };
             return Some((self.source.answer(self.kept, failed), caught, self.mark));
         }
-        if let (Ok(response), Outcome::Success) = (result, outcome) {
+        if let (Ok(response), true) = (result, outcome.is_success()) {
             self.source.learn(self.kept, response);
         }
         None

@@ -5,8 +5,8 @@ use std::{error::Error, time::Duration};
 use ::http::{HeaderMap, Response, StatusCode};
 use tonic::{Code, Status};
 
-use super::{code, errors, pushback::hinted};
-use crate::{Classifier, Outcome, Rejected};
+use super::{code, errors, pushback::hinted, stream_outcome::Deferred};
+use crate::{Classifier, Outcome, Rejected, Verdict};
 
 /// Classifies gRPC answers by the status in their head, and the errors of tonic, hyper and h2.
 ///
@@ -24,7 +24,8 @@ use crate::{Classifier, Outcome, Rejected};
 /// `grpc-previous-rpc-attempts`, where somebody nearer to the server has tried again already.
 ///
 /// A unary call that fails has its status in the head. A stream that has begun is a success as far as its head goes;
-/// how it ended is in its trailers, which [`StreamOutcomeLayer`](super::StreamOutcomeLayer) reads. An HTTP answer that
+/// how it ended is in its trailers, which [`StreamOutcomeLayer`](super::StreamOutcomeLayer) reads, and for which a
+/// breaker waits where this is told to say [`at_end`](Self::at_end). An HTTP answer that
 /// is no gRPC, as a proxy gives it, has the code that gRPC's table gives to its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrpcClassifier {
@@ -32,13 +33,14 @@ pub struct GrpcClassifier {
     successes: u32,
     unavailable_is_unseen: bool,
     max_retry_after: Duration,
+    at_end: bool,
 }
 
 impl GrpcClassifier {
     /// With the defaults.
     #[must_use]
     pub const fn new() -> Self {
-        Self { successes: 0, unavailable_is_unseen: true, max_retry_after: DAY }
+        Self { successes: 0, unavailable_is_unseen: true, max_retry_after: DAY, at_end: false }
     }
 
     /// Takes this code for a success. Default: those of the table.
@@ -67,7 +69,24 @@ impl GrpcClassifier {
         self
     }
 
-    /// What the head of an answer says. A head without a status, as that of a stream, is a success.
+    /// Says of an answer whose head is well and has no status that its outcome is known [at its
+    /// end](Outcome::AtEnd), so that a breaker votes by the trailers.
+    ///
+    /// It belongs together with a [`StreamOutcomeLayer`](super::StreamOutcomeLayer) outside the breaker, which sees
+    /// the end; there is an example. Without one, or with it inside, the verdict is dropped with the response's extensions:
+    /// every call that goes well counts as abandoned, which by default is a failure.
+    ///
+    /// A call has its place until its stream ends, but is slow by its head alone. A stream that lasts longer than the
+    /// breaker's `probe_timeout` is no good probe: it counts as abandoned, as a call does that has no answer by then.
+    /// Default: off, a success at once.
+    #[must_use]
+    pub const fn at_end(mut self) -> Self {
+        self.at_end = true;
+        self
+    }
+
+    /// What the head of an answer says. A head without a status, as that of a stream, is a success, or with
+    /// [`at_end`](Self::at_end) none yet.
     #[must_use]
     pub fn outcome(&self, status: StatusCode, headers: &HeaderMap) -> Outcome {
         match code_in(headers) {
@@ -76,6 +95,7 @@ impl GrpcClassifier {
                 hinted(outcome, headers, self.max_retry_after)
             }
             Some(code) => self.of_answer(code, headers),
+            None if status.is_success() && self.at_end => Outcome::AtEnd,
             None if status.is_success() => Outcome::Success,
             None => self.of_answer(code::code_of_http(status), headers),
         }
@@ -137,6 +157,12 @@ impl<B, E: Error + 'static> Classifier<Response<B>, E> for GrpcClassifier {
             Err(error) => self.outcome_of_error(error),
         }
     }
+
+    /// Leaves it for a [`StreamOutcomeLayer`](super::StreamOutcomeLayer).
+    fn defer(&self, response: &mut Response<B>, verdict: Verdict) -> Result<(), Verdict> {
+        Deferred::leave(response.extensions_mut(), verdict);
+        Ok(())
+    }
 }
 
 /// The code in headers or trailers. One that nobody knows is `Unknown`.
@@ -175,6 +201,17 @@ mod tests {
         assert_eq!(outcome(503, &[("grpc-status", "0")]), Outcome::Success);
         assert_eq!(outcome(503, &[]), Outcome::failure(ErrorClass::Server));
         assert_eq!(outcome(401, &[]), Outcome::failure(ErrorClass::Authentication));
+    }
+
+    #[test]
+    fn a_head_that_is_well_says_nothing_yet_where_the_end_is_asked_for() {
+        let at_end = |status, headers: &[(&str, &str)]| {
+            GrpcClassifier::new().at_end().classify(Ok::<_, &io::Error>(&response(status, headers)))
+        };
+        assert_eq!(at_end(200, &[]), Outcome::AtEnd);
+        assert_eq!(at_end(200, &[("grpc-status", "0")]), Outcome::Success);
+        assert_eq!(at_end(200, &[("grpc-status", "13")]), Outcome::failure(ErrorClass::Server));
+        assert_eq!(at_end(503, &[]), Outcome::failure(ErrorClass::Server));
     }
 
     #[test]

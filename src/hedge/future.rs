@@ -82,7 +82,7 @@ where
             && let Poll::Ready(result) = primary.poll(cx)
         {
             let outcome = this.classifier.classify(result.as_ref());
-            if matches!(outcome, Outcome::Success) {
+            if outcome.is_success() {
                 this.handle.won_by_primary(this.call);
                 self.finish();
                 return Poll::Ready(result);
@@ -149,7 +149,7 @@ where
                 Ended::Unready => self.as_mut().hedge(false, false),
                 Ended::Answered(result) => {
                     let outcome = this.classifier.classify(result.as_ref());
-                    if matches!(outcome, Outcome::Success) {
+                    if outcome.is_success() {
                         self.end(End::WonByHedge, false);
                         return Some(result);
                     }

@@ -47,7 +47,9 @@ pub(super) enum Stop {
 impl Verdict {
     pub(super) const fn of(outcome: Outcome, config: &HedgeConfig) -> Self {
         match outcome {
-            Outcome::Success | Outcome::Failure { again: Again::Never, .. } => Self::Conclusive,
+            Outcome::Success | Outcome::AtEnd | Outcome::Failure { again: Again::Never, .. } => {
+                Self::Conclusive
+            }
             Outcome::Failure { class, retry_after, .. } => {
                 if !config.inconclusive.contains(class) {
                     Self::Conclusive
@@ -149,6 +151,7 @@ mod tests {
             (Outcome::Elsewhere, Verdict::GoOn { free: true }),
             (Outcome::Ignored, Verdict::Wait),
             (Outcome::Success, Verdict::Conclusive),
+            (Outcome::AtEnd, Verdict::Conclusive),
         ] {
             assert_eq!(Verdict::of(outcome, &CONFIG), verdict, "{outcome:?}");
         }

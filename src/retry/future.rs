@@ -122,7 +122,7 @@ where
                         return Poll::Pending;
                     };
                     let outcome = this.terms.classifier.classify(result.as_ref());
-                    if matches!(outcome, Outcome::Success) {
+                    if outcome.is_success() {
                         match this.retrying {
                             None => this.handle.succeeded(*this.started),
                             Some(it) => this.handle.recovered(&it.call, *this.started, it.policy.as_ref()),

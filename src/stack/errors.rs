@@ -3,7 +3,7 @@
 use tower_layer::Identity;
 
 use super::wrap::WrapLayer;
-use crate::{Classifier, Error, Outcome};
+use crate::{Classifier, Error, Outcome, Verdict};
 
 /// How the errors of a stack look. [`WrappedErrors`] or [`FlatErrors`].
 pub trait Errors: Copy {
@@ -68,6 +68,10 @@ impl<Res, E, C: Classifier<Res, E>> Classifier<Res, Error<E>> for PeerClassifier
             Err(Error::Rejected(rejected)) => rejected.outcome(),
         }
     }
+
+    fn defer(&self, response: &mut Res, verdict: Verdict) -> Result<(), Verdict> {
+        self.0.defer(response, verdict)
+    }
 }
 
 #[cfg(test)]
@@ -85,5 +89,25 @@ mod tests {
         assert_eq!(classifier.classify(Ok(&())), Outcome::Success);
         assert_eq!(classifier.classify(Err(&Error::Inner(1))), Outcome::failure(ErrorClass::Server));
         assert_eq!(classifier.classify(Err(&rejected)), Outcome::Elsewhere);
+    }
+
+    #[test]
+    fn a_verdict_is_left_where_the_classifier_inside_leaves_it() {
+        struct Takes;
+        impl Classifier<Vec<Verdict>, u8> for Takes {
+            fn classify(&self, _: Result<&Vec<Verdict>, &u8>) -> Outcome {
+                Outcome::AtEnd
+            }
+
+            fn defer(&self, response: &mut Vec<Verdict>, verdict: Verdict) -> Result<(), Verdict> {
+                response.push(verdict);
+                Ok(())
+            }
+        }
+        let mut response = Vec::new();
+        let deferred = PeerClassifier(Takes).defer(&mut response, Verdict::hold(()));
+        assert!(deferred.is_ok() && response.len() == 1);
+        let closure = PeerClassifier(|_: Result<&(), &u8>| Outcome::AtEnd);
+        assert!(closure.defer(&mut (), Verdict::hold(())).is_err(), "a closure cannot keep it");
     }
 }

@@ -17,6 +17,8 @@ mod configs;
 mod fallback;
 mod fallback_cancellation;
 mod fallback_peer;
+mod grpc_at_end;
+mod grpc_at_end_random;
 mod grpc_client;
 mod grpc_flaky;
 mod grpc_peers;

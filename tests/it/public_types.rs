@@ -13,7 +13,7 @@ use std::{
 
 use tower::{Layer, Service, ServiceExt};
 use tower_reliability::{
-    Deadline, Error, Event, Name, Outcome, Rejected, ReliabilityStack,
+    Deadline, Error, Event, Name, Outcome, Rejected, ReliabilityStack, Verdict,
     circuit_breaker::{
         self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, CircuitBreakerSnapshot,
     },
@@ -140,6 +140,7 @@ fn what_users_hold_can_be_sent_and_shared() {
 #[test]
 fn case_12_ours_is_send_exactly_when_theirs_is() {
     const { assert!(IsSend::<CircuitBreaker<()>>::ANSWER) };
+    const { assert!(IsSend::<Verdict>::ANSWER) };
     const { assert!(!IsSend::<CircuitBreaker<Local>>::ANSWER) };
     const { assert!(!IsSend::<Timeout<Local>>::ANSWER) };
     const { assert!(!IsSend::<Fallback<Local, Value<u8>>>::ANSWER) };

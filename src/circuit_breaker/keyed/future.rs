@@ -3,43 +3,51 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use pin_project::pin_project;
 
 use super::registry::InFlight;
-use crate::{Classifier, FromRejected, circuit_breaker::future::ResponseFuture as OneCircuit};
+use crate::{
+    Classifier, FromRejected, Outcome, Rejected, Verdict,
+    circuit_breaker::{admission::Admission, future::ResponseFuture as OneCircuit},
+};
 
 /// The answer of the service below, or a rejection by the circuit of the call's key.
 ///
 /// # Cancellation
 ///
-/// As for a call through [one circuit](OneCircuit). While it lives, its key is not forgotten.
+/// As for a call through [one circuit](OneCircuit). While it lives, or a response that has its place, its key is not
+/// forgotten.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<F, C> {
     #[pin]
     call: Call<F, C>,
-    _key: Option<InFlight>,
 }
 
 #[pin_project(project = CallProj)]
 #[derive(Debug)]
 enum Call<F, C> {
-    Protected(#[pin] OneCircuit<F, C>),
+    Protected(#[pin] OneCircuit<F, Keeping<C>>),
     /// There was no room for its key.
     Unprotected(#[pin] F),
 }
 
 impl<F, C> ResponseFuture<F, C> {
-    pub(super) fn protected(call: OneCircuit<F, C>, key: InFlight) -> Self {
-        Self { call: Call::Protected(call), _key: Some(key) }
+    pub(super) fn running(inner: F, classifier: C, admission: Admission, key: InFlight) -> Self {
+        Self { call: Call::Protected(OneCircuit::running(inner, Keeping { classifier, key }, admission)) }
+    }
+
+    pub(super) fn rejected(rejected: Rejected) -> Self {
+        Self { call: Call::Protected(OneCircuit::rejected(rejected)) }
     }
 
     pub(super) fn unprotected(call: F) -> Self {
-        Self { call: Call::Unprotected(call), _key: None }
+        Self { call: Call::Unprotected(call) }
     }
 }
 
@@ -56,5 +64,28 @@ where
             CallProj::Protected(call) => call.poll(cx),
             CallProj::Unprotected(call) => call.poll(cx),
         }
+    }
+}
+
+/// A classifier beside which a key is kept from being forgotten, also while somebody else has the verdict.
+#[derive(Debug)]
+struct Keeping<C> {
+    classifier: C,
+    key: InFlight,
+}
+
+impl<R, E, C: Classifier<R, E>> Classifier<R, E> for Keeping<C> {
+    #[inline]
+    fn classify(&self, result: Result<&R, &E>) -> Outcome {
+        self.classifier.classify(result)
+    }
+
+    fn defer(&self, response: &mut R, verdict: Verdict) -> Result<(), Verdict> {
+        let key = Arc::clone(&self.key);
+        let keeping = Verdict::new(move |outcome| {
+            verdict.settle(outcome);
+            drop(key);
+        });
+        self.classifier.defer(response, keeping)
     }
 }

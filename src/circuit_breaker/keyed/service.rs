@@ -9,9 +9,7 @@ use std::{
 use tower_service::Service;
 
 use super::{future::ResponseFuture, registry::KeyedCircuitBreakerHandle};
-use crate::{
-    Classifier, FromRejected, StandardClassifier, circuit_breaker::future::ResponseFuture as OneCircuit,
-};
+use crate::{Classifier, FromRejected, StandardClassifier};
 
 /// A service behind one circuit breaker per key.
 ///
@@ -74,15 +72,14 @@ where
         let Some((circuit, key)) = self.handle.for_call(&(self.key)(&request)) else {
             return ResponseFuture::unprotected(self.inner.call(request));
         };
-        let call = match circuit.admit() {
-            Err(refusal) => OneCircuit::rejected(circuit.reject(refusal)),
+        match circuit.admit() {
+            Err(refusal) => ResponseFuture::rejected(circuit.reject(refusal)),
             Ok(mut admission) => {
                 let inner = self.inner.call(request);
                 admission.called();
-                OneCircuit::running(inner, self.classifier.clone(), admission)
+                ResponseFuture::running(inner, self.classifier.clone(), admission, key)
             }
-        };
-        ResponseFuture::protected(call, key)
+        }
     }
 }
 

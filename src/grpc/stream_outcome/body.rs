@@ -10,6 +10,7 @@ use ::http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
+use super::deferred::Deferred;
 use crate::{Again, BoxError, ErrorClass, Outcome, grpc::GrpcClassifier};
 
 /// A response body that tells, exactly once, how its stream ended.
@@ -56,39 +57,60 @@ pub struct GrpcOutcomeBody<B, F: FnOnce(Outcome)> {
 struct Ending<F: FnOnce(Outcome)> {
     /// `None` once it has been told.
     on_end: Option<F>,
-    abandoned: Outcome,
+    deferred: Option<Deferred>,
+    abandoned: Option<Outcome>,
 }
 
 impl<B, F: FnOnce(Outcome)> GrpcOutcomeBody<B, F> {
     /// Watches over `inner`, and tells `on_end` how it ended.
     pub const fn new(inner: B, classifier: GrpcClassifier, on_end: F) -> Self {
-        Self::telling(inner, classifier, Some(on_end))
+        Self::telling(inner, classifier, Some(on_end), None, None)
     }
 
-    pub(super) const fn telling(inner: B, classifier: GrpcClassifier, on_end: Option<F>) -> Self {
-        Self { inner, classifier, ending: Ending { on_end, abandoned: Outcome::Ignored } }
+    pub(super) const fn telling(
+        inner: B,
+        classifier: GrpcClassifier,
+        on_end: Option<F>,
+        deferred: Option<Deferred>,
+        abandoned: Option<Outcome>,
+    ) -> Self {
+        Self { inner, classifier, ending: Ending { on_end, deferred, abandoned } }
     }
 
     /// What to tell if the body is dropped before its end. Default: [`Ignored`](Outcome::Ignored); a caller that has
     /// heard enough says nothing about the server.
     #[must_use]
     pub const fn abandoned(mut self, outcome: Outcome) -> Self {
-        self.ending.abandoned = outcome;
+        self.ending.abandoned = Some(outcome);
         self
     }
 }
 
 impl<F: FnOnce(Outcome)> Ending<F> {
+    /// The layers hear of it first, so that whoever is told finds them as they are from now on.
     fn tell(&mut self, outcome: Outcome) {
+        if let Some(deferred) = self.deferred.take() {
+            deferred.settle(outcome);
+        }
         if let Some(on_end) = self.on_end.take() {
             on_end(outcome);
         }
+    }
+
+    const fn is_told(&self) -> bool {
+        self.on_end.is_none() && self.deferred.is_none()
     }
 }
 
 impl<F: FnOnce(Outcome)> Drop for Ending<F> {
     fn drop(&mut self) {
-        self.tell(self.abandoned);
+        // Unless somebody has said what it means, each layer has its own policy for what is abandoned.
+        if self.abandoned.is_none()
+            && let Some(deferred) = self.deferred.take()
+        {
+            deferred.abandon();
+        }
+        self.tell(self.abandoned.unwrap_or(Outcome::Ignored));
     }
 }
 
@@ -121,7 +143,7 @@ where
 
     /// Not before it has been told: whoever believes it does not ask for the trailers any more.
     fn is_end_stream(&self) -> bool {
-        self.ending.on_end.is_none() && self.inner.is_end_stream()
+        self.ending.is_told() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -144,7 +166,7 @@ fn of_error(classifier: &GrpcClassifier, error: &BoxError) -> Outcome {
 /// An empty body with nothing to tell, for layers that answer without asking the service.
 impl<B: Default, F: FnOnce(Outcome)> Default for GrpcOutcomeBody<B, F> {
     fn default() -> Self {
-        Self::telling(B::default(), GrpcClassifier::new(), None)
+        Self::telling(B::default(), GrpcClassifier::new(), None, None, None)
     }
 }
 
@@ -152,7 +174,7 @@ impl<B: fmt::Debug, F: FnOnce(Outcome)> fmt::Debug for GrpcOutcomeBody<B, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GrpcOutcomeBody")
             .field("inner", &self.inner)
-            .field("told", &self.ending.on_end.is_none())
+            .field("told", &self.ending.is_told())
             .finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use ::http::Response;
 use pin_project::pin_project;
 
-use super::body::GrpcOutcomeBody;
+use super::{body::GrpcOutcomeBody, deferred::Deferred};
 use crate::{
     Outcome,
     grpc::{GrpcClassifier, classify::code_in},
@@ -27,7 +27,7 @@ pub struct ResponseFuture<Fut, F> {
     #[pin]
     pub(super) inner: Fut,
     pub(super) classifier: GrpcClassifier,
-    pub(super) abandoned: Outcome,
+    pub(super) abandoned: Option<Outcome>,
     pub(super) on_end: Option<F>,
 }
 
@@ -40,13 +40,17 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.inner.poll(cx))?;
+        let mut response = ready!(this.inner.poll(cx))?;
+        let mut deferred = response.extensions_mut().remove::<Deferred>();
         // What the head has said, the layers that read heads have heard.
         let streams = code_in(response.headers()).is_none() && response.status().is_success();
         let on_end = this.on_end.take().filter(|_| streams);
         let (classifier, abandoned) = (*this.classifier, *this.abandoned);
+        if !streams && let Some(deferred) = deferred.take() {
+            deferred.settle(classifier.outcome(response.status(), response.headers()));
+        }
         Poll::Ready(Ok(
-            response.map(|body| GrpcOutcomeBody::telling(body, classifier, on_end).abandoned(abandoned))
+            response.map(|body| GrpcOutcomeBody::telling(body, classifier, on_end, deferred, abandoned))
         ))
     }
 }

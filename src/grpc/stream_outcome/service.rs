@@ -6,8 +6,8 @@ use ::http::Response;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{body::GrpcOutcomeBody, future::ResponseFuture};
-use crate::{Outcome, grpc::GrpcClassifier};
+use super::{body::GrpcOutcomeBody, deferred::Deferred, future::ResponseFuture};
+use crate::{Outcome, Verdict, grpc::GrpcClassifier};
 
 /// Tells how streams end, which their heads do not say.
 ///
@@ -15,8 +15,32 @@ use crate::{Outcome, grpc::GrpcClassifier};
 /// exactly once: at its trailers, at an error, or when its body is dropped. What the head has said already is not said
 /// again, so that this and a layer that reads heads never both count one failure.
 ///
-/// A layer that reads heads takes the same call for a success when it begins; what is told here corrects the picture,
-/// for a log, a metric, or a breaker of one's own:
+/// A breaker below, whose classifier says [`at_end`](GrpcClassifier::at_end), takes its vote from this: the call has its
+/// place, be it a probe's, until its stream has ended. Then nobody else need be told:
+///
+/// ```
+/// use tonic_health::pb::health_client::HealthClient;
+/// use tower::ServiceBuilder;
+/// use tower_reliability::{
+///     circuit_breaker::CircuitBreakerConfig,
+///     grpc::{self, GrpcClassifier, GrpcRejectionLayer, StreamOutcomeLayer},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let classifier = GrpcClassifier::new();
+/// let stack = grpc::stack().circuit_breaker(CircuitBreakerConfig::new()).classify(classifier.at_end()).build()?;
+/// let channel = tonic::transport::Channel::from_static("http://[::1]:50051").connect_lazy();
+/// let layers = ServiceBuilder::new()
+///     .layer(GrpcRejectionLayer)
+///     .layer(StreamOutcomeLayer::new(classifier))
+///     .layer(stack);
+/// let client = HealthClient::new(layers.service(channel));
+/// # let _ = client;
+/// # Ok(()) }
+/// ```
+///
+/// Any other layer takes the same call for a success when it begins; what is told here corrects the picture, for a log or
+/// a metric:
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,15 +63,47 @@ use crate::{Outcome, grpc::GrpcClassifier};
 #[derive(Clone, Copy, Debug)]
 pub struct StreamOutcomeLayer<F = fn(Outcome)> {
     classifier: GrpcClassifier,
-    abandoned: Outcome,
+    abandoned: Option<Outcome>,
     on_end: F,
 }
 
 impl StreamOutcomeLayer {
-    /// Reads trailers with this classifier, and tells nobody yet.
+    /// Reads trailers with this classifier, and tells nobody but the layers that wait for it.
     #[must_use]
     pub const fn new(classifier: GrpcClassifier) -> Self {
-        Self { classifier, abandoned: Outcome::Ignored, on_end: nobody }
+        Self { classifier, abandoned: None, on_end: nobody }
+    }
+
+    /// Holds a value, such as a permit, until the stream of this response has ended or is dropped; for layers between the
+    /// service and this one. A response whose head has a status has no stream, and lets go of it there.
+    ///
+    /// ```
+    /// use std::{convert::Infallible, sync::Arc};
+    /// use http::{Request, Response};
+    /// use http_body_util::{BodyExt, Full};
+    /// use tokio::sync::Semaphore;
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    /// use tower_reliability::grpc::{GrpcClassifier, StreamOutcomeLayer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let slots = Arc::new(Semaphore::new(1));
+    /// let taken = slots.clone();
+    /// let service = ServiceBuilder::new().layer(StreamOutcomeLayer::new(GrpcClassifier::new())).service_fn(
+    ///     move |_: Request<()>| {
+    ///         let permit = taken.clone().try_acquire_owned().expect("there is one");
+    ///         let mut response = Response::new(Full::<bytes::Bytes>::default());
+    ///         StreamOutcomeLayer::hold(&mut response, permit);
+    ///         async { Ok::<_, Infallible>(response) }
+    ///     },
+    /// );
+    /// let response = service.oneshot(Request::new(())).await?;
+    /// assert_eq!(slots.available_permits(), 0);
+    /// response.into_body().collect().await.map_err(|error| error.to_string())?;
+    /// assert_eq!(slots.available_permits(), 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn hold<B>(response: &mut Response<B>, value: impl Send + 'static) {
+        Deferred::leave(response.extensions_mut(), Verdict::hold(value));
     }
 }
 
@@ -57,11 +113,16 @@ impl<F> StreamOutcomeLayer<F> {
         StreamOutcomeLayer { classifier: self.classifier, abandoned: self.abandoned, on_end }
     }
 
-    /// What to tell of a stream that is dropped before its end. Default: [`Ignored`](Outcome::Ignored); a caller that
-    /// has heard enough says nothing about the server.
+    /// What to tell of a stream that is dropped before its end, also to the breakers that wait for it.
+    ///
+    /// Clients that stop listening as a matter of routine want [`Ignored`](Outcome::Ignored) here, or streams that they
+    /// drop open the circuit. Default: `on_end` is told [`Ignored`](Outcome::Ignored), as a caller that has heard enough
+    /// says nothing about the server; a breaker goes by its own policy for calls that are
+    /// [abandoned](crate::circuit_breaker::CircuitBreakerConfig::abandoned), as it cannot tell that from a caller whose
+    /// patience was over.
     #[must_use]
     pub fn abandoned(mut self, outcome: Outcome) -> Self {
-        self.abandoned = outcome;
+        self.abandoned = Some(outcome);
         self
     }
 }

@@ -69,6 +69,7 @@ fn case_42_what_this_side_turned_away_is_not_tried_again_unless_elsewhere() {
     let next = Progress::new(epoch()).judge(&ROW.elsewhere(), &outcome(Outcome::Elsewhere), epoch());
     assert_eq!(next, Ok(Next { delay: Duration::ZERO, free: true }));
     assert_eq!(after_one(ROW, outcome(Outcome::Success)), Err(Stop::NotRetryable));
+    assert_eq!(after_one(ROW, outcome(Outcome::AtEnd)), Err(Stop::NotRetryable));
 }
 
 #[test]

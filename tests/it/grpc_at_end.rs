@@ -1,0 +1,112 @@
+//! A breaker that votes by the trailers: clients that tonic generates, over real sockets.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use tonic::transport::Channel;
+use tonic_health::pb::health_client::HealthClient;
+use tower::{ServiceBuilder, layer::util::Identity, util::BoxCloneSyncService};
+use tower_reliability::{
+    CircuitState, Outcome,
+    circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle},
+    grpc::{self, GrpcClassifier, GrpcRejectionLayer, StreamOutcomeLayer},
+};
+
+use crate::grpc_peers::{Scripted, ask, channel, serve};
+
+type Client = HealthClient<
+    BoxCloneSyncService<
+        http::Request<tonic::body::Body>,
+        http::Response<tonic::body::Body>,
+        tonic::transport::Error,
+    >,
+>;
+
+const CONFIG: CircuitBreakerConfig = CircuitBreakerConfig::consecutive(2)
+    .open_jitter(0.0)
+    .open_for(Duration::from_millis(1))
+    .half_open_probes(1)
+    .half_open_successes(1);
+
+/// A client of a new server, and the breaker between them.
+async fn client(config: CircuitBreakerConfig, streams: StreamOutcomeLayer) -> (Client, CircuitBreakerHandle) {
+    let address = serve(Scripted::default(), Identity::new()).await;
+    let stack = grpc::stack()
+        .circuit_breaker(config)
+        .classify(GrpcClassifier::new().at_end())
+        .build()
+        .expect("in range");
+    let handle = stack.circuit_breaker();
+    let layers = ServiceBuilder::new()
+        .map_response(|response: http::Response<_>| response.map(tonic::body::Body::new))
+        .layer(GrpcRejectionLayer)
+        .layer(streams)
+        .layer(&stack);
+    (HealthClient::new(BoxCloneSyncService::new(layers.service::<Channel>(channel(&address)))), handle)
+}
+
+const STREAMS: StreamOutcomeLayer = StreamOutcomeLayer::new(GrpcClassifier::new());
+
+/// Waits in real time, for there is a real server; it is a millisecond.
+async fn half_open(client: &mut Client, handle: &CircuitBreakerHandle) {
+    for _ in 0..2 {
+        client.check(ask("unavailable")).await.expect_err("it is down");
+    }
+    while handle.state() != CircuitState::HalfOpen {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn case_26_streams_that_fail_in_their_trailers_open_the_circuit() {
+    let (mut client, handle) = client(CONFIG.open_for(Duration::from_secs(60)), STREAMS).await;
+    for failures in 0..2 {
+        let mut stream = client.watch(ask("breaks")).await.expect("the head is well").into_inner();
+        stream.message().await.expect("the first message").expect("there is one");
+        assert_eq!((handle.state(), handle.snapshot().counts.failures), (CircuitState::Closed, failures));
+        stream.message().await.expect("the second message").expect("there is one");
+        stream.message().await.expect_err("the disk is gone");
+    }
+    let snapshot = handle.snapshot();
+    assert_eq!((snapshot.state, snapshot.counts.failures), (CircuitState::Open, 2));
+    assert_eq!((snapshot.counts.successes, snapshot.counts.abandoned), (0, 0));
+}
+
+#[tokio::test]
+async fn a_stream_that_probes_has_its_place_and_closes_the_circuit_only_at_its_end() {
+    let (mut client, handle) = client(CONFIG, STREAMS).await;
+    half_open(&mut client, &handle).await;
+    let mut stream = client.watch(ask("")).await.expect("it is well").into_inner();
+    stream.message().await.expect("the first message").expect("there is one");
+    assert_eq!(handle.state(), CircuitState::HalfOpen);
+    let status = client.check(ask("")).await.expect_err("the only place is taken");
+    assert!(status.message().contains("prob"), "{status}");
+    while stream.message().await.expect("it is well").is_some() {}
+    assert_eq!(handle.state(), CircuitState::Closed);
+    assert_eq!(handle.snapshot().counts.successes, 1);
+}
+
+#[tokio::test]
+async fn case_07_a_stream_dropped_midway_is_abandoned_or_what_the_layer_says() {
+    for (streams, counted) in [(STREAMS, (1, 0)), (STREAMS.abandoned(Outcome::Ignored), (0, 1))] {
+        let (mut client, handle) = client(CONFIG.half_open_probes(1), streams).await;
+        let mut stream = client.watch(ask("hangs")).await.expect("it is well").into_inner();
+        stream.message().await.expect("the first message").expect("there is one");
+        assert!(stream.message().now_or_never().is_none_or(|message| message.is_ok()));
+        drop(stream);
+        let counts = handle.snapshot().counts;
+        assert_eq!((counts.abandoned, counts.ignored), counted);
+        assert_eq!((counts.successes, counts.failures), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_unary_call_counts_once_whether_its_status_is_in_the_head_or_in_the_trailers() {
+    let (mut client, handle) = client(CONFIG, STREAMS).await;
+    client.check(ask("")).await.expect("it is well");
+    client.check(ask("missing")).await.expect_err("that was in the head");
+    client.check(ask("unavailable")).await.expect_err("so was that");
+    let counts = handle.snapshot().counts;
+    assert_eq!((counts.successes, counts.failures), (2, 1));
+    assert_eq!((counts.ignored, counts.abandoned, counts.rejected), (0, 0, 0));
+}
