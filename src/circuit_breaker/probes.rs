@@ -28,7 +28,7 @@ struct Probe {
 
 /// What the probes say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Finding {
     Healthy,
     Sick {
         failed: u32,
@@ -85,7 +85,7 @@ impl Probes {
     }
 
     /// Takes places back from probes that are out for too long, and gives the verdict, if there is one.
-    pub(super) fn verdict(&mut self, config: &CircuitBreakerConfig, now: Instant) -> Option<Verdict> {
+    pub(super) fn verdict(&mut self, config: &CircuitBreakerConfig, now: Instant) -> Option<Finding> {
         let vote = match config.abandoned {
             Abandoned::Failure => Some(false),
             Abandoned::Ignore => None,
@@ -97,11 +97,11 @@ impl Probes {
         // Settled as soon as no probe that is still out could change it.
         let spare = config.half_open_probes - config.half_open_successes;
         if self.passed >= config.half_open_successes {
-            Some(Verdict::Healthy)
+            Some(Finding::Healthy)
         } else if self.failed > spare {
-            Some(Verdict::Sick { failed: self.failed })
+            Some(Finding::Sick { failed: self.failed })
         } else if self.overdue_at(config).is_some_and(|at| now >= at) {
-            Some(Verdict::Overdue)
+            Some(Finding::Overdue)
         } else {
             None
         }
@@ -142,7 +142,7 @@ mod tests {
     const CONFIG: CircuitBreakerConfig =
         CircuitBreakerConfig::new().half_open_probes(4).half_open_successes(3);
 
-    fn after_votes(votes: &[bool]) -> Option<Verdict> {
+    fn after_votes(votes: &[bool]) -> Option<Finding> {
         let mut probes = Probes::default();
         for passed in votes {
             let id = probes.take(&CONFIG, epoch()).expect("there is a place");
@@ -154,10 +154,10 @@ mod tests {
     #[test]
     fn the_verdict_comes_as_soon_as_nothing_can_change_it() {
         assert_eq!(after_votes(&[true, true]), None);
-        assert_eq!(after_votes(&[true, true, true]), Some(Verdict::Healthy));
+        assert_eq!(after_votes(&[true, true, true]), Some(Finding::Healthy));
         assert_eq!(after_votes(&[false, true, true]), None);
-        assert_eq!(after_votes(&[false, true, true, true]), Some(Verdict::Healthy));
-        assert_eq!(after_votes(&[true, false, false]), Some(Verdict::Sick { failed: 2 }));
+        assert_eq!(after_votes(&[false, true, true, true]), Some(Finding::Healthy));
+        assert_eq!(after_votes(&[true, false, false]), Some(Finding::Sick { failed: 2 }));
     }
 
     #[test]
@@ -212,6 +212,6 @@ mod tests {
         probes.take(&config, epoch());
         assert_eq!(probes.verdict(&config, epoch() + config.probe_timeout), None);
         assert_eq!((probes.failed, probes.has_place(&config)), (0, true));
-        assert_eq!(probes.verdict(&config, epoch() + Duration::from_secs(60)), Some(Verdict::Overdue));
+        assert_eq!(probes.verdict(&config, epoch() + Duration::from_secs(60)), Some(Finding::Overdue));
     }
 }

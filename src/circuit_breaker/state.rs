@@ -9,7 +9,7 @@ use super::{
     cooldown::Cooldown,
     health::Health,
     permit::{Collected, Ending, Override, Permit, Refusal},
-    probes::{Probes, Verdict},
+    probes::{Finding, Probes},
     snapshot::CircuitBreakerCounts,
     vote::Vote,
 };
@@ -245,7 +245,7 @@ impl State {
             return None;
         };
         match probes.verdict(&self.config, now)? {
-            Verdict::Healthy => {
+            Finding::Healthy => {
                 self.cooldown.closed(now);
                 let health = Health::new(&self.config, now);
                 Some(self.enter(if self.config.ramp.is_zero() {
@@ -254,11 +254,11 @@ impl State {
                     Phase::Ramping { health, since: now }
                 }))
             }
-            Verdict::Sick { failed } => {
+            Finding::Sick { failed } => {
                 let trip = Trip::Probes { failed, total: self.config.half_open_probes };
                 Some(self.open(trip, rng, now))
             }
-            Verdict::Overdue => Some(self.open(Trip::Undecided, rng, now)),
+            Finding::Overdue => Some(self.open(Trip::Undecided, rng, now)),
         }
     }
 

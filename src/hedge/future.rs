@@ -15,7 +15,7 @@ use tower_service::Service;
 use super::{
     attempt::{Answer, Ended, Hedges, Spare},
     handle::{End, HedgeHandle},
-    state::{Progress, Verdict},
+    state::{Judgement, Progress},
 };
 use crate::{Classifier, Outcome, Repeat, Trail, algo, clock};
 
@@ -119,16 +119,16 @@ where
     ) -> Option<Answer<S, Req>> {
         let mut this = self.as_mut().project();
         this.primary.set(None);
-        let verdict = this.handle.failed(this.call, true, outcome);
-        self.as_mut().go_on(verdict);
+        let judgement = this.handle.failed(this.call, true, outcome);
+        self.as_mut().go_on(judgement);
         let this = self.as_mut().project();
         match this.hedges {
-            Some(hedges) if verdict != Verdict::Conclusive && !hedges.is_empty() => {
+            Some(hedges) if judgement != Judgement::Conclusive && !hedges.is_empty() => {
                 hedges.primary = Some((result, outcome));
                 None
             }
             _ => {
-                let untold = (verdict == Verdict::Conclusive).then_some(outcome);
+                let untold = (judgement == Judgement::Conclusive).then_some(outcome);
                 self.end(End::Failed(untold), true);
                 Some(result)
             }
@@ -153,12 +153,12 @@ where
                         self.end(End::WonByHedge, false);
                         return Some(result);
                     }
-                    let verdict = this.handle.failed(this.call, false, outcome);
-                    if verdict == Verdict::Conclusive {
+                    let judgement = this.handle.failed(this.call, false, outcome);
+                    if judgement == Judgement::Conclusive {
                         self.end(End::Failed(Some(outcome)), false);
                         return Some(result);
                     }
-                    self.as_mut().go_on(verdict);
+                    self.as_mut().go_on(judgement);
                 }
             }
             let hedges = self.as_mut().project().hedges.as_mut()?;
@@ -171,10 +171,10 @@ where
         }
     }
 
-    fn go_on(self: Pin<&mut Self>, verdict: Verdict) {
-        match verdict {
-            Verdict::GoOn { free } => self.hedge(free, true),
-            Verdict::Wait | Verdict::Conclusive => self.project().call.stop(),
+    fn go_on(self: Pin<&mut Self>, judgement: Judgement) {
+        match judgement {
+            Judgement::GoOn { free } => self.hedge(free, true),
+            Judgement::Wait | Judgement::Conclusive => self.project().call.stop(),
         }
     }
 

@@ -6,7 +6,7 @@ use super::{
     config::{After, HedgeConfig},
     learning::{Learning, is_sample},
     snapshot::{ClassDelay, HedgeCounts, HedgeSnapshot},
-    state::{Progress, Stop, Verdict},
+    state::{Judgement, Progress, Stop},
 };
 use crate::{
     ConfigError, Name, Outcome, clock,
@@ -172,21 +172,21 @@ impl HedgeHandle {
 
     /// An attempt has failed. Unless that is conclusive, the budget is told of it.
     #[cold]
-    pub(super) fn failed(&self, call: &mut Progress, primary: bool, outcome: Outcome) -> Verdict {
-        let verdict = Verdict::of(outcome, &lock(&self.shared.memory).config);
+    pub(super) fn failed(&self, call: &mut Progress, primary: bool, outcome: Outcome) -> Judgement {
+        let judgement = Judgement::of(outcome, &lock(&self.shared.memory).config);
         if primary {
             // A sample is how long successes take.
             call.started = None;
         }
         // Below a retry, that of the first attempt may yet become the call's, and be reported there.
-        if verdict != Verdict::Conclusive
+        if judgement != Judgement::Conclusive
             && (!primary || !self.is_below_retry())
             && let Some(ill) = outcome.blames_peer()
         {
             let first = primary && !self.is_below_retry() && call.count();
             self.shared.account.record(first, ill);
         }
-        verdict
+        judgement
     }
 
     /// Asks for one more attempt; without credit if nothing was sent so far.

@@ -24,7 +24,7 @@ pub(super) struct Progress {
 
 /// What an attempt that did not succeed means for its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Judgement {
     /// Every other attempt would end the same: it is the answer.
     Conclusive,
     /// Another attempt is sent at once; without credit if nothing was sent so far.
@@ -44,7 +44,7 @@ pub(super) enum Stop {
     NoCredit(NoCredit),
 }
 
-impl Verdict {
+impl Judgement {
     pub(super) const fn of(outcome: Outcome, config: &HedgeConfig) -> Self {
         match outcome {
             Outcome::Success | Outcome::AtEnd | Outcome::Failure { again: Again::Never, .. } => {
@@ -134,32 +134,32 @@ mod tests {
     fn what_each_outcome_means() {
         use ErrorClass::{Authentication, Connection, RateLimit, Server, Timeout, Unknown, Validation};
         let failure = Outcome::failure;
-        let at_once = Verdict::GoOn { free: false };
-        for (outcome, verdict) in [
+        let at_once = Judgement::GoOn { free: false };
+        for (outcome, judgement) in [
             (failure(Connection), at_once),
             (failure(Connection).unseen(), at_once),
             (failure(Timeout), at_once),
             (failure(Server), at_once),
-            (failure(Server).retry_after(Duration::ZERO), Verdict::Wait),
-            (failure(Server).never_again(), Verdict::Conclusive),
-            (failure(RateLimit), Verdict::Wait),
-            (failure(RateLimit).never_again(), Verdict::Conclusive),
-            (failure(Authentication), Verdict::Conclusive),
-            (failure(Validation), Verdict::Conclusive),
-            (failure(Validation).retry_after(Duration::ZERO), Verdict::Conclusive),
-            (failure(Unknown), Verdict::Conclusive),
-            (Outcome::Elsewhere, Verdict::GoOn { free: true }),
-            (Outcome::Ignored, Verdict::Wait),
-            (Outcome::Success, Verdict::Conclusive),
-            (Outcome::AtEnd, Verdict::Conclusive),
+            (failure(Server).retry_after(Duration::ZERO), Judgement::Wait),
+            (failure(Server).never_again(), Judgement::Conclusive),
+            (failure(RateLimit), Judgement::Wait),
+            (failure(RateLimit).never_again(), Judgement::Conclusive),
+            (failure(Authentication), Judgement::Conclusive),
+            (failure(Validation), Judgement::Conclusive),
+            (failure(Validation).retry_after(Duration::ZERO), Judgement::Conclusive),
+            (failure(Unknown), Judgement::Conclusive),
+            (Outcome::Elsewhere, Judgement::GoOn { free: true }),
+            (Outcome::Ignored, Judgement::Wait),
+            (Outcome::Success, Judgement::Conclusive),
+            (Outcome::AtEnd, Judgement::Conclusive),
         ] {
-            assert_eq!(Verdict::of(outcome, &CONFIG), verdict, "{outcome:?}");
+            assert_eq!(Judgement::of(outcome, &CONFIG), judgement, "{outcome:?}");
         }
         let other = CONFIG.on(Unknown).never(Server).never(RateLimit).never_elsewhere();
-        assert_eq!(Verdict::of(failure(Unknown), &other), at_once);
-        assert_eq!(Verdict::of(failure(Server), &other), Verdict::Conclusive);
-        assert_eq!(Verdict::of(failure(RateLimit), &other), Verdict::Conclusive);
-        assert_eq!(Verdict::of(Outcome::Elsewhere, &other), Verdict::Wait);
+        assert_eq!(Judgement::of(failure(Unknown), &other), at_once);
+        assert_eq!(Judgement::of(failure(Server), &other), Judgement::Conclusive);
+        assert_eq!(Judgement::of(failure(RateLimit), &other), Judgement::Conclusive);
+        assert_eq!(Judgement::of(Outcome::Elsewhere, &other), Judgement::Wait);
     }
 
     #[test]
