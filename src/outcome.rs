@@ -67,6 +67,12 @@ impl Outcome {
         self.with_again(Again::Never)
     }
 
+    /// Whether it is certain that no peer has seen the request, or has begun.
+    #[must_use]
+    pub(crate) const fn is_unseen(self) -> bool {
+        matches!(self, Self::Elsewhere | Self::Failure { again: Again::Unseen, .. })
+    }
+
     const fn with_again(self, again: Again) -> Self {
         match self {
             Self::Failure { class, retry_after, .. } => Self::Failure { class, retry_after, again },

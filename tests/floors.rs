@@ -48,6 +48,7 @@ const WORDS: &[&str] = &[
     "Cloned",
     "ConfigError",
     "Deadline",
+    "Earlier",
     "Error",
     "ErrorClass",
     "Event",

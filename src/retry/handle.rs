@@ -209,6 +209,12 @@ impl RetryHandle {
         lock(&self.shared.memory).stats.stop(Stop::NotRetryable);
     }
 
+    /// A call has ended although a retry was granted: what it would have sent was lost in between.
+    #[cold]
+    pub(super) fn lost(&self) {
+        lock(&self.shared.memory).stats.stop(Stop::NotRepeatable);
+    }
+
     /// The future of a call was dropped before it was done.
     #[cold]
     pub(super) fn abandoned(&self) {

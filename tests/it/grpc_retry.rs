@@ -282,9 +282,17 @@ async fn case_40_what_a_client_streams_is_sent_once_if_it_is_too_long_to_be_kept
     assert_eq!(retries.handle().snapshot().counts.not_repeatable, 1);
 }
 
-/// Whether it is sent again depends on whether the attempt has let go of the stream by then.
 #[tokio::test]
-async fn a_server_that_answers_before_the_end_of_a_stream_ends_the_call() {
+async fn a_server_that_answers_before_the_end_of_a_stream_is_asked_as_often_as_any_other() {
+    early_answers().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_it_is_where_the_transport_runs_on_another_thread() {
+    early_answers().await;
+}
+
+async fn early_answers() {
     let calls = Arc::new(AtomicU32::new(0));
     let counter = calls.clone();
     let refuse = service_fn(move |_: http::Request<Body>| {
@@ -292,14 +300,16 @@ async fn a_server_that_answers_before_the_end_of_a_stream_ends_the_call() {
         async { Ok::<_, Infallible>(down().into_http::<Body>()) }
     });
     let address = serve(Scripted::default(), layer_fn(move |_: Routes| refuse.clone())).await;
-    let retries = retries(AT_ONCE, GrpcRepeat::new());
-    let messages = stream::iter([Bytes::from_static(b"a message")]).chain(stream::pending());
-    let mut grpc = tonic::client::Grpc::new(client(&address, ReplayLayer::new(), retries.clone()));
-    grpc.ready().await.expect("it is ready");
-    let path = http::uri::PathAndQuery::from_static("/shop.Photos/Upload");
-    let answer = grpc.client_streaming(Request::new(messages), path, Raw);
-    let answer = tokio::time::timeout(Duration::from_secs(10), answer).await.expect("it ends");
-    assert_eq!(answer.expect_err("it is down").message(), "later");
-    let counts = retries.handle().snapshot().counts;
-    assert_eq!((counts.retries + 1, counts.failed), (calls.load(Ordering::Relaxed).into(), 1));
+    let retries = retries(AT_ONCE, GrpcRepeat::new().idempotent());
+    for done in 1..=20 {
+        let messages = stream::iter([Bytes::from_static(b"a message")]).chain(stream::pending());
+        let mut grpc = tonic::client::Grpc::new(client(&address, ReplayLayer::new(), retries.clone()));
+        grpc.ready().await.expect("it is ready");
+        let path = http::uri::PathAndQuery::from_static("/shop.Photos/Upload");
+        let answer = grpc.client_streaming(Request::new(messages), path, Raw);
+        let answer = tokio::time::timeout(Duration::from_secs(10), answer).await.expect("it ends");
+        assert_eq!(answer.expect_err("it is down").message(), "later");
+        let counts = retries.handle().snapshot().counts;
+        assert_eq!((calls.load(Ordering::Relaxed), counts.exhausted), (3 * done, u64::from(done)));
+    }
 }

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tower::ServiceExt;
 use tower_reliability::{
-    Again, BoxError, Classifier, ErrorClass, Outcome, Repeat, Trail,
+    Again, BoxError, Classifier, Earlier, ErrorClass, Outcome, Repeat, Trail,
     http::{Attempt, HttpClassifier, HttpRepeat, ReplayBody, ReportAttemptsLayer},
 };
 
@@ -124,7 +124,7 @@ async fn case_40_a_body_of_known_size_is_sent_again_with_its_length() {
     let error = send(first, &hang_up_after("an order").await).await.expect_err("nobody answers");
     let outcome = HttpClassifier::new().classify(Err::<&Response<()>, _>(&error));
     assert_eq!(outcome, Outcome::failure(ErrorClass::Connection), "the peer has seen it");
-    assert!(REPEAT.may_repeat(&second, false));
+    assert!(REPEAT.may_repeat(&second, Earlier::Over));
 
     let response = send(second, &echo).await.expect("an answer");
     assert_eq!(told(&response, "x-length"), Some("8"));
@@ -179,15 +179,14 @@ async fn case_40_a_whole_stream_is_sent_again_with_its_trailers() {
 }
 
 #[tokio::test]
-async fn a_stream_that_was_answered_early_is_free_when_the_answer_is_dropped() {
+async fn a_stream_that_was_answered_early_is_taken_over_at_once() {
     let busy = Router::new().route("/", routing::put(|| async { StatusCode::SERVICE_UNAVAILABLE }));
     let (frames, mut first) = streaming();
-    let second = REPEAT.copy(&mut first).expect("a copy");
+    let mut second = REPEAT.copy(&mut first).expect("a copy");
     feed(&frames, "one, ");
     let response = send(first, &serve(busy).await).await.expect("an answer");
     assert_eq!(response.status(), 503);
-    drop(response);
-    until_free(&second).await;
+    assert!(REPEAT.may_repeat(&second, Earlier::Over) && REPEAT.take_over(&mut second));
     feed(&frames, "two");
     drop(frames);
     let response = send(second, &serve(echo()).await).await.expect("an answer");
@@ -204,7 +203,7 @@ async fn above_the_cap_a_stream_arrives_and_is_not_sent_again() {
     drop(frames);
     let response = send(first, &serve(echo()).await).await.expect("an answer");
     assert_eq!(text(response).await, "one, two");
-    assert!(!REPEAT.may_repeat(&second, true));
+    assert!(!REPEAT.may_repeat(&second, Earlier::Unseen));
 }
 
 #[tokio::test]
@@ -217,7 +216,7 @@ async fn a_post_that_nobody_has_seen_is_sent_again_and_numbered() {
     let outcome = HttpClassifier::new().classify(Err::<&Response<()>, _>(&error));
     let Outcome::Failure { again, .. } = outcome else { panic!("{outcome:?}") };
     assert_eq!(again, Again::Unseen);
-    assert!(!REPEAT.may_repeat(&second, false) && REPEAT.may_repeat(&second, true));
+    assert!(!REPEAT.may_repeat(&second, Earlier::Over) && REPEAT.may_repeat(&second, Earlier::Unseen));
 
     REPEAT.prepare(&mut second, 2, &mut trail);
     assert_eq!(second.extensions().get(), Some(&Attempt(2)));
