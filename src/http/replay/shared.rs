@@ -188,7 +188,14 @@ impl<B: Body> Shared<B> {
             State::Lost => return unknown(),
         };
         let recorded = inner.recording.data_bytes().saturating_sub(bytes);
-        (inner.recording.piece(pieces).is_none() && rest.0, longer(&rest.1, recorded))
+        let mut hint = longer(&rest.1, recorded);
+        if inner.recording.has_trailers() {
+            // HTTP/1.1 sends a body of exact size with a Content-Length, behind which there is no place for trailers.
+            let lower = hint.lower();
+            hint = SizeHint::new();
+            hint.set_lower(lower);
+        }
+        (inner.recording.piece(pieces).is_none() && rest.0, hint)
     }
 
     /// The same of a pass that reads the rest. Who has been relieved has an error ahead, and no end.

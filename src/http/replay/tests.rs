@@ -365,6 +365,17 @@ fn sizes_are_exact_where_they_are_known_in_every_phase() {
 }
 
 #[test]
+fn a_size_is_not_exact_where_trailers_come_behind_it() {
+    let mut script = Script::new([data("a"), Step::Trailers(trailers())]);
+    script.known = true;
+    let mut body = ReplayBody::new(script);
+    let mut copy = body.copy().expect("a copy");
+    assert_eq!(read_all(&mut body), "a{\"42\"}");
+    assert_eq!((copy.size_hint().lower(), copy.size_hint().upper()), (1, None));
+    assert_eq!(read_all(&mut copy), "a{\"42\"}");
+}
+
+#[test]
 fn a_body_that_waits_is_neither_lost_nor_recorded_twice() {
     let mut body = ReplayBody::new(Script::new([data("a"), Step::Wait, data("b")]));
     let mut copy = body.copy().expect("a copy");
