@@ -14,9 +14,9 @@ use crate::{
 
 /// Says which gRPC calls may be sent again, and numbers the attempts.
 ///
-/// A call that no server has seen is always sent again, and one that a server says it has not begun: `UNAVAILABLE` in
-/// the head of an answer; see [`unavailable_is_unseen`](super::GrpcClassifier::unavailable_is_unseen). Any other only
-/// where it does no harm twice, which gRPC itself does not know: every call is a POST. By default none is taken for
+/// A call that no server has seen is always sent again. Any other, be it answered `UNAVAILABLE`, only where it does no
+/// harm twice, which gRPC itself does not know: every call is a POST. (Who vouches for what his servers mean by that code
+/// tells so the [classifier](super::GrpcClassifier::unavailable_is_unseen).) By default none is taken for
 /// harmless, so that nothing is done twice; [`idempotent`](Self::idempotent) takes all of them for harmless,
 /// [`harmless`](Self::harmless) some by their path, and [`Idempotent`](crate::http::Idempotent) in a request's
 /// extensions overrides both for the one request.
