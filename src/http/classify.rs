@@ -49,6 +49,9 @@ impl HttpClassifier {
 
     /// What an error of an HTTP client says: the first along its chain that can be named.
     ///
+    /// Where the body of the request has failed, be it with the error of some other connection, that is the caller's own
+    /// failure and no verdict on the peer: [`Ignored`](Outcome::Ignored).
+    ///
     /// It is for closures over services whose error is a [`BoxError`](crate::BoxError), which is itself no
     /// [`Error`].
     #[must_use]
