@@ -149,9 +149,14 @@ pub(crate) fn may_repeat<B>(
 pub(crate) fn leave(extensions: &mut Extensions, attempt: u32, trail: &mut Option<Trail>) {
     // That of a layer further out stays its own: in its second attempt, its retry would look here like one that
     // somebody below has made. A copy has the outer one too, taken before the first attempt, and has to get ours.
-    let trail = trail.get_or_insert_with(|| extensions.get::<Trail>().map(Trail::below).unwrap_or_default());
+    let trail = trail.get_or_insert_with(|| trail_below(extensions));
     extensions.insert(trail.clone());
     extensions.insert(Attempt(attempt));
+}
+
+/// A trail for a layer of its own: below that of a layer further out, if there is one.
+pub(crate) fn trail_below(extensions: &Extensions) -> Trail {
+    extensions.get::<Trail>().map(Trail::below).unwrap_or_default()
 }
 
 /// Whether the server can tell a repetition from a second request by its key.
