@@ -58,13 +58,13 @@ impl Outcome {
     /// Changes nothing but failures.
     #[must_use]
     pub const fn unseen(self) -> Self {
-        self.with_again(Again::Unseen)
+        self.again(Again::Unseen)
     }
 
     /// The same failure of a request that shall not be sent again. Changes nothing but failures.
     #[must_use]
     pub const fn never_again(self) -> Self {
-        self.with_again(Again::Never)
+        self.again(Again::Never)
     }
 
     /// Whether it is certain that no peer has seen the request, or has begun.
@@ -73,7 +73,7 @@ impl Outcome {
         matches!(self, Self::Elsewhere | Self::Failure { again: Again::Unseen, .. })
     }
 
-    const fn with_again(self, again: Again) -> Self {
+    const fn again(self, again: Again) -> Self {
         match self {
             Self::Failure { class, retry_after, .. } => Self::Failure { class, retry_after, again },
             other => other,

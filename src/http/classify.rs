@@ -66,7 +66,7 @@ impl HttpClassifier {
             return Outcome::Success;
         };
         let outcome = self.failure(class, status, headers);
-        if retry_attempt::is_above_zero(headers) { outcome.never_again() } else { outcome }
+        if retry_attempt::says_so(headers) { outcome.never_again() } else { outcome }
     }
 
     fn failure(&self, class: ErrorClass, status: StatusCode, headers: &HeaderMap) -> Outcome {
