@@ -21,6 +21,10 @@ use crate::Trail;
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot send a `{Req}` again",
+    note = "for a body that is not `Clone` put `http::ReplayLayer` outside, or name another `repeat(..)`"
+)]
 pub trait Repeat<Req> {
     /// A copy for a further attempt, taken before the request is sent. `None` where it can be sent only once.
     ///
@@ -64,6 +68,9 @@ pub enum Earlier {
 }
 
 /// Clones every request and takes all of them for harmless to repeat. The default.
+///
+/// **Not for HTTP:** it takes a POST for harmless, and an order that timed out is placed twice. Around HTTP take
+/// `http::stack()`, or name `http::HttpRepeat`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cloned;
 
