@@ -77,7 +77,7 @@ async fn ask(address: SocketAddr) -> Result<(), BoxError> {
     let retry = RetryConfig::exponential(Duration::from_millis(20))
         .build()?
         .classify(GrpcClassifier::new())
-        // Nothing that the server may have done is done twice, but for questions.
+        // Nothing that the server may have begun is done twice, whatever its status, but for questions.
         .repeat(GrpcRepeat::new().harmless(|path: &str| path.ends_with("/Check")))
         .limits(GrpcTimeout);
     let retries = retry.handle();

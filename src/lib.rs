@@ -106,7 +106,7 @@ pub use name::Name;
 pub use outcome::{Again, ErrorClass, Outcome};
 pub use priority::Priority;
 pub use rejected::{Reason, Rejected};
-pub use repeat::{Cloned, Repeat};
+pub use repeat::{Cloned, Earlier, Repeat};
 pub use stack::ReliabilityStack;
 pub use trail::Trail;
 pub use verdict::Verdict;

@@ -63,16 +63,22 @@ impl Outcome {
     /// Changes nothing but failures.
     #[must_use]
     pub const fn unseen(self) -> Self {
-        self.with_again(Again::Unseen)
+        self.again(Again::Unseen)
     }
 
     /// The same failure of a request that shall not be sent again. Changes nothing but failures.
     #[must_use]
     pub const fn never_again(self) -> Self {
-        self.with_again(Again::Never)
+        self.again(Again::Never)
     }
 
-    const fn with_again(self, again: Again) -> Self {
+    /// Whether it is certain that no peer has seen the request, or has begun.
+    #[must_use]
+    pub(crate) const fn is_unseen(self) -> bool {
+        matches!(self, Self::Elsewhere | Self::Failure { again: Again::Unseen, .. })
+    }
+
+    const fn again(self, again: Again) -> Self {
         match self {
             Self::Failure { class, retry_after, .. } => Self::Failure { class, retry_after, again },
             other => other,

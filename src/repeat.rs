@@ -7,7 +7,7 @@ use crate::Trail;
 /// Retries and hedges ask it. [`Cloned`] clones every request; `http::HttpRepeat` knows methods, bodies and headers.
 ///
 /// ```
-/// use tower_reliability::Repeat;
+/// use tower_reliability::{Earlier, Repeat};
 ///
 /// struct Order { id: u64, pay: bool }
 ///
@@ -16,22 +16,35 @@ use crate::Trail;
 ///     fn copy(&self, order: &mut Order) -> Option<Order> {
 ///         Some(Order { ..*order })
 ///     }
-///     fn may_repeat(&self, copy: &Order, unseen: bool) -> bool {
-///         unseen || !copy.pay // paying twice does harm
+///     fn may_repeat(&self, copy: &Order, earlier: Earlier) -> bool {
+///         earlier == Earlier::Unseen || !copy.pay // paying twice does harm
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot send a `{Req}` again",
+    note = "for a body that is not `Clone` put `http::ReplayLayer` outside, or name another `repeat(..)`"
+)]
 pub trait Repeat<Req> {
     /// A copy for a further attempt, taken before the request is sent. `None` where it can be sent only once.
     ///
     /// It is not asked before the last attempt.
     fn copy(&self, request: &mut Req) -> Option<Req>;
 
-    /// Whether this copy may be sent now, after an attempt failed or while one is still running.
+    /// Whether this copy may be sent now, as far as that depends on the request and on its [earlier](Earlier) attempts.
     ///
-    /// `unseen` says that no peer has seen an earlier attempt, so that even what must not be done twice may be sent.
-    /// Default: yes.
-    fn may_repeat(&self, _copy: &Req, _unseen: bool) -> bool {
+    /// A yes is no promise that it will be sent: a budget may be against it. Default: yes.
+    fn may_repeat(&self, _copy: &Req, _earlier: Earlier) -> bool {
+        true
+    }
+
+    /// Takes for this copy what the earlier attempts still hold, such as the rest of a body that they were streaming.
+    /// `false` if there is no use in sending it then; it is not sent.
+    ///
+    /// It is called when it is certain that the copy will be sent, before the wait for that, and never while an earlier
+    /// attempt is [running](Earlier::Running). The transport may not have noticed yet that an attempt is over.
+    /// Default: there is nothing to take.
+    fn take_over(&self, _copy: &mut Req) -> bool {
         true
     }
 
@@ -43,7 +56,21 @@ pub trait Repeat<Req> {
     fn prepare(&self, _request: &mut Req, _attempt: u32, _trail: &mut Option<Trail>) {}
 }
 
+/// What is known of the earlier attempts of a request that would be sent once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// They are over, and no peer has seen them, or has begun: even what must not be done twice may be sent.
+    Unseen,
+    /// They are over. A peer may have done what they ask.
+    Over,
+    /// One of them is running, and goes on beside the copy.
+    Running,
+}
+
 /// Clones every request and takes all of them for harmless to repeat. The default.
+///
+/// **Not for HTTP:** it takes a POST for harmless, and an order that timed out is placed twice. Around HTTP take
+/// `http::stack()`, or name `http::HttpRepeat`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cloned;
 

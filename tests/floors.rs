@@ -49,6 +49,7 @@ const WORDS: &[&str] = &[
     "Cloned",
     "ConfigError",
     "Deadline",
+    "Earlier",
     "Error",
     "ErrorClass",
     "Event",

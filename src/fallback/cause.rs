@@ -1,6 +1,6 @@
 //! Why a call is answered otherwise.
 
-use crate::{Again, ErrorClass, Outcome, Reason, Rejected, classes::ErrorClasses};
+use crate::{ErrorClass, Outcome, Reason, Rejected, classes::ErrorClasses};
 
 /// Why a call was answered by a fallback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl<'a, Res, Err> Failed<'a, Res, Err> {
     /// Whether it is certain that no peer has seen the request.
     #[must_use]
     pub const fn is_unseen(&self) -> bool {
-        matches!(self.outcome, Outcome::Elsewhere | Outcome::Failure { again: Again::Unseen, .. })
+        self.outcome.is_unseen()
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     handle::FallbackHandle,
     source::{Isolate, Source},
 };
-use crate::{Cloned, Repeat};
+use crate::{Cloned, Earlier, Repeat};
 
 /// Another service, which gets a copy of the request. Made by
 /// [`FallbackLayer::service`](super::FallbackLayer::service).
@@ -48,7 +48,11 @@ where
     }
 
     fn answer(self, copy: Option<Req>, failed: Failed<'_, Res, Err>) -> Self::Future {
-        match copy.filter(|copy| self.repeat.may_repeat(copy, failed.is_unseen())) {
+        let earlier = if failed.is_unseen() { Earlier::Unseen } else { Earlier::Over };
+        let copy = copy
+            .filter(|copy| self.repeat.may_repeat(copy, earlier))
+            .and_then(|mut copy| self.repeat.take_over(&mut copy).then_some(copy));
+        match copy {
             Some(copy) => Asking { phase: Phase::Readying { service: self.service, copy: Some(copy) } },
             None => Asking { phase: Phase::Done },
         }

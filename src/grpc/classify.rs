@@ -20,6 +20,10 @@ use crate::{Classifier, Outcome, Rejected, Verdict};
 /// | `UNKNOWN`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS` | `Server` |
 /// | `CANCELLED` | ignored: somebody gave up, which says nothing about the server |
 ///
+/// Only what the transport itself has refused is [unseen](crate::Again::Unseen): a connection that was not made, a stream
+/// reset with `REFUSED_STREAM`, or one that came after a graceful `GOAWAY`. What a server answers, it may have begun; see
+/// [`unavailable_is_unseen`](Self::unavailable_is_unseen).
+///
 /// `grpc-retry-pushback-ms` says of any failure when to come back, or that it shall not be tried again; so does
 /// `grpc-previous-rpc-attempts`, where somebody nearer to the server has tried again already.
 ///
@@ -40,7 +44,7 @@ impl GrpcClassifier {
     /// With the defaults.
     #[must_use]
     pub const fn new() -> Self {
-        Self { successes: 0, unavailable_is_unseen: true, max_retry_after: DAY, at_end: false }
+        Self { successes: 0, unavailable_is_unseen: false, max_retry_after: DAY, at_end: false }
     }
 
     /// Takes this code for a success. Default: those of the table.
@@ -52,10 +56,10 @@ impl GrpcClassifier {
 
     /// Whether a call that was answered `UNAVAILABLE`, and nothing before it, may be sent again whatever it asks.
     ///
-    /// The code is defined for that: a server shall use it only if the client can retry just the failing call, and the
-    /// rejections of the next hop's breakers come as this. A server that uses it after it has begun to work needs
-    /// `false` here; then only calls that do no harm twice are sent again. `UNAVAILABLE` in trailers, from a proxy, or
-    /// made up by this side is never taken for unseen. Default: true.
+    /// It is for those who vouch for their servers. gRPC itself says of this code that it is not always safe to retry
+    /// operations that do harm twice: a handler that has begun to work, and passes on with `?` that the next server is
+    /// `UNAVAILABLE`, answers just so. With `true`, all of them give this code only before they begin, as a breaker does.
+    /// `UNAVAILABLE` in trailers, from a proxy, or made up by this side is never taken for unseen. Default: false.
     #[must_use]
     pub const fn unavailable_is_unseen(mut self, is: bool) -> Self {
         self.unavailable_is_unseen = is;
@@ -215,20 +219,21 @@ mod tests {
     }
 
     #[test]
-    fn only_an_answer_that_is_nothing_but_unavailable_is_unseen() {
+    fn an_answer_is_unseen_only_for_who_vouches_for_it_and_if_it_is_nothing_but_unavailable() {
         let server = Outcome::failure(ErrorClass::Server);
         let head = response(200, &[("grpc-status", "14")]);
         let classify = |classifier: GrpcClassifier| classifier.classify(Ok::<_, &io::Error>(&head));
-        assert_eq!(classify(GrpcClassifier::new()), server.unseen());
-        assert_eq!(classify(GrpcClassifier::new().unavailable_is_unseen(false)), server);
-        assert_eq!(GrpcClassifier::new().outcome_of_trailers(head.headers()), server);
-        assert_eq!(outcome(503, &[]), server);
+        let vouching = GrpcClassifier::new().unavailable_is_unseen(true);
+        assert_eq!((classify(GrpcClassifier::new()), classify(vouching)), (server, server.unseen()));
+        assert_eq!(vouching.outcome_of_trailers(head.headers()), server);
+        let of_proxy = response(503, &[]);
+        assert_eq!(vouching.classify(Ok::<_, &io::Error>(&of_proxy)), server);
     }
 
     #[test]
     fn a_pushback_is_the_hint_or_a_no_also_of_unavailable() {
         let pushed = |value| outcome(200, &[("grpc-status", "14"), ("grpc-retry-pushback-ms", value)]);
-        let unavailable = Outcome::failure(ErrorClass::Server).unseen();
+        let unavailable = Outcome::failure(ErrorClass::Server);
         assert_eq!(pushed("250"), unavailable.retry_after(Duration::from_millis(250)));
         assert_eq!(pushed("-1"), Outcome::failure(ErrorClass::Server).never_again());
         assert_eq!(pushed("99999999999999"), unavailable.retry_after(DAY));

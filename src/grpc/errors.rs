@@ -5,13 +5,21 @@ use std::error::Error;
 use h2::Reason;
 use tonic::{ConnectError, Status, TimeoutExpired};
 
-use crate::{ErrorClass, Outcome, Rejected, classify::find_named, http::HttpClassifier};
+use crate::{
+    ErrorClass, Outcome, Rejected,
+    classify::{chain, find_named},
+    http::{HttpClassifier, errors::is_callers_own},
+};
 
 /// What an error of a gRPC client says about the server; `of_status` speaks for a status.
 ///
 /// tonic makes a status of any error, by rules of its own, and keeps the error as its source. So the cause is asked
 /// first, wherever in the chain it stands, and a status only where there is no cause that can be named.
 pub(super) fn outcome_of(error: &(dyn Error + 'static), of_status: impl Fn(&Status) -> Outcome) -> Outcome {
+    // Before all else: what a stream of messages has failed of is named below by the same names as what the server did.
+    if is_callers_own(error) || chain(error).any(is_own_reset) {
+        return Outcome::Ignored;
+    }
     let status = |answers: bool| {
         find_named(error, |error| {
             let status = error.downcast_ref::<Status>()?;
@@ -28,6 +36,12 @@ pub(super) fn outcome_of(error: &(dyn Error + 'static), of_status: impl Fn(&Stat
 
 fn is_named(outcome: &Outcome) -> bool {
     outcome.class() != Some(ErrorClass::Unknown)
+}
+
+/// Whether this side has reset the stream, as hyper does when the body of a request fails.
+fn is_own_reset(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<h2::Error>();
+    error.is_some_and(|error| error.is_reset() && !error.is_remote() && !error.is_library())
 }
 
 /// What this one error says, without its sources.

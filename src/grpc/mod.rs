@@ -24,7 +24,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A client that tries again. What the server has not begun is sent again by default; what may have been done, only
+//! A client that tries again. What no server has seen is sent again by default; what may have been done, only
 //! where [`GrpcRepeat`] is told that it does no harm:
 //!
 //! ```

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use ::http::HeaderMap;
 
-use crate::Outcome;
+use crate::{
+    Outcome,
+    http::retry_attempt::{self, is_above_zero},
+};
 
 /// What `grpc-retry-pushback-ms` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +27,7 @@ pub(super) fn hinted(outcome: Outcome, headers: &HeaderMap, max: Duration) -> Ou
         None => outcome,
     };
     // Somebody nearer to the server has tried again already; if each hop did, three would make 27 attempts of one.
-    if was_tried_before(headers) { hinted.never_again() } else { hinted }
+    if is_above_zero(headers.get(PREVIOUS_ATTEMPTS)) { hinted.never_again() } else { hinted }
 }
 
 /// The pushback of an answer; `None` where it has none.
@@ -41,13 +44,6 @@ fn parse(value: &[u8]) -> Pushback {
     number(value).map_or(Pushback::Never, |millis| Pushback::After(Duration::from_millis(millis)))
 }
 
-/// Whether attempts came before the one that was answered. What is no number says nothing.
-fn was_tried_before(headers: &HeaderMap) -> bool {
-    let digits = headers.get(PREVIOUS_ATTEMPTS).map_or(&[][..], |value| value.as_bytes());
-    // The number may be longer than ours are, and says no more for it.
-    digits.iter().all(u8::is_ascii_digit) && digits.iter().any(|digit| *digit != b'0')
-}
-
 /// Digits and nothing else.
 fn number(value: &[u8]) -> Option<u64> {
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
@@ -55,7 +51,7 @@ fn number(value: &[u8]) -> Option<u64> {
 }
 
 pub(super) const PUSHBACK: &str = "grpc-retry-pushback-ms";
-pub(super) const PREVIOUS_ATTEMPTS: &str = crate::http::retry_attempt::GRPC_NAME;
+pub(super) const PREVIOUS_ATTEMPTS: &str = retry_attempt::GRPC_NAME;
 
 #[cfg(test)]
 mod tests {
@@ -98,7 +94,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(["", "0", "x", "-1"].map(again), [Again::IfHarmless; 4]);
-        assert_eq!(["1", "12", "99999999999999999999999"].map(again), [Again::Never; 3]);
+        assert_eq!(["1", "12", " 3 ", "99999999999999999999999"].map(again), [Again::Never; 4]);
     }
 
     proptest! {

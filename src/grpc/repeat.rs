@@ -5,7 +5,7 @@ use http_body::Body;
 
 use super::{pushback::PREVIOUS_ATTEMPTS, timeout};
 use crate::{
-    Repeat, Trail,
+    Earlier, Repeat, Trail,
     http::{
         ReplayBody,
         repeat::{copy, leave, may_repeat},
@@ -14,9 +14,9 @@ use crate::{
 
 /// Says which gRPC calls may be sent again, and numbers the attempts.
 ///
-/// A call that no server has seen is always sent again, and one that a server says it has not begun: `UNAVAILABLE` in
-/// the head of an answer; see [`unavailable_is_unseen`](super::GrpcClassifier::unavailable_is_unseen). Any other only
-/// where it does no harm twice, which gRPC itself does not know: every call is a POST. By default none is taken for
+/// A call that no server has seen is always sent again. Any other, be it answered `UNAVAILABLE`, only where it does no
+/// harm twice, which gRPC itself does not know: every call is a POST. (Who vouches for what his servers mean by that code
+/// tells so the [classifier](super::GrpcClassifier::unavailable_is_unseen).) By default none is taken for
 /// harmless, so that nothing is done twice; [`idempotent`](Self::idempotent) takes all of them for harmless,
 /// [`harmless`](Self::harmless) some by their path, and [`Idempotent`](crate::http::Idempotent) in a request's
 /// extensions overrides both for the one request.
@@ -27,8 +27,9 @@ use crate::{
 /// [`GrpcTimeout`](super::GrpcTimeout) as its limits, a retry also stops when that has run out.
 ///
 /// It copies requests whose body is a [`ReplayBody`]; a [`ReplayLayer`](crate::http::ReplayLayer) further out makes
-/// them. What a client streams is sent again if it was sent to its end, or if the attempt has let go of the rest. When
-/// a server answers before the end, that may come too late; its answer is then the call's.
+/// them. What a client streams is sent again as long as it was kept, from its beginning; when a server answers before
+/// the end, the next attempt [takes over](ReplayBody::take_over) the rest. Beside an attempt that runs, as a hedge does,
+/// it is sent again only if it was sent to its end.
 ///
 /// ```
 /// use tower_reliability::grpc::GrpcRepeat;
@@ -76,8 +77,12 @@ impl<B: Body, F: Fn(&str) -> bool> Repeat<Request<ReplayBody<B>>> for GrpcRepeat
         copy(request)
     }
 
-    fn may_repeat(&self, copy: &Request<ReplayBody<B>>, unseen: bool) -> bool {
-        may_repeat(copy, unseen, || (self.harmless)(copy.uri().path()))
+    fn may_repeat(&self, copy: &Request<ReplayBody<B>>, earlier: Earlier) -> bool {
+        may_repeat(copy, earlier, || (self.harmless)(copy.uri().path()))
+    }
+
+    fn take_over(&self, copy: &mut Request<ReplayBody<B>>) -> bool {
+        copy.body_mut().take_over()
     }
 
     fn prepare(&self, request: &mut Request<ReplayBody<B>>, attempt: u32, trail: &mut Option<Trail>) {
@@ -116,29 +121,33 @@ mod tests {
     #[test]
     fn only_what_is_unseen_or_harmless_is_sent_again() {
         let copy = request();
-        assert!(GrpcRepeat::new().may_repeat(&copy, true));
-        assert!(!GrpcRepeat::new().may_repeat(&copy, false));
-        assert!(GrpcRepeat::new().idempotent().may_repeat(&copy, false));
+        assert!(GrpcRepeat::new().may_repeat(&copy, Earlier::Unseen));
+        assert!(!GrpcRepeat::new().may_repeat(&copy, Earlier::Over));
+        assert!(GrpcRepeat::new().idempotent().may_repeat(&copy, Earlier::Over));
         let of =
             |service: &'static str| GrpcRepeat::new().harmless(move |path: &str| path.starts_with(service));
-        assert!(of("/shop.Catalogue/").may_repeat(&copy, false));
-        assert!(!of("/shop.Orders/").may_repeat(&copy, false));
+        assert!(of("/shop.Catalogue/").may_repeat(&copy, Earlier::Over));
+        assert!(!of("/shop.Orders/").may_repeat(&copy, Earlier::Over));
     }
 
     #[test]
     fn a_request_speaks_for_itself() {
-        assert!(GrpcRepeat::new().may_repeat(&with(true), false));
-        assert!(!GrpcRepeat::new().idempotent().may_repeat(&with(false), false));
-        assert!(GrpcRepeat::new().may_repeat(&with(false), true), "nobody has seen it");
+        assert!(GrpcRepeat::new().may_repeat(&with(true), Earlier::Over));
+        assert!(!GrpcRepeat::new().idempotent().may_repeat(&with(false), Earlier::Over));
+        assert!(GrpcRepeat::new().may_repeat(&with(false), Earlier::Unseen), "nobody has seen it");
     }
 
     #[test]
-    fn a_body_that_still_streams_or_is_too_large_is_not_sent_again() {
+    fn a_body_is_not_sent_beside_the_attempt_that_streams_it_nor_when_it_is_too_large() {
         let mut first = request();
         let copy = GrpcRepeat::new().copy(&mut first).expect("a copy");
-        assert!(!GrpcRepeat::new().may_repeat(&copy, true));
+        let reads = GrpcRepeat::new().idempotent();
+        assert!(!reads.may_repeat(&copy, Earlier::Running));
+        assert!(
+            reads.may_repeat(&copy, Earlier::Over) && GrpcRepeat::new().may_repeat(&copy, Earlier::Unseen)
+        );
         drop(first);
-        assert!(GrpcRepeat::new().may_repeat(&copy, true));
+        assert!(reads.may_repeat(&copy, Earlier::Running));
         let mut large = request().map(|body| body.max_bytes(3));
         assert!(GrpcRepeat::new().copy(&mut large).is_none());
     }

@@ -6,6 +6,9 @@ use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
 /// A [`ReliabilityStack`] builder for gRPC: [`GrpcClassifier`], [`GrpcRepeat`] and [`GrpcTimeout`], each of which can be
 /// replaced.
 ///
+/// Without a word on which calls do no harm twice, a retry sends again only what no server has seen:
+/// [`GrpcRepeat::harmless`] says it.
+///
 /// In a client, a stack with a retry or a hedge wants requests whose bodies can be sent again: a
 /// [`ReplayLayer`](crate::http::ReplayLayer) goes outside it, and below it the body becomes tonic's.
 ///
@@ -15,7 +18,7 @@ use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
 /// use tonic_health::pb::health_client::HealthClient;
 /// use tower::ServiceBuilder;
 /// use tower_reliability::{
-///     grpc::{self, GrpcRejectionLayer},
+///     grpc::{self, GrpcRejectionLayer, GrpcRepeat},
 ///     http::{ReplayBody, ReplayLayer},
 ///     retry::RetryConfig,
 /// };
@@ -24,6 +27,7 @@ use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
 /// let stack = grpc::stack()
 ///     .timeout(Duration::from_secs(10))
 ///     .retry(RetryConfig::new())
+///     .repeat(GrpcRepeat::new().harmless(|path: &str| path == "/grpc.health.v1.Health/Check"))
 ///     .attempt_timeout(Duration::from_secs(2))
 ///     .build()?;
 /// let channel = Channel::from_static("http://[::1]:50051").connect_lazy();

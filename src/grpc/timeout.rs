@@ -10,8 +10,9 @@ use crate::{Deadline, Limits, http::RequestExtensions};
 ///
 /// The header says how long the caller will wait, counted from when the request is seen: from the `call` of the first
 /// timeout that reads it, or of a retry with a [`GrpcRepeat`](super::GrpcRepeat). The earlier of header and extension
-/// holds. Handed on, the header says what is left, rounded down, so that it shrinks from hop to hop; a [`RequestTimeout`](crate::http::RequestTimeout) in the extensions counts as with [`RequestExtensions`]. What
-/// is not a timeout by gRPC's grammar is none.
+/// holds. Handed on, the header says what is left, rounded down, so that it shrinks from hop to hop; a
+/// [`RequestTimeout`](crate::http::RequestTimeout) in the extensions counts as with [`RequestExtensions`]. What is not
+/// a timeout by gRPC's grammar is none.
 ///
 /// In a server, it makes a timeout turn away what came too late, before the handler sees it:
 ///

@@ -17,7 +17,7 @@ use super::{
     handle::{End, HedgeHandle},
     state::{Judgement, Progress},
 };
-use crate::{Classifier, Outcome, Repeat, Trail, algo, clock};
+use crate::{Classifier, Earlier, Outcome, Repeat, Trail, algo, clock};
 
 /// The answer of the service below, be it to the first request or to a hedge.
 ///
@@ -120,6 +120,7 @@ where
         let mut this = self.as_mut().project();
         this.primary.set(None);
         let judgement = this.handle.failed(this.call, true, outcome);
+        this.call.failed(outcome);
         self.as_mut().go_on(judgement);
         let this = self.as_mut().project();
         match this.hedges {
@@ -154,6 +155,7 @@ where
                         return Some(result);
                     }
                     let judgement = this.handle.failed(this.call, false, outcome);
+                    this.call.failed(outcome);
                     if judgement == Judgement::Conclusive {
                         self.end(End::Failed(Some(outcome)), false);
                         return Some(result);
@@ -203,11 +205,16 @@ where
     fn hedge(self: Pin<&mut Self>, free: bool, after_failure: bool) {
         let mut this = self.project();
         this.timer.set(None);
-        // Another attempt may have been seen by the peer, or may be yet.
+        // Another attempt may be seen by the peer yet.
+        let running = this.primary.is_some() || this.hedges.as_ref().is_some_and(|hedges| !hedges.is_empty());
+        let earlier = this.call.earlier(running);
         let repeatable =
-            this.spare.as_ref().is_some_and(|spare| this.repeat.may_repeat(&spare.request, false));
+            this.spare.as_ref().is_some_and(|spare| this.repeat.may_repeat(&spare.request, earlier));
         let Some(grant) = this.handle.grant(this.call, repeatable, free) else { return };
         let Some(Spare { service, mut request }) = this.spare.take() else { return };
+        if earlier != Earlier::Running && !this.repeat.take_over(&mut request) {
+            return;
+        }
         if !grant.last {
             let copy = this.repeat.copy(&mut request);
             *this.spare = copy.map(|request| Spare { service: service.clone(), request });

@@ -53,7 +53,11 @@ impl<C, R, K> HedgeLayer<C, R, K> {
     }
 
     /// Learns from `repeat` how requests are copied, and which of them may be sent twice. That is asked
-    /// when a hedge is due, while the first attempt is running; the others pass once. Default: [`Cloned`], which clones all of them and takes none for harmful.
+    /// when a hedge is due, while the first attempt is running; the others pass once. Default: [`Cloned`], which clones
+    /// all of them and takes none for harmful.
+    ///
+    /// **Around HTTP take `http::HttpRepeat`**, or the stack of `http::stack()`, which has it: [`Cloned`] takes a POST for
+    /// harmless, and sends it again after it may have been done.
     pub fn repeat<T>(self, repeat: T) -> HedgeLayer<C, T, K> {
         self.on_terms(|Terms { classifier, classes, .. }| Terms { classifier, repeat, classes })
     }

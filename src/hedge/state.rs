@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::config::HedgeConfig;
-use crate::{Again, ErrorClass, Outcome, retry_budget::NoCredit};
+use crate::{Again, Earlier, ErrorClass, Outcome, retry_budget::NoCredit};
 
 /// How far one call has come.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,8 @@ pub(super) struct Progress {
     hedges: u8,
     /// No further hedge, whatever happens.
     over: bool,
+    /// What is known of the attempts that have ended.
+    ended: Earlier,
     /// The first attempt was found waiting.
     waited: bool,
     /// The budget knows of this call.
@@ -69,7 +71,15 @@ impl Judgement {
 impl Progress {
     /// The first attempt is sent.
     pub(super) const fn new(class: u8) -> Self {
-        Self { class, hedges: 0, over: false, waited: false, counted: false, started: None }
+        Self {
+            class,
+            hedges: 0,
+            over: false,
+            ended: Earlier::Unseen,
+            waited: false,
+            counted: false,
+            started: None,
+        }
     }
 
     /// The first attempt is found waiting. Says whether it is so for the first time.
@@ -80,6 +90,18 @@ impl Progress {
     /// The budget gets to know of the call. Says whether it is so for the first time.
     pub(super) const fn count(&mut self) -> bool {
         !std::mem::replace(&mut self.counted, true)
+    }
+
+    /// An attempt has failed.
+    pub(super) const fn failed(&mut self, outcome: Outcome) {
+        if !outcome.is_unseen() {
+            self.ended = Earlier::Over;
+        }
+    }
+
+    /// What is known of the attempts so far, of which one may be running.
+    pub(super) const fn earlier(&self, running: bool) -> Earlier {
+        if running { Earlier::Running } else { self.ended }
     }
 
     /// There shall be no further hedge.
@@ -174,6 +196,21 @@ mod tests {
         assert_eq!(call.attempt(), 3);
         assert_eq!(call.may_hedge(true, &config), Err(Stop::Over));
         assert_eq!(call.may_hedge(true, &config.max_hedges(3)), Err(Stop::Over), "its copies are used up");
+    }
+
+    #[test]
+    fn one_attempt_that_was_seen_is_enough_and_one_that_runs_may_yet_be() {
+        let mut call = Progress::new(0);
+        let unseen = Outcome::failure(ErrorClass::Connection).unseen();
+        for (outcome, earlier) in [
+            (Outcome::Elsewhere, Earlier::Unseen),
+            (unseen, Earlier::Unseen),
+            (Outcome::failure(ErrorClass::Connection), Earlier::Over),
+            (unseen, Earlier::Over),
+        ] {
+            call.failed(outcome);
+            assert_eq!((call.earlier(false), call.earlier(true)), (earlier, Earlier::Running), "{outcome:?}");
+        }
     }
 
     #[test]

@@ -49,6 +49,9 @@ impl HttpClassifier {
 
     /// What an error of an HTTP client says: the first along its chain that can be named.
     ///
+    /// Where the body of the request has failed, be it with the error of some other connection, that is the caller's own
+    /// failure and no verdict on the peer: [`Ignored`](Outcome::Ignored).
+    ///
     /// It is for closures over services whose error is a [`BoxError`](crate::BoxError), which is itself no
     /// [`Error`].
     #[must_use]
@@ -63,7 +66,7 @@ impl HttpClassifier {
             return Outcome::Success;
         };
         let outcome = self.failure(class, status, headers);
-        if retry_attempt::is_above_zero(headers) { outcome.never_again() } else { outcome }
+        if retry_attempt::says_so(headers) { outcome.never_again() } else { outcome }
     }
 
     fn failure(&self, class: ErrorClass, status: StatusCode, headers: &HeaderMap) -> Outcome {

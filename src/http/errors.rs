@@ -9,16 +9,26 @@ use crate::{
 
 /// What an error of an HTTP client says about the peer, and whether the peer has seen the request.
 pub(super) fn outcome_of(error: &(dyn Error + 'static)) -> Outcome {
+    if is_callers_own(error) {
+        return Outcome::Ignored;
+    }
     let outcome = first_named(error, |error| named(error).map(Outcome::failure).or_else(|| standard(error)));
     if chain(error).find_map(unseen).unwrap_or(false) { outcome.unseen() } else { outcome }
+}
+
+/// Whether it was the caller who failed: the body of the request ended in an error, or was dropped.
+///
+/// What is found further down is then about wherever that body comes from, and says nothing about the peer.
+pub(crate) fn is_callers_own(error: &(dyn Error + 'static)) -> bool {
+    let of_hyper = chain(error).find_map(|error| error.downcast_ref::<hyper::Error>());
+    of_hyper.is_some_and(hyper::Error::is_user)
 }
 
 /// Whether the request was never sent, as far as this one error can tell.
 fn unseen(error: &(dyn Error + 'static)) -> Option<bool> {
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
         // "Canceled" is what hyper calls a request that it has not begun to write: its connection was closing, or was
-        // not ready. Under any other error of hyper there was a connection, and what is found further down, such as
-        // a refused connection of the stream that is the request's body, says nothing about it.
+        // not ready. Under any other error of hyper there was a connection, whatever is found further down.
         return Some(error.is_canceled());
     }
     if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
@@ -44,10 +54,7 @@ fn named(error: &(dyn Error + 'static)) -> Option<ErrorClass> {
 }
 
 fn hyper_class(error: &hyper::Error) -> Option<ErrorClass> {
-    let broken = error.is_canceled()
-        || error.is_closed()
-        || error.is_incomplete_message()
-        || error.is_body_write_aborted();
+    let broken = error.is_canceled() || error.is_closed() || error.is_incomplete_message();
     if error.is_timeout() {
         Some(ErrorClass::Timeout)
     } else if broken {

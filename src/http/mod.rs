@@ -36,7 +36,7 @@
 pub mod attempts;
 pub mod body_deadline;
 mod classify;
-mod errors;
+pub(crate) mod errors;
 mod extensions;
 mod fallback;
 pub mod rejection;

@@ -4,7 +4,7 @@ use ::http::{Extensions, HeaderMap, Method, Request};
 use http_body::Body;
 
 use super::{Attempt, Idempotent, replay::ReplayBody, retry_attempt};
-use crate::{Repeat, Trail};
+use crate::{Earlier, Repeat, Trail};
 
 /// Sends an HTTP request again if that does no harm, and if its body is still to be had.
 ///
@@ -18,7 +18,8 @@ use crate::{Repeat, Trail};
 /// header as it came, for a proxy passes its caller's on.
 ///
 /// It copies requests whose body is a [`ReplayBody`] and, with the feature `reqwest`, those of reqwest whose body
-/// reqwest can clone. The latter have no extensions for others to use: only the header tells their attempts apart.
+/// reqwest can clone. A body that an earlier attempt was streaming is [taken over](ReplayBody::take_over) from it when
+/// that is over; beside one that runs, only a body that was sent to its end is sent again. Requests of reqwest have no extensions for others to use: only the header tells their attempts apart.
 ///
 /// A reqwest client that follows redirects does not say, when it fails to connect, whether it was to the peer or to
 /// where the peer has sent it. A POST that was done and answered with a redirect would then pass for unseen, and be
@@ -30,7 +31,7 @@ use crate::{Repeat, Trail};
 /// use http::Request;
 /// use http_body_util::Full;
 /// use tower_reliability::{
-///     Repeat,
+///     Earlier, Repeat,
 ///     http::{HttpRepeat, Idempotent, ReplayBody},
 /// };
 ///
@@ -38,11 +39,11 @@ use crate::{Repeat, Trail};
 /// let repeat = HttpRepeat::new();
 ///
 /// let order = Request::post("/orders").body(body())?;
-/// assert!(!repeat.may_repeat(&order, false)); // it may have been placed
-/// assert!(repeat.may_repeat(&order, true)); // nobody has seen it
+/// assert!(!repeat.may_repeat(&order, Earlier::Over)); // it may have been placed
+/// assert!(repeat.may_repeat(&order, Earlier::Unseen)); // nobody has seen it
 ///
 /// let search = Request::post("/search").extension(Idempotent(true)).body(body())?;
-/// assert!(repeat.may_repeat(&search, false));
+/// assert!(repeat.may_repeat(&search, Earlier::Over));
 /// # Ok::<(), http::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,8 +87,12 @@ impl<B: Body> Repeat<Request<ReplayBody<B>>> for HttpRepeat {
         copy(request)
     }
 
-    fn may_repeat(&self, copy: &Request<ReplayBody<B>>, unseen: bool) -> bool {
-        may_repeat(copy, unseen, || self.is_harmless(copy.method(), copy.headers()))
+    fn may_repeat(&self, copy: &Request<ReplayBody<B>>, earlier: Earlier) -> bool {
+        may_repeat(copy, earlier, || self.is_harmless(copy.method(), copy.headers()))
+    }
+
+    fn take_over(&self, copy: &mut Request<ReplayBody<B>>) -> bool {
+        copy.body_mut().take_over()
     }
 
     fn prepare(&self, request: &mut Request<ReplayBody<B>>, attempt: u32, trail: &mut Option<Trail>) {
@@ -102,8 +107,8 @@ impl Repeat<reqwest::Request> for HttpRepeat {
         request.try_clone()
     }
 
-    fn may_repeat(&self, copy: &reqwest::Request, unseen: bool) -> bool {
-        (unseen && self.no_redirects) || self.is_harmless(copy.method(), copy.headers())
+    fn may_repeat(&self, copy: &reqwest::Request, earlier: Earlier) -> bool {
+        (earlier == Earlier::Unseen && self.no_redirects) || self.is_harmless(copy.method(), copy.headers())
     }
 
     fn prepare(&self, request: &mut reqwest::Request, attempt: u32, _: &mut Option<Trail>) {
@@ -125,23 +130,33 @@ pub(crate) fn copy<B: Body>(request: &mut Request<ReplayBody<B>>) -> Option<Requ
 /// Whether a copy may be sent: `harmless` is what its protocol says, if the request itself says nothing.
 pub(crate) fn may_repeat<B>(
     copy: &Request<ReplayBody<B>>,
-    unseen: bool,
+    earlier: Earlier,
     harmless: impl FnOnce() -> bool,
 ) -> bool {
     let is_harmless = || match copy.extensions().get() {
         Some(Idempotent(idempotent)) => *idempotent,
         None => harmless(),
     };
-    (unseen || is_harmless()) && copy.body().can_replay()
+    let is_there = match earlier {
+        // What runs keeps what it streams.
+        Earlier::Running => copy.body().can_replay(),
+        Earlier::Unseen | Earlier::Over => copy.body().can_take_over(),
+    };
+    (earlier == Earlier::Unseen || is_harmless()) && is_there
 }
 
 /// Leaves the number of the attempt and the call's trail in its extensions.
 pub(crate) fn leave(extensions: &mut Extensions, attempt: u32, trail: &mut Option<Trail>) {
     // That of a layer further out stays its own: in its second attempt, its retry would look here like one that
     // somebody below has made. A copy has the outer one too, taken before the first attempt, and has to get ours.
-    let trail = trail.get_or_insert_with(|| extensions.get::<Trail>().map(Trail::below).unwrap_or_default());
+    let trail = trail.get_or_insert_with(|| trail_below(extensions));
     extensions.insert(trail.clone());
     extensions.insert(Attempt(attempt));
+}
+
+/// A trail for a layer of its own: below that of a layer further out, if there is one.
+pub(crate) fn trail_below(extensions: &Extensions) -> Trail {
+    extensions.get::<Trail>().map(Trail::below).unwrap_or_default()
 }
 
 /// Whether the server can tell a repetition from a second request by its key.

@@ -11,8 +11,13 @@ pub(crate) const GRPC_NAME: &str = "grpc-previous-rpc-attempts";
 const NAME: HeaderName = HeaderName::from_static("x-retry-attempt");
 
 /// Whether somebody has tried again, as these headers of a response say.
-pub(super) fn is_above_zero(headers: &HeaderMap) -> bool {
-    let digits = headers.get(NAME).map_or(&[][..], HeaderValue::as_bytes).trim_ascii();
+pub(super) fn says_so(headers: &HeaderMap) -> bool {
+    is_above_zero(headers.get(NAME))
+}
+
+/// Whether a header is a number above zero. What is no number says nothing.
+pub(crate) fn is_above_zero(value: Option<&HeaderValue>) -> bool {
+    let digits = value.map_or(&[][..], HeaderValue::as_bytes).trim_ascii();
     // The number may be longer than ours are, and says no more for it.
     digits.iter().all(u8::is_ascii_digit) && digits.iter().any(|digit| *digit != b'0')
 }
@@ -59,15 +64,14 @@ mod tests {
 
     #[test]
     fn only_a_number_above_zero_says_that_somebody_has_tried_again() {
-        let says = |value: &'static str| {
-            is_above_zero(&HeaderMap::from_iter([(NAME, HeaderValue::from_static(value))]))
-        };
+        let says =
+            |value: &'static str| says_so(&HeaderMap::from_iter([(NAME, HeaderValue::from_static(value))]));
         for yes in ["1", "12", " 3 ", "01", "99999999999999999999999"] {
             assert!(says(yes), "{yes:?}");
         }
         for no in ["", "0", "000", "-1", "1.5", "yes", "1, 2"] {
             assert!(!says(no), "{no:?}");
         }
-        assert!(!is_above_zero(&HeaderMap::new()));
+        assert!(!says_so(&HeaderMap::new()));
     }
 }

@@ -18,7 +18,7 @@ use super::{
     policy::{Policies, Terms},
     state::Progress,
 };
-use crate::{Again, Classifier, Limits, Outcome, Repeat, Trail, algo, clock, retry_budget::Credit};
+use crate::{Classifier, Earlier, Limits, Outcome, Repeat, Trail, algo, clock, retry_budget::Credit};
 
 /// The answer of the service below, be it that of a later attempt.
 ///
@@ -185,17 +185,24 @@ where
             let policy = copy.and_then(|copy| terms.policies.policy(copy));
             Box::new(Retrying { call, policy, credit: None })
         });
-        let unseen = matches!(outcome, Outcome::Elsewhere | Outcome::Failure { again: Again::Unseen, .. });
+        let earlier = if outcome.is_unseen() { Earlier::Unseen } else { Earlier::Over };
         let own_retries = u64::from(it.call.attempts - 1);
         let failed = Failed {
             outcome,
             started,
             deadline: copy.and_then(|copy| terms.limits.deadline(copy)),
             was_last,
-            may_repeat: copy.is_some_and(|copy| terms.repeat.may_repeat(copy, unseen)),
+            may_repeat: copy.is_some_and(|copy| terms.repeat.may_repeat(copy, earlier)),
             retried_below: this.trail.as_ref().is_some_and(|trail| trail.retries() > own_retries),
         };
         let (delay, credit) = this.handle.failed(&mut it.call, &failed, it.policy.as_ref()).ok()?;
+        // Not after the wait: the transport would go on reading a body meanwhile, up to where it is not kept any more.
+        if let Ok(spare) = this.spare
+            && !terms.repeat.take_over(&mut spare.request)
+        {
+            this.handle.lost();
+            return None;
+        }
         it.credit = credit;
         Some(delay)
     }

@@ -223,6 +223,12 @@ impl RetryHandle {
         counts.not_ready += 1;
     }
 
+    /// A call has ended although a retry was granted: what it would have sent was lost in between.
+    #[cold]
+    pub(super) fn lost(&self) {
+        lock(&self.shared.memory).stats.stop(Stop::NotRepeatable);
+    }
+
     /// The future of a call was dropped before it was done.
     #[cold]
     pub(super) fn abandoned(&self) {

@@ -60,6 +60,9 @@ impl<C, R, L, P> RetryLayer<C, R, L, P> {
 
     /// Learns from `repeat` how requests are copied, and which of them may be sent twice. Default: [`Cloned`], which
     /// clones all of them and takes none for harmful.
+    ///
+    /// **Around HTTP take `http::HttpRepeat`**, or the stack of `http::stack()`, which has it: [`Cloned`] takes a POST for
+    /// harmless, and sends it again after it may have been done.
     pub fn repeat<T>(self, repeat: T) -> RetryLayer<C, T, L, P> {
         self.on_terms(|Terms { classifier, limits, policies, .. }| Terms {
             classifier,

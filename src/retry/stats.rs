@@ -119,7 +119,7 @@ impl Stats {
     }
 
     /// A call has been given up.
-    fn stop(&mut self, stop: Stop) {
+    pub(super) fn stop(&mut self, stop: Stop) {
         self.counts.failed += 1;
         let counts = &mut self.counts;
         *match stop {

@@ -61,8 +61,10 @@ macro_rules! stages {
 
             /// How requests are copied for a further attempt, and which of them may be sent twice.
             ///
-            /// Default: [`Cloned`], which clones all of them and takes none for harmful. For HTTP requests take
-            /// `http::HttpRepeat`.
+            /// Default: [`Cloned`], which clones all of them and takes none for harmful.
+            ///
+            /// **Around HTTP take `http::HttpRepeat`**, or begin with `http::stack()`, which has it: [`Cloned`] takes a POST
+            /// for harmless, and sends it again after it may have been done.
             pub fn repeat<T>(self, repeat: T) -> StackBuilder<C, L, T, W, $($Slot),*> {
                 self.with(|common, errors| (common.repeat(repeat), errors))
             }

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
-    CircuitState, Error, ErrorClass, Reason, Repeat,
+    CircuitState, Earlier, Error, ErrorClass, Reason, Repeat,
     circuit_breaker::CircuitBreakerConfig,
     fallback::{Cause, Failed, FallbackConfig, FallbackSnapshot},
     timeout::TimeoutConfig,
@@ -137,8 +137,8 @@ impl Repeat<Say> for Careful {
         matches!(what, Say::Fail(_) | Say::Refuse | Say::TurnAway(_)).then_some(*what)
     }
 
-    fn may_repeat(&self, _: &Say, unseen: bool) -> bool {
-        unseen
+    fn may_repeat(&self, _: &Say, earlier: Earlier) -> bool {
+        earlier == Earlier::Unseen
     }
 }
 

@@ -1,10 +1,13 @@
 //! Clients that tonic generates, on top of our layers, against a server that fails in all the ways there are.
 
 use std::{
+    io,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use http_body::Frame;
+use http_body_util::StreamBody;
 use tonic::{Code, Request, Status, transport::Channel};
 use tonic_health::pb::health_client::HealthClient;
 use tower::{ServiceBuilder, ServiceExt, layer::util::Identity};
@@ -206,4 +209,17 @@ async fn the_server_is_told_how_long_the_client_will_wait() {
     let response = client.check(ask("")).await.expect("it is well");
     let seen = timeout(response.metadata().get("seen-timeout").expect("a header").to_str().expect("ascii"));
     assert!(seen <= Duration::from_secs(2) && seen > Duration::from_millis(1_500), "{seen:?}");
+}
+
+#[tokio::test]
+async fn what_fails_in_the_stream_that_is_sent_is_not_the_servers() {
+    // It takes the stream and never answers.
+    let address = serve_h2(std::mem::forget).await;
+    for kind in [io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionRefused, io::ErrorKind::TimedOut] {
+        let frames = [Ok(Frame::data(bytes::Bytes::from_static(b"one"))), Err(io::Error::from(kind))];
+        let body = tonic::body::Body::new(StreamBody::new(futures::stream::iter(frames)));
+        let request = http::Request::post("/x.Y/Z").body(body).expect("a request");
+        let result = channel(&address).oneshot(request).await;
+        assert_eq!(GrpcClassifier::new().classify(result.as_ref()), Outcome::Ignored, "{result:?}");
+    }
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, advance, sleep};
 use tokio_test::{assert_pending, assert_ready, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
-    Error, ErrorClass, Name, Outcome, Reason, Rejected, Repeat, Trail, Trip,
+    Earlier, Error, ErrorClass, Name, Outcome, Reason, Rejected, Repeat, Trail, Trip,
     circuit_breaker::CircuitBreakerConfig,
     hedge::{HedgeConfig, HedgeLayer},
     retry_budget::{RetryBudget, RetryBudgetConfig},
@@ -174,8 +174,8 @@ impl Repeat<Write> for Careful {
         write.copied.then(|| write.clone())
     }
 
-    fn may_repeat(&self, _: &Write, unseen: bool) -> bool {
-        unseen
+    fn may_repeat(&self, _: &Write, earlier: Earlier) -> bool {
+        earlier == Earlier::Unseen
     }
 }
 
@@ -201,7 +201,7 @@ impl Repeat<()> for Streamed {
         Some(())
     }
 
-    fn may_repeat(&self, (): &(), _: bool) -> bool {
+    fn may_repeat(&self, (): &(), _: Earlier) -> bool {
         self.0.load(Ordering::SeqCst) > 0
     }
 }

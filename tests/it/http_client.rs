@@ -1,11 +1,12 @@
 //! Clients over real sockets: hyper-util and reqwest, against servers that fail in all the ways there are.
 
-use std::{convert::Infallible, future::pending, time::Duration};
+use std::{convert::Infallible, future::pending, io, time::Duration};
 
 use axum::{Router, http::StatusCode, routing::get};
 use bytes::Bytes;
 use http::Request;
-use http_body_util::{BodyExt, Empty};
+use http_body::Frame;
+use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::io::AsyncReadExt;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -155,4 +156,24 @@ async fn case_58_a_body_that_does_not_arrive_meets_the_deadline_of_its_request()
     let error = response.into_body().collect().await.expect_err("the body never ends");
     let rejected = error.downcast_ref::<Rejected>().expect("it is turned away");
     assert_eq!(rejected.reason(), Reason::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn what_fails_in_the_body_that_is_sent_is_not_the_peers() {
+    let (listener, address) = listen().await;
+    let server = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            open.push(stream);
+        }
+    });
+    for kind in [io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionRefused, io::ErrorKind::TimedOut] {
+        let frames = [Ok(Frame::data(Bytes::from_static(b"one"))), Err(io::Error::from(kind))];
+        let body = StreamBody::new(futures::stream::iter(frames));
+        let request = Request::put(format!("http://{address}/")).body(body).expect("a request");
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let error = client.request(request).await.expect_err("its body fails");
+        assert_eq!(HttpClassifier::new().outcome_of_error(&error), Outcome::Ignored, "{error:?}");
+    }
+    server.abort();
 }

@@ -1,6 +1,12 @@
 //! Bodies that are sent again, over real sockets. The tests make the attempts by hand, as a retry would.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{Extension, Router, body::Body as AxumBody, http::StatusCode, response::IntoResponse, routing};
 use bytes::Bytes;
@@ -19,7 +25,7 @@ use tokio::{
 };
 use tower::ServiceExt;
 use tower_reliability::{
-    Again, BoxError, Classifier, ErrorClass, Outcome, Repeat, Trail,
+    Again, BoxError, Classifier, Earlier, ErrorClass, Outcome, Repeat, Trail,
     http::{Attempt, HttpClassifier, HttpRepeat, ReplayBody, ReportAttemptsLayer},
 };
 
@@ -92,9 +98,12 @@ fn feed(frames: &Frames, text: &'static str) {
     frames.send(Ok(Frame::data(Bytes::from_static(text.as_bytes())))).expect("the body is there");
 }
 
+fn trailers() -> HeaderMap {
+    HeaderMap::from_iter([(http::HeaderName::from_static("sum"), HeaderValue::from(42))])
+}
+
 fn feed_trailers(frames: &Frames) {
-    let trailers = HeaderMap::from_iter([(http::HeaderName::from_static("sum"), HeaderValue::from(42))]);
-    frames.send(Ok(Frame::trailers(trailers))).expect("the body is there");
+    frames.send(Ok(Frame::trailers(trailers()))).expect("the body is there");
 }
 
 /// Waits until the connection's task has let go of the body; the caller of an attempt may know of its end before.
@@ -124,7 +133,7 @@ async fn case_40_a_body_of_known_size_is_sent_again_with_its_length() {
     let error = send(first, &hang_up_after("an order").await).await.expect_err("nobody answers");
     let outcome = HttpClassifier::new().classify(Err::<&Response<()>, _>(&error));
     assert_eq!(outcome, Outcome::failure(ErrorClass::Connection), "the peer has seen it");
-    assert!(REPEAT.may_repeat(&second, false));
+    assert!(REPEAT.may_repeat(&second, Earlier::Over));
 
     let response = send(second, &echo).await.expect("an answer");
     assert_eq!(told(&response, "x-length"), Some("8"));
@@ -155,8 +164,46 @@ async fn case_40_a_stream_is_gone_on_with_where_the_peer_hung_up_and_keeps_its_t
     assert_eq!(text(response).await, "one, two, three");
 }
 
+/// A body that says of its last frame that it is the last.
+struct Known(VecDeque<Frame<Bytes>>);
+
+impl Body for Known {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 #[tokio::test]
 async fn case_40_a_whole_stream_is_sent_again_with_its_trailers() {
+    let (frames, first) = streaming();
+    feed(&frames, "one, ");
+    feed(&frames, "two");
+    feed_trailers(&frames);
+    drop(frames);
+    whole_stream_is_sent_again(first).await;
+
+    let data = |text: &'static str| Frame::data(Bytes::from_static(text.as_bytes()));
+    let frames = [data("one, "), data("two"), Frame::trailers(trailers())];
+    let known = ReplayBody::new(Known(frames.into_iter().collect()));
+    let first = Request::put("/").header("trailer", "sum").body(known).expect("a request");
+    whole_stream_is_sent_again(first).await;
+}
+
+async fn whole_stream_is_sent_again<B>(mut first: Request<ReplayBody<B>>)
+where
+    B: Body<Error = Infallible> + Send + Unpin + 'static,
+    B::Data: Send,
+{
     let busy = Router::new().route(
         "/",
         routing::put(|body: AxumBody| async {
@@ -164,12 +211,7 @@ async fn case_40_a_whole_stream_is_sent_again_with_its_trailers() {
             StatusCode::SERVICE_UNAVAILABLE
         }),
     );
-    let (frames, mut first) = streaming();
     let second = REPEAT.copy(&mut first).expect("a copy");
-    feed(&frames, "one, ");
-    feed(&frames, "two");
-    feed_trailers(&frames);
-    drop(frames);
     let response = send(first, &serve(busy).await).await.expect("an answer");
     assert_eq!(response.status(), 503);
     until_free(&second).await;
@@ -179,15 +221,14 @@ async fn case_40_a_whole_stream_is_sent_again_with_its_trailers() {
 }
 
 #[tokio::test]
-async fn a_stream_that_was_answered_early_is_free_when_the_answer_is_dropped() {
+async fn a_stream_that_was_answered_early_is_taken_over_at_once() {
     let busy = Router::new().route("/", routing::put(|| async { StatusCode::SERVICE_UNAVAILABLE }));
     let (frames, mut first) = streaming();
-    let second = REPEAT.copy(&mut first).expect("a copy");
+    let mut second = REPEAT.copy(&mut first).expect("a copy");
     feed(&frames, "one, ");
     let response = send(first, &serve(busy).await).await.expect("an answer");
     assert_eq!(response.status(), 503);
-    drop(response);
-    until_free(&second).await;
+    assert!(REPEAT.may_repeat(&second, Earlier::Over) && REPEAT.take_over(&mut second));
     feed(&frames, "two");
     drop(frames);
     let response = send(second, &serve(echo()).await).await.expect("an answer");
@@ -204,7 +245,7 @@ async fn above_the_cap_a_stream_arrives_and_is_not_sent_again() {
     drop(frames);
     let response = send(first, &serve(echo()).await).await.expect("an answer");
     assert_eq!(text(response).await, "one, two");
-    assert!(!REPEAT.may_repeat(&second, true));
+    assert!(!REPEAT.may_repeat(&second, Earlier::Unseen));
 }
 
 #[tokio::test]
@@ -217,7 +258,7 @@ async fn a_post_that_nobody_has_seen_is_sent_again_and_numbered() {
     let outcome = HttpClassifier::new().classify(Err::<&Response<()>, _>(&error));
     let Outcome::Failure { again, .. } = outcome else { panic!("{outcome:?}") };
     assert_eq!(again, Again::Unseen);
-    assert!(!REPEAT.may_repeat(&second, false) && REPEAT.may_repeat(&second, true));
+    assert!(!REPEAT.may_repeat(&second, Earlier::Over) && REPEAT.may_repeat(&second, Earlier::Unseen));
 
     REPEAT.prepare(&mut second, 2, &mut trail);
     assert_eq!(second.extensions().get(), Some(&Attempt(2)));

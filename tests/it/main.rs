@@ -45,6 +45,7 @@ mod public_types;
 mod retry_cancellation;
 mod retry_http;
 mod retry_shell;
+mod retry_upload;
 mod retry_vectors;
 mod scripted;
 mod timeout;

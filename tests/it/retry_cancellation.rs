@@ -17,7 +17,7 @@ use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceExt};
 use tower_reliability::{
-    Classifier, Deadline, ErrorClass, Limits, Outcome, Repeat, Trail,
+    Classifier, Deadline, Earlier, ErrorClass, Limits, Outcome, Repeat, Trail,
     retry::{Jitter, RetryConfig, RetryCounts, RetryHandle, RetryLayer, RetryPolicy},
     retry_budget::RetryBudgetConfig,
 };
@@ -236,7 +236,7 @@ impl Repeat<()> for Cast {
         Some(())
     }
 
-    fn may_repeat(&self, (): &(), _: bool) -> bool {
+    fn may_repeat(&self, (): &(), _: Earlier) -> bool {
         self.plays(Culprit::MayRepeat);
         true
     }
@@ -354,8 +354,8 @@ impl Repeat<Order> for Orders {
         order.copies.then_some(*order)
     }
 
-    fn may_repeat(&self, order: &Order, unseen: bool) -> bool {
-        unseen || order.harmless
+    fn may_repeat(&self, order: &Order, earlier: Earlier) -> bool {
+        earlier == Earlier::Unseen || order.harmless
     }
 }
 

@@ -278,6 +278,22 @@ async fn two_hops_that_retry_make_three_requests_and_not_nine() {
     assert_eq!((inner.exhausted, inner.retries, outer.forbidden, outer.retries), (1, 2, 1, 0));
 }
 
+#[tokio::test]
+async fn a_report_below_a_retry_is_not_of_that_ones_own_attempts() {
+    let (app, numbers) = answering([BUSY; 9]);
+    let (address, retry) = (serve(app).await, retry(ROW));
+    let client = ServiceBuilder::new()
+        .layer(ReplayLayer::new())
+        .layer(retry.clone())
+        .layer(ReportAttemptsLayer)
+        .service(hyper_client());
+    let response = client.oneshot(request(Method::GET, &address, "")).await.expect("an answer");
+    assert_eq!((response.status(), response.headers().get("x-retry-attempt")), (BUSY.0, None));
+    assert_eq!(numbers.lock().expect("nobody panics with it").len(), 3);
+    let counts = retry.handle().snapshot().counts;
+    assert_eq!((counts.exhausted, counts.forbidden), (1, 0));
+}
+
 /// Says when it is dropped.
 struct Guard(UnboundedSender<()>);
 

@@ -13,8 +13,8 @@ use std::{
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
-    BoxError, Cloned, Deadline, Error, ErrorClass, Limits, Name, Outcome, Reason, Rejected, Repeat, Trail,
-    Trip,
+    BoxError, Cloned, Deadline, Earlier, Error, ErrorClass, Limits, Name, Outcome, Reason, Rejected, Repeat,
+    Trail, Trip,
     circuit_breaker::CircuitBreakerConfig,
     retry::{Jitter, Retry, RetryConfig, RetryLayer, Stop},
     retry_budget::{RetryBudget, RetryBudgetConfig},
@@ -148,6 +148,37 @@ async fn case_40_what_cannot_be_copied_is_sent_once() {
     let answer = retry.layer(failing).oneshot(Stream).await;
     assert_eq!(answer, Err(Error::Inner(Peer(Answer::Fail(ErrorClass::Server)))));
     assert_eq!((sent.load(Ordering::Relaxed), retry.handle().snapshot().counts.not_repeatable), (1, 1));
+}
+
+/// What it is asked in which order; a copy is of no use when it takes over.
+#[derive(Clone, Default)]
+struct Lost(Arc<Mutex<Vec<Option<Earlier>>>>);
+
+impl Repeat<()> for Lost {
+    fn copy(&self, (): &mut ()) -> Option<()> {
+        Some(())
+    }
+
+    fn may_repeat(&self, (): &(), earlier: Earlier) -> bool {
+        self.0.lock().expect("nobody panics with it").push(Some(earlier));
+        true
+    }
+
+    fn take_over(&self, (): &mut ()) -> bool {
+        self.0.lock().expect("nobody panics with it").push(None);
+        false
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_after_the_grant_is_not_sent_and_its_credit_goes_back() {
+    let (script, lost) = (Script::new([Act::BAD, Act::BAD]), Lost::default());
+    let retry = layer(ROW).repeat(lost.clone());
+    let answer = retry.layer(script.service()).oneshot(()).await;
+    assert_eq!((answer.is_err(), script.asked()), (true, vec![0]));
+    assert_eq!(*lost.0.lock().expect("nobody panics with it"), [Some(Earlier::Over), None]);
+    let seen = retry.handle().snapshot();
+    assert_eq!((seen.counts.not_repeatable, seen.counts.failed, seen.budget.spent), (1, 1, 0));
 }
 
 #[tokio::test(start_paused = true)]

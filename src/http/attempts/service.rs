@@ -7,7 +7,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::future::ResponseFuture;
-use crate::Trail;
+use crate::http::repeat::trail_below;
 
 /// Says in a response how often this side has tried again: `x-retry-attempt: 2` after two retries.
 ///
@@ -19,7 +19,8 @@ use crate::Trail;
 /// A gRPC response, as its `content-type` says, gets `grpc-previous-rpc-attempts` too, which the classifier for gRPC
 /// reads. It counts what was tried before the head: a stream that has begun is not tried again.
 ///
-/// It counts by the [`Trail`] in the request's extensions, and puts one there if there is none. A proxy that sends the
+/// It counts by a [`Trail`](crate::Trail) that it puts into the request's extensions, [below](crate::Trail::below) the one that is there if
+/// there is one, so that it reports what is tried again below it and not what is above. A proxy that sends the
 /// request on hands the trail on with it; a handler that makes a request of its own puts the trail into that.
 ///
 /// ```
@@ -83,7 +84,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let trail = request.extensions_mut().get_or_insert_with(Trail::new).clone();
+        // On the trail of a retry around this, that one's own attempts would look like those of somebody below.
+        let trail = trail_below(request.extensions());
+        request.extensions_mut().insert(trail.clone());
         ResponseFuture { inner: self.inner.call(request), trail }
     }
 }
@@ -95,6 +98,7 @@ mod tests {
     use tower::{ServiceExt, service_fn};
 
     use super::*;
+    use crate::Trail;
 
     /// Has tried again so often, and answers with the header of somebody further down.
     async fn answer(
@@ -124,12 +128,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_trail_of_a_layer_further_out_is_gone_on_with() {
+    async fn the_trail_of_a_layer_further_out_is_told_and_its_own_retries_are_not_reported() {
         let trail = Trail::new();
+        trail.retried();
         let mut request = Request::new(());
         request.extensions_mut().insert(trail.clone());
+        assert_eq!(answer(0, None, request.clone()).await, None);
         assert_eq!(answer(2, None, request).await.as_deref(), Some("2"));
-        assert_eq!(trail.retries(), 2);
+        assert_eq!(trail.retries(), 3);
     }
 
     #[tokio::test]

@@ -31,26 +31,26 @@ fn header(request: &Request<Body>) -> Option<&str> {
 fn what_may_have_been_done_is_repeated_only_where_doing_it_twice_does_no_harm() {
     let repeat = HttpRepeat::new();
     for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"] {
-        assert!(repeat.may_repeat(&request(method), false), "{method}");
-        assert!(!repeat.may_repeat(&with(false, method), false), "{method}");
+        assert!(repeat.may_repeat(&request(method), Earlier::Over), "{method}");
+        assert!(!repeat.may_repeat(&with(false, method), Earlier::Over), "{method}");
     }
     for method in ["POST", "PATCH", "CONNECT", "PURGE"] {
-        assert!(!repeat.may_repeat(&request(method), false), "{method}");
-        assert!(repeat.may_repeat(&request(method), true), "{method}");
-        assert!(repeat.may_repeat(&with(true, method), false), "{method}");
-        assert!(repeat.may_repeat(&with(false, method), true), "{method}");
-        assert!(repeat.all_methods().may_repeat(&request(method), false), "{method}");
-        assert!(!repeat.all_methods().may_repeat(&with(false, method), false), "{method}");
+        assert!(!repeat.may_repeat(&request(method), Earlier::Over), "{method}");
+        assert!(repeat.may_repeat(&request(method), Earlier::Unseen), "{method}");
+        assert!(repeat.may_repeat(&with(true, method), Earlier::Over), "{method}");
+        assert!(repeat.may_repeat(&with(false, method), Earlier::Unseen), "{method}");
+        assert!(repeat.all_methods().may_repeat(&request(method), Earlier::Over), "{method}");
+        assert!(!repeat.all_methods().may_repeat(&with(false, method), Earlier::Over), "{method}");
     }
 }
 
 #[test]
 fn a_key_makes_post_and_patch_harmless_if_there_is_something_in_it() {
     for method in ["POST", "PATCH"] {
-        assert!(HttpRepeat::new().may_repeat(&with_key(method, "8e03978e"), false), "{method}");
-        assert!(!HttpRepeat::new().may_repeat(&with_key(method, ""), false), "{method}");
+        assert!(HttpRepeat::new().may_repeat(&with_key(method, "8e03978e"), Earlier::Over), "{method}");
+        assert!(!HttpRepeat::new().may_repeat(&with_key(method, ""), Earlier::Over), "{method}");
     }
-    assert!(!HttpRepeat::new().may_repeat(&with_key("CONNECT", "8e03978e"), false));
+    assert!(!HttpRepeat::new().may_repeat(&with_key("CONNECT", "8e03978e"), Earlier::Over));
 }
 
 #[tokio::test]
@@ -69,12 +69,14 @@ async fn a_copy_is_the_same_request() {
 }
 
 #[test]
-fn a_body_that_still_streams_forbids_what_the_method_allows() {
+fn a_body_that_an_attempt_streams_is_not_to_be_had_beside_it_but_after_it() {
     let mut first = request("GET");
     let copy = HttpRepeat::new().copy(&mut first).expect("a copy");
-    assert!(!HttpRepeat::new().may_repeat(&copy, true));
+    for (earlier, may) in [(Earlier::Unseen, true), (Earlier::Over, true), (Earlier::Running, false)] {
+        assert_eq!(HttpRepeat::new().may_repeat(&copy, earlier), may, "{earlier:?}");
+    }
     drop(first);
-    assert!(HttpRepeat::new().may_repeat(&copy, true));
+    assert!(HttpRepeat::new().may_repeat(&copy, Earlier::Running));
 
     let mut large = request("GET").map(|body| body.max_bytes(3));
     assert!(HttpRepeat::new().copy(&mut large).is_none());
@@ -133,7 +135,7 @@ fn requests_of_reqwest_are_cloned_and_numbered() {
     let repeat = HttpRepeat::new();
     let mut copy = repeat.copy(&mut first).expect("its body is at hand");
     assert_eq!(copy.body().and_then(reqwest::Body::as_bytes), Some(&b"an order"[..]));
-    assert!(repeat.all_methods().may_repeat(&copy, false));
+    assert!(repeat.all_methods().may_repeat(&copy, Earlier::Over));
     let mut trail = None;
     repeat.prepare(&mut copy, 3, &mut trail);
     assert_eq!(copy.headers()["x-retry-attempt"], "2");
@@ -146,11 +148,11 @@ fn reqwest_is_believed_that_a_post_is_unseen_only_where_it_follows_no_redirects(
     let request = |method| reqwest::Request::new(method, "http://example.org/".parse().expect("a url"));
     let (plain, firm) = (HttpRepeat::new(), HttpRepeat::new().no_redirects());
     for method in [Method::POST, Method::PATCH] {
-        assert!(!plain.may_repeat(&request(method.clone()), true), "{method}");
-        assert!(firm.may_repeat(&request(method.clone()), true), "{method}");
-        assert!(!firm.may_repeat(&request(method.clone()), false), "{method}");
+        assert!(!plain.may_repeat(&request(method.clone()), Earlier::Unseen), "{method}");
+        assert!(firm.may_repeat(&request(method.clone()), Earlier::Unseen), "{method}");
+        assert!(!firm.may_repeat(&request(method.clone()), Earlier::Over), "{method}");
     }
-    for unseen in [false, true] {
-        assert!(plain.may_repeat(&request(Method::PUT), unseen));
+    for earlier in [Earlier::Unseen, Earlier::Over, Earlier::Running] {
+        assert!(plain.may_repeat(&request(Method::PUT), earlier));
     }
 }

@@ -16,11 +16,11 @@ use crate::BoxError;
 /// A body that can be sent again: it keeps what streams through it for the [copies](Self::copy) taken of it.
 ///
 /// A copy starts at the beginning, with what was recorded, and goes on with the rest of the body where an earlier
-/// attempt was dropped. Nothing is recorded, and nothing allocated, before there is a copy; nor when no copy is left.
+/// attempt was dropped, or where the copy [takes it over](Self::take_over). Nothing is recorded, and nothing allocated, before there is a copy; nor when no copy is left.
 /// A body larger than the cap streams on as it is, and what was recorded is dropped.
 ///
-/// Its error is a [`BoxError`]: that of the body inside as it is, or [`CannotReplay`](super::CannotReplay) for a copy
-/// that was read although it [could not](Self::can_replay) be replayed.
+/// Its error is a [`BoxError`]: that of the body inside as it is, or [`CannotReplay`](super::CannotReplay) for one that
+/// was relieved, or that was read although it [could not](Self::can_replay) be replayed.
 ///
 /// # Cancellation
 ///
@@ -62,15 +62,56 @@ impl<B> ReplayBody<B> {
         self
     }
 
-    /// Whether the whole body can be read from this copy now.
+    /// Whether the whole body can be read from this copy now, without taking it from anybody.
     ///
-    /// It is asked of a copy, after an attempt has failed: the body has been recorded to its end, or the attempt that
-    /// streamed it has been dropped, so that the copy goes on where it stopped. While an attempt still streams, and
-    /// after the body has failed or has grown larger than the cap, it is `false`, and reading the copy is an error.
+    /// The body has been recorded to its end, or the attempt that streamed it has been dropped, so that the copy goes on
+    /// where it stopped. While an attempt still streams, and after the body has failed or has grown larger than the
+    /// cap, it is `false`, and reading the copy is an error.
     pub fn can_replay(&self) -> bool {
         match &self.source {
             Source::Alone { begun, .. } => !begun,
             Source::Shared(pass) => pass.can_replay(),
+            Source::Empty => true,
+        }
+    }
+
+    /// Whether the whole body could be read from this copy if it [took over](Self::take_over).
+    ///
+    /// It is `false` only where there is nothing to be had: the body has failed, or has grown larger than the cap, or
+    /// this copy has itself been read beyond what was recorded.
+    pub fn can_take_over(&self) -> bool {
+        match &self.source {
+            Source::Alone { begun, .. } => !begun,
+            Source::Shared(pass) => pass.can_take_over(),
+            Source::Empty => true,
+        }
+    }
+
+    /// Takes the rest of the body from whoever streams it. `false` if this copy cannot be replayed even so.
+    ///
+    /// It is for when all earlier attempts are over: a transport learns of that late, and holds the body of a request
+    /// that was answered early, or given up, until its task runs again. What it still sends of it breaks off with
+    /// [`CannotReplay`](super::CannotReplay), which no peer takes for an end. Taken over before a wait, the body does not
+    /// grow above the cap in the meantime.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http_body_util::{BodyExt, Full};
+    /// use tower_reliability::http::ReplayBody;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_reliability::BoxError> {
+    /// let mut body = ReplayBody::new(Full::new(Bytes::from("an order")));
+    /// let mut copy = body.copy().ok_or("too large")?;
+    ///
+    /// assert!(copy.take_over());
+    /// assert!(body.collect().await.is_err());
+    /// assert_eq!(copy.collect().await?.to_bytes(), "an order");
+    /// # Ok(()) }
+    /// ```
+    pub fn take_over(&mut self) -> bool {
+        match &self.source {
+            Source::Alone { begun, .. } => !begun,
+            Source::Shared(pass) => pass.take_over(),
             Source::Empty => true,
         }
     }

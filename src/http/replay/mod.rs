@@ -2,6 +2,7 @@
 //!
 //! A body is a stream: once sent it is gone, and a retry has nothing left to send. [`ReplayBody`] keeps what streams
 //! through it, up to a cap, for the copies that were taken of it; [`ReplayLayer`] gives every request such a body.
+//! The rest of a body that an earlier attempt was still streaming is [taken over](ReplayBody::take_over).
 //!
 //! ```
 //! use bytes::Bytes;

@@ -7,16 +7,16 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::{
     error::CannotReplay,
-    shared::{Next, Rest, Shared},
+    shared::{Loan, Next, Number, Shared},
 };
 use crate::BoxError;
 
 /// One attempt's way through the body: first what was recorded before it, then the rest, recorded in its turn.
 ///
-/// What it has of the rest it gives back when it is dropped.
+/// The rest is one pass's at a time. It leaves it to the others when it is dropped, and may be relieved of it before.
 pub(super) struct Pass<B> {
     shared: Shared<B>,
-    rest: Option<Rest<B>>,
+    number: Number,
     phase: Phase,
 }
 
@@ -27,7 +27,7 @@ enum Phase {
         pieces: usize,
         bytes: u64,
     },
-    /// Reads the rest, which it holds.
+    /// Reads the rest, which was its own when it began.
     Streaming,
     Over,
 }
@@ -35,7 +35,8 @@ enum Phase {
 impl<B> Pass<B> {
     /// The first pass over a body.
     pub(super) fn first(body: B, max_bytes: usize) -> Self {
-        Self { shared: Shared::new(max_bytes), rest: Some(Box::pin(body)), phase: Phase::START }
+        let (shared, number) = Shared::new(Box::pin(body), max_bytes);
+        Self { shared, number, phase: Phase::START }
     }
 
     /// Another pass, from the beginning. This one is taken for the one that is read first.
@@ -45,10 +46,20 @@ impl<B> Pass<B> {
         }
         // Who is copied is about to be sent. Were the rest left lying, the copy would look free to go to its end
         // until this pass is read for the first time, and then the two would race for it.
-        if matches!(self.phase, Phase::Replaying { .. }) && self.rest.is_none() {
-            self.rest = self.shared.take_rest();
+        if matches!(self.phase, Phase::Replaying { .. }) {
+            self.shared.claim(self.number);
         }
-        Some(Self { shared: self.shared.clone(), rest: None, phase: Phase::START })
+        let (shared, number) = self.shared.join();
+        Some(Self { shared, number, phase: Phase::START })
+    }
+
+    /// One that has read some of the rest cannot: others may have read on from there.
+    pub(super) fn take_over(&self) -> bool {
+        matches!(self.phase, Phase::Replaying { .. }) && self.shared.take_over(self.number)
+    }
+
+    pub(super) fn can_take_over(&self) -> bool {
+        matches!(self.phase, Phase::Replaying { .. }) && !self.shared.is_lost()
     }
 
     pub(super) fn can_replay(&self) -> bool {
@@ -65,81 +76,81 @@ where
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Phase::Replaying { pieces, bytes } = self.phase {
-            match self.shared.next(pieces) {
+        let loan = match self.phase {
+            Phase::Replaying { pieces, bytes } => match ready!(self.shared.next(pieces, self.number, cx)) {
                 Next::Piece(piece) => {
                     let frame = Frame::from(piece);
                     let length = frame.data_ref().map_or(0, Bytes::len) as u64;
                     self.phase = Phase::Replaying { pieces: pieces + 1, bytes: bytes + length };
                     return Poll::Ready(Some(Ok(frame)));
                 }
-                Next::Rest(rest) => {
-                    self.rest = Some(rest);
-                    self.phase = Phase::Streaming;
-                }
-                Next::End => self.phase = Phase::Over,
-                Next::Nothing if self.rest.is_some() => self.phase = Phase::Streaming,
-                Next::Nothing => {
+                Next::Rest(loan) => Some(loan),
+                Next::End => {
                     self.phase = Phase::Over;
-                    return Poll::Ready(Some(Err(CannotReplay.into())));
+                    return Poll::Ready(None);
                 }
-            }
+                Next::Nothing => None,
+            },
+            Phase::Streaming => self.shared.lend(self.number),
+            Phase::Over => return Poll::Ready(None),
+        };
+        let polled = match loan {
+            Some(loan) => poll_rest(&self.shared, loan, cx),
+            None => Poll::Ready((Some(Err(CannotReplay.into())), false)),
+        };
+        self.phase = Phase::Streaming;
+        let (frame, goes_on) = ready!(polled);
+        if !goes_on {
+            self.phase = Phase::Over;
         }
-        match (self.phase, &mut self.rest) {
-            (Phase::Streaming, Some(rest)) => {
-                let frame = ready!(rest.as_mut().poll_frame(cx));
-                Poll::Ready(self.record(frame))
-            }
-            _ => Poll::Ready(None),
-        }
+        Poll::Ready(frame)
     }
+}
 
-    /// What the body yielded, noted down for the copies.
-    fn record(
-        &mut self,
-        frame: Option<Result<Frame<B::Data>, B::Error>>,
-    ) -> Option<Result<Frame<Bytes>, BoxError>> {
-        let frame = frame.map(to_bytes);
-        match &frame {
-            Some(Ok(frame)) => {
-                // Who sends a body asks it whether it has ended, and may never read as far as its end.
-                let was_last = self.rest.as_ref().is_some_and(Body::is_end_stream);
-                self.shared.record(frame, was_last);
-            }
-            Some(Err(_)) => {
-                self.shared.lose();
-                self.end();
-            }
-            None => {
-                self.shared.complete();
-                self.end();
-            }
-        }
-        frame
-    }
+type Polled = Option<Result<Frame<Bytes>, BoxError>>;
 
-    fn end(&mut self) {
-        self.phase = Phase::Over;
-        self.rest = None;
+/// What the body yields, noted down for the copies, and whether this pass goes on.
+fn poll_rest<B>(shared: &Shared<B>, mut loan: Loan<'_, B>, cx: &mut Context<'_>) -> Poll<(Polled, bool)>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    let Poll::Ready(frame) = loan.rest().poll_frame(cx) else {
+        // Nobody would wake who has been relieved in the meantime: from now on the body wakes another.
+        let has_it = loan.wait(cx.waker());
+        return if has_it { Poll::Pending } else { Poll::Ready((Some(Err(CannotReplay.into())), false)) };
+    };
+    let frame = frame.map(to_bytes);
+    // Who sends a body asks it whether it has ended, and may never read as far as its end.
+    let was_last = loan.rest().is_end_stream();
+    match &frame {
+        Some(Ok(frame)) => shared.record(frame, was_last),
+        Some(Err(_)) => shared.lose(),
+        None => shared.complete(),
     }
+    let goes_on = matches!(frame, Some(Ok(_))) && !was_last;
+    if goes_on {
+        loan.go_on();
+    } else {
+        loan.end();
+    }
+    Poll::Ready((frame, goes_on))
 }
 
 impl<B: Body> Pass<B> {
     /// Whether nothing is ahead, and its size.
     pub(super) fn ahead(&self) -> (bool, SizeHint) {
-        match (self.phase, &self.rest) {
-            (Phase::Replaying { pieces, bytes }, own) => self.shared.ahead(pieces, bytes, own.as_ref()),
-            (Phase::Streaming, Some(rest)) => (rest.is_end_stream(), rest.size_hint()),
-            (Phase::Streaming, None) | (Phase::Over, _) => (true, SizeHint::with_exact(0)),
+        match self.phase {
+            Phase::Replaying { pieces, bytes } => self.shared.ahead(pieces, bytes, self.number),
+            Phase::Streaming => self.shared.ahead_of_rest(self.number),
+            Phase::Over => (true, SizeHint::with_exact(0)),
         }
     }
 }
 
 impl<B> Drop for Pass<B> {
     fn drop(&mut self) {
-        if let Some(rest) = self.rest.take() {
-            self.shared.give_back(rest);
-        }
+        self.shared.leave(self.number);
     }
 }
 

@@ -12,6 +12,7 @@ pub(super) struct Recording {
     pieces: Vec<Piece>,
     /// Of data, without trailers.
     data_bytes: u64,
+    trailers: bool,
     /// Of data and trailers: what the cap is about.
     held: usize,
     max_bytes: usize,
@@ -38,7 +39,7 @@ pub(super) enum State {
 
 impl Recording {
     pub(super) const fn new(max_bytes: usize) -> Self {
-        Self { pieces: Vec::new(), data_bytes: 0, held: 0, max_bytes, state: State::Open }
+        Self { pieces: Vec::new(), data_bytes: 0, trailers: false, held: 0, max_bytes, state: State::Open }
     }
 
     /// Keeps a frame. Where it does not fit, everything is given up and handed out, to be dropped by the caller.
@@ -65,6 +66,7 @@ impl Recording {
             return self.lose();
         }
         self.held = held;
+        self.trailers |= frame.is_trailers();
         self.data_bytes += data as u64;
         self.pieces.push(piece);
         Vec::new()
@@ -90,6 +92,10 @@ impl Recording {
 
     pub(super) const fn data_bytes(&self) -> u64 {
         self.data_bytes
+    }
+
+    pub(super) const fn has_trailers(&self) -> bool {
+        self.trailers
     }
 
     pub(super) const fn state(&self) -> State {
