@@ -78,6 +78,7 @@ mod outcome;
 mod priority;
 mod rejected;
 mod repeat;
+mod superseded;
 mod sync;
 mod trail;
 mod verdict;

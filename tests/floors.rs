@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("rejected", 1),
     ("repeat", 1),
     ("retry_budget", 1),
+    ("superseded", 1),
     ("sync", 1),
     ("trail", 1),
     ("verdict", 1),

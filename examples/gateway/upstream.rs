@@ -190,7 +190,11 @@ fn secondary(origin: &Origin, timeout: TimeoutConfig) -> Result<Secondary, Confi
                 endpoints::direct(&mut request, &origin);
                 request
             })
-            .map_response(|response: Response<Incoming>| response.map(|body| DeadlineBody::new(body, None)))
+            // The deadline of the request is over; the body has as much time again, from its head on.
+            .map_response(move |response: Response<Incoming>| {
+                let deadline = Deadline::after(timeout.limit());
+                response.map(|body| DeadlineBody::new(body, Some(deadline)))
+            })
             .layer(stack)
             .service(endpoints::client()),
     ))

@@ -6,7 +6,7 @@ use super::{
     permit::{Ending, Permit, Refusal},
     shared::Circuit,
 };
-use crate::{Outcome, Verdict, clock, sync::thread_number};
+use crate::{Outcome, Verdict, clock, superseded::is_superseded, sync::thread_number};
 
 /// Held by a call while it runs, by a service that waits with its place reserved. Dropping it gives back what it
 /// took, and counts the call by how far it had come.
@@ -111,6 +111,11 @@ impl Admission {
     #[cold]
     pub(super) fn hand_over(&mut self) -> Verdict {
         let slow = self.started.is_some_and(|started| self.is_slow(started, clock::now()));
+        if self.permit.probe.is_some() {
+            // A circuit that waited for the ends of streams, which may last for hours, might never close.
+            self.count(Outcome::Success, slow, None);
+            return Verdict::hold(());
+        }
         self.stage = Stage::Settled;
         let mut rest = Self { stage: Stage::Waiting, started: None, ..*self };
         Verdict::new(move |outcome| rest.count(outcome, slow, None))
@@ -137,6 +142,8 @@ impl Admission {
             Stage::Reserved => Ending::Withdrawn,
             Stage::Unused => Ending::Unused,
             Stage::Inside => Ending::Panicked,
+            // Another answer came first: that is no verdict on the peer, and no good or bad probe.
+            Stage::Waiting if is_superseded() => Ending::Unused,
             Stage::Waiting => Ending::Abandoned,
             Stage::Settled => return,
         };

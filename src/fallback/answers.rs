@@ -39,7 +39,16 @@ impl<K: Hash + Eq, V> Answers<K, V> {
     /// Remembers an answer; returns the one that made room for it, so that the caller may drop it elsewhere.
     ///
     /// That is the former one of this key, or else the oldest of all if there are `max`, or it is older than `ttl`.
-    pub(super) fn insert(&mut self, key: K, value: V, max: usize, ttl: Duration, now: Instant) -> Option<V> {
+    /// Where `max` was lowered, those too many go into `surplus`.
+    pub(super) fn insert(
+        &mut self,
+        key: K,
+        value: V,
+        max: usize,
+        ttl: Duration,
+        now: Instant,
+        surplus: &mut Vec<V>,
+    ) -> Option<V> {
         if let Some(&index) = self.by_key.get(&key) {
             self.unlink(index);
             self.link(index);
@@ -49,7 +58,7 @@ impl<K: Hash + Eq, V> Answers<K, V> {
         }
         // More than one too many there are only where `max` has been lowered.
         while self.len() > max {
-            self.remove(self.oldest);
+            surplus.extend(self.remove(self.oldest));
         }
         let is_old = |slot: &Slot<K, V>| now.saturating_duration_since(slot.at) > ttl;
         let leaves = self.len() >= max || self.slots.get(self.oldest).is_some_and(is_old);
@@ -62,11 +71,17 @@ impl<K: Hash + Eq, V> Answers<K, V> {
         left
     }
 
-    /// The answer of a key. One that is older than `ttl` is forgotten instead.
-    pub(super) fn get(&mut self, key: &K, ttl: Duration, now: Instant) -> Option<&V> {
+    /// The answer of a key. One that is older than `ttl` is forgotten instead, and goes into `expired`.
+    pub(super) fn get(
+        &mut self,
+        key: &K,
+        ttl: Duration,
+        now: Instant,
+        expired: &mut Option<V>,
+    ) -> Option<&V> {
         let index = *self.by_key.get(key)?;
         if now.saturating_duration_since(self.slots[index].at) > ttl {
-            self.remove(index);
+            *expired = self.remove(index);
             return None;
         }
         Some(&self.slots[index].value)
@@ -169,10 +184,10 @@ mod tests {
                     max = rng.random_range(1..12);
                 }
                 if rng.random_bool(0.5) {
-                    let left = answers.insert(key, value, max, ttl, now);
+                    let left = answers.insert(key, value, max, ttl, now, &mut Vec::new());
                     assert_eq!(left, naive.insert(key, value, max, ttl, now), "seed {seed}, step {value}");
                 } else {
-                    let found = answers.get(&key, ttl, now).copied();
+                    let found = answers.get(&key, ttl, now, &mut None).copied();
                     assert_eq!(found, naive.get(key, ttl, now), "seed {seed}, step {value}");
                 }
                 assert_eq!(answers.len(), naive.0.len(), "seed {seed}, step {value}");
@@ -184,20 +199,20 @@ mod tests {
     fn it_never_holds_more_than_it_may() {
         let mut answers = Answers::new();
         for key in 0..10_000_u32 {
-            answers.insert(key, key, 7, Duration::MAX, epoch());
+            answers.insert(key, key, 7, Duration::MAX, epoch(), &mut Vec::new());
             assert!(answers.len() <= 7);
         }
-        assert_eq!(answers.get(&9_993, Duration::MAX, epoch()), Some(&9_993));
-        assert_eq!(answers.get(&9_992, Duration::MAX, epoch()), None);
+        assert_eq!(answers.get(&9_993, Duration::MAX, epoch(), &mut None), Some(&9_993));
+        assert_eq!(answers.get(&9_992, Duration::MAX, epoch(), &mut None), None);
     }
 
     #[test]
     fn an_answer_is_given_until_it_is_older_than_its_time() {
         let mut answers = Answers::new();
         let ttl = Duration::from_secs(5);
-        answers.insert("key", 1, 2, ttl, epoch());
-        assert_eq!(answers.get(&"key", ttl, epoch() + ttl), Some(&1));
-        assert_eq!(answers.get(&"key", ttl, epoch() + ttl + Duration::from_nanos(1)), None);
+        answers.insert("key", 1, 2, ttl, epoch(), &mut Vec::new());
+        assert_eq!(answers.get(&"key", ttl, epoch() + ttl, &mut None), Some(&1));
+        assert_eq!(answers.get(&"key", ttl, epoch() + ttl + Duration::from_nanos(1), &mut None), None);
         assert_eq!(answers.len(), 0);
     }
 
@@ -205,7 +220,7 @@ mod tests {
     fn case_24_a_clock_that_seems_to_go_back_makes_nothing_old() {
         let mut answers = Answers::new();
         let later = epoch() + Duration::from_secs(60);
-        answers.insert("key", 1, 2, Duration::from_secs(5), later);
-        assert_eq!(answers.get(&"key", Duration::from_secs(5), epoch()), Some(&1));
+        answers.insert("key", 1, 2, Duration::from_secs(5), later, &mut Vec::new());
+        assert_eq!(answers.get(&"key", Duration::from_secs(5), epoch(), &mut None), Some(&1));
     }
 }

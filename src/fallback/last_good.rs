@@ -67,13 +67,17 @@ where
         let Some(key) = key else { return };
         let answer = Arc::new(response.clone());
         let (max, ttl, now) = (self.shared.handle.max_entries(), self.shared.handle.ttl(), clock::now());
-        let left = self.ask(|answers| answers.insert(key, answer, max, ttl, now));
-        drop(left);
+        let mut surplus = Vec::new();
+        let left = self.ask(|answers| answers.insert(key, answer, max, ttl, now, &mut surplus));
+        drop((left, surplus));
     }
 
     fn answer(self, key: Option<K>, _: Failed<'_, Res, Err>) -> Self::Future {
         let (ttl, now) = (self.shared.handle.ttl(), clock::now());
-        let found = key.and_then(|key| self.ask(|answers| answers.get(&key, ttl, now).map(Arc::clone)));
+        let mut expired = None;
+        let found =
+            key.and_then(|key| self.ask(|answers| answers.get(&key, ttl, now, &mut expired).map(Arc::clone)));
+        drop(expired);
         ready(found.map(|answer| Res::clone(&answer)))
     }
 }

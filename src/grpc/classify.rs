@@ -80,9 +80,8 @@ impl GrpcClassifier {
     /// the end; there is an example. Without one, or with it inside, the verdict is dropped with the response's extensions:
     /// every call that goes well counts as abandoned, which by default is a failure.
     ///
-    /// A call has its place until its stream ends, but is slow by its head alone. A stream that lasts longer than the
-    /// breaker's `probe_timeout` is no good probe: it counts as abandoned, as a call does that has no answer by then.
-    /// Default: off, a success at once.
+    /// A call is slow by its head alone. A probe is judged by its head too: a circuit that waited for the ends of streams,
+    /// which may last for hours, might never close. Default: off, a success at once.
     #[must_use]
     pub const fn at_end(mut self) -> Self {
         self.at_end = true;

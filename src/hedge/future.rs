@@ -17,7 +17,7 @@ use super::{
     handle::{End, HedgeHandle},
     state::{Judgement, Progress},
 };
-use crate::{Classifier, Earlier, Outcome, Repeat, Trail, algo, clock};
+use crate::{Classifier, Earlier, Outcome, Repeat, Trail, algo, clock, superseded::supersede};
 
 /// The answer of the service below, be it to the first request or to a hedge.
 ///
@@ -84,7 +84,11 @@ where
             let outcome = this.classifier.classify(result.as_ref());
             if outcome.is_success() {
                 this.handle.won_by_primary(this.call);
-                self.finish();
+                if this.hedges.is_some() {
+                    supersede(|| self.finish());
+                } else {
+                    self.finish();
+                }
                 return Poll::Ready(result);
             }
             if let Some(answer) = self.as_mut().primary_failed(result, outcome) {
@@ -160,6 +164,14 @@ where
                         self.end(End::Failed(Some(outcome)), false);
                         return Some(result);
                     }
+                    // What the peer said is the answer, and not that this side did not ask it at first: who tries again
+                    // would take that for free.
+                    if let Some((kept, of_kept)) = &mut hedges.primary
+                        && of_kept.blames_peer().is_none()
+                        && outcome.blames_peer().is_some()
+                    {
+                        (*kept, *of_kept) = (result, outcome);
+                    }
                     self.as_mut().go_on(judgement);
                 }
             }
@@ -176,7 +188,11 @@ where
     fn go_on(self: Pin<&mut Self>, judgement: Judgement) {
         match judgement {
             Judgement::GoOn { free } => self.hedge(free, true),
-            Judgement::Wait | Judgement::Conclusive => self.project().call.stop(),
+            Judgement::Wait | Judgement::Conclusive => {
+                let this = self.project();
+                this.call.stop();
+                *this.spare = None;
+            }
         }
     }
 
@@ -210,8 +226,10 @@ where
         let earlier = this.call.earlier(running);
         let repeatable =
             this.spare.as_ref().is_some_and(|spare| this.repeat.may_repeat(&spare.request, earlier));
-        let Some(grant) = this.handle.grant(this.call, repeatable, free) else { return };
+        let grant = this.handle.grant(this.call, repeatable, free);
+        // Without credit there will be no other hedge, and nothing to keep a copy for.
         let Some(Spare { service, mut request }) = this.spare.take() else { return };
+        let Some(grant) = grant else { return };
         if earlier != Earlier::Running && !this.repeat.take_over(&mut request) {
             return;
         }
@@ -243,7 +261,10 @@ impl<S: Service<Req>, Req, C, R> ResponseFuture<S, Req, C, R> {
         let mut this = self;
         let it = this.as_mut().project();
         it.handle.ended(it.call, end, masked);
-        this.finish();
+        match end {
+            End::Abandoned => this.finish(),
+            End::WonByHedge | End::Failed(_) => supersede(|| this.finish()),
+        }
     }
 
     /// Drops whatever is still running, at once: whoever called may hold on to this for long.

@@ -53,7 +53,8 @@
 //!
 //! # In a breaker's window
 //!
-//! Around a breaker every attempt is a sample of the breaker's, and the loser is a call that was abandoned.
+//! Around a breaker every attempt that ends is a sample of the breaker's. A loser has no vote: it was dropped because
+//! another one has answered, which says nothing about the peer.
 
 mod attempt;
 mod class;

@@ -49,13 +49,14 @@ pub(super) enum Stop {
 impl Judgement {
     pub(super) const fn of(outcome: Outcome, config: &HedgeConfig) -> Self {
         match outcome {
-            Outcome::Success | Outcome::AtEnd | Outcome::Failure { again: Again::Never, .. } => {
-                Self::Conclusive
-            }
-            Outcome::Failure { class, retry_after, .. } => {
+            Outcome::Success | Outcome::AtEnd => Self::Conclusive,
+            Outcome::Failure { class, retry_after, again } => {
+                let asks_for_less = matches!(class, ErrorClass::RateLimit)
+                    || matches!(again, Again::Never)
+                    || retry_after.is_some();
                 if !config.inconclusive.contains(class) {
                     Self::Conclusive
-                } else if matches!(class, ErrorClass::RateLimit) || retry_after.is_some() {
+                } else if asks_for_less {
                     Self::Wait
                 } else {
                     Self::GoOn { free: false }
@@ -163,9 +164,9 @@ mod tests {
             (failure(Timeout), at_once),
             (failure(Server), at_once),
             (failure(Server).retry_after(Duration::ZERO), Judgement::Wait),
-            (failure(Server).never_again(), Judgement::Conclusive),
+            (failure(Server).never_again(), Judgement::Wait),
             (failure(RateLimit), Judgement::Wait),
-            (failure(RateLimit).never_again(), Judgement::Conclusive),
+            (failure(RateLimit).never_again(), Judgement::Wait),
             (failure(Authentication), Judgement::Conclusive),
             (failure(Validation), Judgement::Conclusive),
             (failure(Validation).retry_after(Duration::ZERO), Judgement::Conclusive),
