@@ -86,7 +86,7 @@ impl<B: Body, F: Fn(&str) -> bool> Repeat<Request<ReplayBody<B>>> for GrpcRepeat
     }
 
     fn prepare(&self, request: &mut Request<ReplayBody<B>>, attempt: u32, trail: &mut Option<Trail>) {
-        leave(request.extensions_mut(), attempt, trail);
+        let attempt = leave(request.extensions_mut(), attempt, trail);
         // The first says nothing of its own: it may be somebody else's second.
         if attempt > 1 {
             request.headers_mut().insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempt - 1));

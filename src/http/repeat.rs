@@ -96,7 +96,7 @@ impl<B: Body> Repeat<Request<ReplayBody<B>>> for HttpRepeat {
     }
 
     fn prepare(&self, request: &mut Request<ReplayBody<B>>, attempt: u32, trail: &mut Option<Trail>) {
-        leave(request.extensions_mut(), attempt, trail);
+        let attempt = leave(request.extensions_mut(), attempt, trail);
         number(request.headers_mut(), attempt);
     }
 }
@@ -145,13 +145,17 @@ pub(crate) fn may_repeat<B>(
     (earlier == Earlier::Unseen || is_harmless()) && is_there
 }
 
-/// Leaves the number of the attempt and the call's trail in its extensions.
-pub(crate) fn leave(extensions: &mut Extensions, attempt: u32, trail: &mut Option<Trail>) {
+/// Leaves the number of the attempt and the call's trail in its extensions. Returns that number, which counts on from that
+/// of a layer further out: the hedge of a second attempt is no second attempt again.
+pub(crate) fn leave(extensions: &mut Extensions, attempt: u32, trail: &mut Option<Trail>) -> u32 {
     // That of a layer further out stays its own: in its second attempt, its retry would look here like one that
     // somebody below has made. A copy has the outer one too, taken before the first attempt, and has to get ours.
     let trail = trail.get_or_insert_with(|| trail_below(extensions));
     extensions.insert(trail.clone());
+    let before = extensions.get().map_or(0, |Attempt(outer)| outer.saturating_sub(1));
+    let attempt = attempt.saturating_add(before);
     extensions.insert(Attempt(attempt));
+    attempt
 }
 
 /// A trail for a layer of its own: below that of a layer further out, if there is one.

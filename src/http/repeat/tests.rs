@@ -156,3 +156,15 @@ fn reqwest_is_believed_that_a_post_is_unseen_only_where_it_follows_no_redirects(
         assert!(plain.may_repeat(&request(Method::PUT), earlier));
     }
 }
+
+#[test]
+fn attempts_are_counted_on_from_those_of_a_layer_further_out() {
+    let (repeat, mut outer, mut inner) = (HttpRepeat::new(), None, None);
+    let mut second = request("GET");
+    repeat.prepare(&mut second, 2, &mut outer);
+    let mut hedge = repeat.copy(&mut second).expect("a copy");
+    repeat.prepare(&mut second, 1, &mut inner);
+    repeat.prepare(&mut hedge, 2, &mut inner);
+    assert_eq!((header(&second), header(&hedge)), (Some("1"), Some("2")));
+    assert_eq!(hedge.extensions().get(), Some(&Attempt(3)));
+}
