@@ -64,17 +64,52 @@ where
     type Output = Result<R, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut phase = self.as_mut().project().phase;
-        if let PhaseProj::Running { inner, mut timer, allowance, handle } = phase.as_mut().project() {
-            if timer.is_some() {
-                return self.poll_again(cx);
-            }
+        if let PhaseProj::Running { inner, timer, .. } = self.as_mut().project().phase.project()
+            && timer.is_none()
+        {
             if let Poll::Ready(result) = inner.poll(cx) {
                 return Poll::Ready(result);
             }
-            timer.set(Some(clock::alarm(allowance.until)));
-            if !is_over(timer, *allowance, cx) {
-                return Poll::Pending;
+            return self.wait(cx);
+        }
+        self.poll_again(cx)
+    }
+}
+
+// Functions of their own, so that a result that comes at once does not go through memory for what is done here.
+impl<F> ResponseFuture<F> {
+    /// The call has been found waiting for the first time.
+    #[cold]
+    fn wait<R, E: FromRejected>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<R, E>> {
+        let mut phase = self.project().phase;
+        let PhaseProj::Running { mut timer, allowance, handle, .. } = phase.as_mut().project() else {
+            unreachable!("the only caller has looked")
+        };
+        timer.set(Some(clock::alarm(allowance.until)));
+        if !is_over(timer, *allowance, cx) {
+            return Poll::Pending;
+        }
+        let rejected = handle.reject(allowance.reason);
+        phase.set(Phase::Done);
+        Poll::Ready(Err(E::from_rejected(rejected)))
+    }
+
+    /// The call has been found waiting before, or was rejected from the start.
+    #[cold]
+    fn poll_again<R, E>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<R, E>>
+    where
+        F: Future<Output = Result<R, E>>,
+        E: FromRejected,
+    {
+        let mut phase = self.project().phase;
+        if let PhaseProj::Running { inner, timer, allowance, handle } = phase.as_mut().project() {
+            let over = is_over(timer, *allowance, cx);
+            match inner.poll(cx) {
+                Poll::Ready(result) if result.is_ok() || !over || is_long_over(*allowance) => {
+                    return Poll::Ready(result);
+                }
+                Poll::Pending if !over => return Poll::Pending,
+                Poll::Ready(_) | Poll::Pending => {}
             }
             let rejected = handle.reject(allowance.reason);
             phase.as_mut().project_replace(Phase::Rejected(rejected));
@@ -83,32 +118,6 @@ where
             PhaseOwned::Rejected(rejected) => Poll::Ready(Err(E::from_rejected(rejected))),
             PhaseOwned::Running { .. } | PhaseOwned::Done => {
                 unreachable!("a future is not polled after it has completed")
-            }
-        }
-    }
-}
-
-impl<F> ResponseFuture<F> {
-    /// The call has been found waiting before.
-    // A function of its own, so that a result that comes at once does not go through memory for what is done here.
-    #[cold]
-    fn poll_again<R, E>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<R, E>>
-    where
-        F: Future<Output = Result<R, E>>,
-        E: FromRejected,
-    {
-        let mut phase = self.project().phase;
-        let PhaseProj::Running { inner, timer, allowance, handle } = phase.as_mut().project() else {
-            unreachable!("the only caller has looked")
-        };
-        let over = is_over(timer, *allowance, cx);
-        match inner.poll(cx) {
-            Poll::Ready(result) if result.is_ok() || !over || is_long_over(*allowance) => Poll::Ready(result),
-            Poll::Pending if !over => Poll::Pending,
-            Poll::Ready(_) | Poll::Pending => {
-                let rejected = handle.reject(allowance.reason);
-                phase.set(Phase::Done);
-                Poll::Ready(Err(E::from_rejected(rejected)))
             }
         }
     }
