@@ -77,6 +77,9 @@ impl<A, C, M> FallbackLayer<A, C, M> {
     /// caller, or one caller gets another's answer. For a request whose answer shall not be remembered, the key is
     /// `None`.
     ///
+    /// Of two calls with one key, the one that ends last is remembered. What is remembered is a clone of the whole answer,
+    /// the extensions of an HTTP response included: strip in a layer below what should not live that long.
+    ///
     /// Every call costs its key; one that succeeds costs a clone of the answer, and a lock for a moment. A body that
     /// streams cannot be cloned: collect it in a layer below, so that the response is one of `Full<Bytes>`, say.
     pub fn last_good<Req, Res, K, F>(self, key: F) -> FallbackLayer<LastGood<F, K, Res>, C, M>

@@ -189,7 +189,7 @@ impl HedgeHandle {
         judgement
     }
 
-    /// Asks for one more attempt; without credit if nothing was sent so far.
+    /// Asks for one more attempt; `free` where it takes the place of one that was turned away on this side.
     #[cold]
     pub(super) fn grant(&self, call: &mut Progress, repeatable: bool, free: bool) -> Option<Grant> {
         let config = self.config();
@@ -284,7 +284,8 @@ fn nanos(delay: Option<Duration>) -> u64 {
     delay.map_or(NEVER, |delay| u64::try_from(delay.as_nanos()).unwrap_or(NEVER))
 }
 
-/// Enough for the routes of most peers. A class costs 16 bytes, and another 1 KiB once it has waited.
+/// Enough for the routes of most peers. A class costs 16 bytes; once one has waited, it and all those below it cost
+/// another 1 KiB each.
 pub(super) const MAX_CLASSES: u8 = 64;
 /// No hedge for the time a call takes; as a delay it would be 584 years.
 const NEVER: u64 = u64::MAX;

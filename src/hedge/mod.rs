@@ -16,10 +16,12 @@
 //! | an attempt ends with | the call |
 //! |---|---|
 //! | a success | has it for an answer; the others are cancelled |
-//! | a failure that every attempt would have (validation, authentication …), or that forbids another try | has it for an answer; the others are cancelled |
+//! | a failure that every attempt would have (validation, authentication …) | has it for an answer; the others are cancelled |
 //! | a failure that another attempt may not have (connection, timeout, server) | goes on with the next hedge, at once |
-//! | a rate limit, or a rejection made on this side | sends no further hedge, and waits for those that are running |
-//! | the last of such failures | has that of the first request for an answer |
+//! | a rate limit, a failure that names a time to come back or forbids another try, or a rejection made on this side | sends no further hedge, and waits for those that are running |
+//! | the last of such failures | has that of the first request for an answer; if that one reached no peer, of one that did |
+//!
+//! The deadline of a request is not looked at: a hedge may be sent shortly before it, and is cancelled with the call.
 //!
 //! ```
 //! use std::{sync::atomic::{AtomicU32, Ordering}, time::Duration};

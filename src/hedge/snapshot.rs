@@ -35,8 +35,8 @@ pub struct HedgeCounts {
     /// Hedges that were granted and never sent: the call was over before the service below was ready for them, or that
     /// broke. Their credit went back.
     pub unsent: u64,
-    /// Calls that might have been hedged if their request could be sent twice without harm: they had to wait, or failed
-    /// in a way that another attempt might not have.
+    /// Calls that might have been hedged if their request could be sent twice without harm. One whose request cannot be
+    /// copied is counted when it first has to wait; another one when its hedge is due.
     pub not_repeatable: u64,
     /// Calls that were not hedged, or not once more, because the budget gave no credit: too many attempts fail.
     pub peer_was_ill: u64,

@@ -29,7 +29,7 @@ pub(super) struct Progress {
 pub(super) enum Judgement {
     /// Every other attempt would end the same: it is the answer.
     Conclusive,
-    /// Another attempt is sent at once; without credit if nothing was sent so far.
+    /// Another attempt is sent at once; `free` where this one was turned away on this side.
     GoOn { free: bool },
     /// No further attempt is sent; one that runs already may still succeed.
     Wait,
