@@ -62,7 +62,7 @@ mod classify;
 mod code;
 mod errors;
 mod pushback;
-pub mod rejection;
+mod rejection;
 mod repeat;
 mod stack;
 mod status;
@@ -70,7 +70,7 @@ pub mod stream_outcome;
 mod timeout;
 
 pub use classify::GrpcClassifier;
-pub use rejection::{GrpcRejection, GrpcRejectionLayer};
+pub use rejection::{GrpcAnswers, GrpcRejection, GrpcRejectionLayer};
 pub use repeat::GrpcRepeat;
 pub use stack::stack;
 pub use stream_outcome::{GrpcOutcomeBody, StreamOutcome, StreamOutcomeLayer};

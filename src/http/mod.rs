@@ -51,7 +51,7 @@ pub use body_deadline::{BodyDeadline, BodyDeadlineLayer, DeadlineBody};
 pub use classify::HttpClassifier;
 pub use extensions::{Attempt, Idempotent, RequestExtensions, RequestTimeout};
 pub use fallback::{FellBack, mark_fallback};
-pub use rejection::{Rejection, RejectionLayer};
+pub use rejection::{Answers, Problem, Rejection, RejectionLayer};
 pub use repeat::HttpRepeat;
 pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};
 pub use stack::stack;

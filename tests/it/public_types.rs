@@ -131,7 +131,8 @@ fn what_users_hold_can_be_sent_and_shared() {
     send_and_sync::<(Deadline, Name, Outcome)>();
     send_and_sync::<(GrpcClassifier, GrpcTimeout, GrpcRepeat, GrpcRejectionLayer, StreamOutcomeLayer)>();
     send_and_sync::<(GrpcRejection<()>, StreamOutcome<()>, GrpcOutcomeBody<(), fn(Outcome)>)>();
-    send_and_sync::<grpc::rejection::future::ResponseFuture<Ready<()>>>();
+    send_and_sync::<tower_reliability::http::rejection::future::ResponseFuture<Ready<()>, grpc::GrpcAnswers>>(
+    );
     send_and_sync::<grpc::stream_outcome::future::ResponseFuture<Ready<()>, fn(Outcome)>>();
     send_and_sync::<circuit_breaker::future::ResponseFuture<Ready<()>, ()>>();
     send_and_sync::<timeout::future::ResponseFuture<Ready<()>>>();

@@ -8,8 +8,23 @@ use serde_json::json;
 
 use crate::{Reason, Rejected, algo::whole_seconds_up};
 
-/// The answer to a call that was turned away.
-pub(super) fn answer<B: From<String>>(rejected: &Rejected) -> Response<B> {
+/// How a protocol says that a call was turned away.
+pub trait Answers<B> {
+    /// The answer to a call that was turned away.
+    fn answer(rejected: &Rejected) -> Response<B>;
+}
+
+/// A status, and a JSON problem document as the body.
+#[derive(Clone, Copy, Debug)]
+pub struct Problem;
+
+impl<B: From<String>> Answers<B> for Problem {
+    fn answer(rejected: &Rejected) -> Response<B> {
+        answer(rejected)
+    }
+}
+
+fn answer<B: From<String>>(rejected: &Rejected) -> Response<B> {
     let status = status(rejected.reason());
     let seconds = rejected.retry_after().map(whole_seconds_up);
     let mut problem = json!({

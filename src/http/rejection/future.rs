@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    marker::PhantomData,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -9,7 +10,7 @@ use std::{
 use ::http::Response;
 use pin_project::pin_project;
 
-use super::answer::answer;
+use super::answer::Answers;
 use crate::{IntoRejected, Rejected};
 
 /// The response of the service below, or the answer to a rejection.
@@ -20,9 +21,10 @@ use crate::{IntoRejected, Rejected};
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<F> {
+pub struct ResponseFuture<F, A> {
     #[pin]
     phase: Phase<F>,
+    answers: PhantomData<fn() -> A>,
 }
 
 #[pin_project(project = PhaseProj)]
@@ -32,29 +34,29 @@ enum Phase<F> {
     Rejected(Rejected),
 }
 
-impl<F> ResponseFuture<F> {
+impl<F, A> ResponseFuture<F, A> {
     pub(super) fn running(inner: F) -> Self {
-        Self { phase: Phase::Running(inner) }
+        Self { phase: Phase::Running(inner), answers: PhantomData }
     }
 
     pub(super) fn rejected(rejected: Rejected) -> Self {
-        Self { phase: Phase::Rejected(rejected) }
+        Self { phase: Phase::Rejected(rejected), answers: PhantomData }
     }
 }
 
-impl<F, B, E> Future for ResponseFuture<F>
+impl<F, A, B, E> Future for ResponseFuture<F, A>
 where
     F: Future<Output = Result<Response<B>, E>>,
     E: IntoRejected,
-    B: From<String>,
+    A: Answers<B>,
 {
     type Output = Result<Response<B>, E::Other>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = match self.project().phase.project() {
             PhaseProj::Running(inner) => ready!(inner.poll(cx)),
-            PhaseProj::Rejected(rejected) => return Poll::Ready(Ok(answer(rejected))),
+            PhaseProj::Rejected(rejected) => return Poll::Ready(Ok(A::answer(rejected))),
         };
-        Poll::Ready(result.or_else(|error| error.into_rejected().map(|rejected| answer(&rejected))))
+        Poll::Ready(result.or_else(|error| error.into_rejected().map(|rejected| A::answer(&rejected))))
     }
 }

@@ -4,4 +4,5 @@ mod answer;
 pub mod future;
 mod service;
 
+pub use answer::{Answers, Problem};
 pub use service::{Rejection, RejectionLayer};

@@ -1,12 +1,18 @@
 //! The layer and its service.
 
-use std::task::{Context, Poll, ready};
+use std::{
+    marker::PhantomData,
+    task::{Context, Poll, ready},
+};
 
 use ::http::Response;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::future::ResponseFuture;
+use super::{
+    answer::{Answers, Problem},
+    future::ResponseFuture,
+};
 use crate::{IntoRejected, Rejected};
 
 /// Turns rejections into answers, so that a client is told what happened and an axum router accepts the stack.
@@ -38,19 +44,24 @@ impl<S> Layer<S> for RejectionLayer {
     type Service = Rejection<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Rejection { inner, turned_away: None }
+        Rejection::new(inner)
     }
 }
 
-/// A service that answers where the one below turns away.
+/// A service that answers where the one below turns away; `A` says how.
 #[derive(Debug)]
-pub struct Rejection<S> {
+pub struct Rejection<S, A = Problem> {
     inner: S,
     /// A layer below turned the caller away before there was a call. The call is answered without asking it again.
     turned_away: Option<Rejected>,
+    answers: PhantomData<fn() -> A>,
 }
 
-impl<S> Rejection<S> {
+impl<S, A> Rejection<S, A> {
+    pub(crate) const fn new(inner: S) -> Self {
+        Self { inner, turned_away: None, answers: PhantomData }
+    }
+
     /// The service below.
     pub const fn get_ref(&self) -> &S {
         &self.inner
@@ -67,15 +78,15 @@ impl<S> Rejection<S> {
     }
 }
 
-impl<S, B, Req> Service<Req> for Rejection<S>
+impl<S, A, B, Req> Service<Req> for Rejection<S, A>
 where
     S: Service<Req, Response = Response<B>>,
     S::Error: IntoRejected,
-    B: From<String>,
+    A: Answers<B>,
 {
     type Response = Response<B>;
     type Error = <S::Error as IntoRejected>::Other;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S::Future, A>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         match ready!(self.inner.poll_ready(cx)).map_err(IntoRejected::into_rejected) {
@@ -94,8 +105,8 @@ where
     }
 }
 
-impl<S: Clone> Clone for Rejection<S> {
+impl<S: Clone, A> Clone for Rejection<S, A> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), turned_away: None }
+        Self::new(self.inner.clone())
     }
 }
