@@ -31,7 +31,7 @@ pub struct HedgeConfig {
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(super) max_delay: Duration,
     pub(super) max_hedges: u8,
-    pub(super) inconclusive: ErrorClasses,
+    pub(super) on: ErrorClasses,
     pub(super) elsewhere: bool,
 }
 
@@ -82,7 +82,7 @@ impl HedgeConfig {
             min_delay: Duration::from_millis(1),
             max_delay: Duration::from_secs(10),
             max_hedges: 1,
-            inconclusive: ErrorClasses::of(&[
+            on: ErrorClasses::of(&[
                 ErrorClass::Connection,
                 ErrorClass::Timeout,
                 ErrorClass::RateLimit,
@@ -136,14 +136,14 @@ impl HedgeConfig {
     /// those that are running. Default: connection, timeout, rate limit and server.
     #[must_use]
     pub const fn on(mut self, class: ErrorClass) -> Self {
-        self.inconclusive = self.inconclusive.with(class);
+        self.on = self.on.with(class);
         self
     }
 
     /// Returns failures of this class at once, and cancels what else is running.
     #[must_use]
     pub const fn never(mut self, class: ErrorClass) -> Self {
-        self.inconclusive = self.inconclusive.without(class);
+        self.on = self.on.without(class);
         self
     }
 

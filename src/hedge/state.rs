@@ -54,7 +54,7 @@ impl Judgement {
                 let asks_for_less = matches!(class, ErrorClass::RateLimit)
                     || matches!(again, Again::Never)
                     || retry_after.is_some();
-                if !config.inconclusive.contains(class) {
+                if !config.on.contains(class) {
                     Self::Conclusive
                 } else if asks_for_less {
                     Self::Wait

@@ -269,7 +269,7 @@ fn a_config_comes_back_from_a_file_as_it_went() {
         let text = toml::to_string(&config).expect("it can be written");
         assert_eq!(toml::from_str::<HedgeConfig>(&text).expect("and read"), config, "{text}");
     }
-    let text = "after = { quantile = 0.99 }\nstart = \"80ms\"\ninconclusive = [\"connection\"]";
+    let text = "after = { quantile = 0.99 }\nstart = \"80ms\"\non = [\"connection\"]";
     let expected = HedgeConfig::quantile(0.99).start(millis(80));
     let expected = expected.never(ErrorClass::Timeout).never(ErrorClass::RateLimit).never(ErrorClass::Server);
     assert_eq!(toml::from_str::<HedgeConfig>(text).expect("it is in order"), expected);
