@@ -39,7 +39,7 @@
 //! | what | where |
 //! |---|---|
 //! | stop calling a peer that fails | [`circuit_breaker`] |
-//! | try again, without making an outage worse | [`retry`], [`retry_budget`] |
+//! | try again, without keeping a peer down | [`retry`], [`retry_budget`] |
 //! | send a second request where the first takes long | [`hedge`] |
 //! | give up in time, and know the caller's deadline | [`timeout`], [`Deadline`] |
 //! | answer with something else where a call was turned away or failed | [`fallback`] |

@@ -6,7 +6,7 @@ use crate::Outcome;
 
 /// What a layer waits to hear about an answer that has begun, and what it holds until then.
 ///
-/// A breaker gives one away for every call that is [`AtEnd`](Outcome::AtEnd), with the place that the call has taken.
+/// A breaker gives one away for every call that is [`AtEnd`](Outcome::AtEnd); a probe it judges at once.
 /// Whoever sees the answer end [settles](Self::settle) it. Dropped unsettled, it drops what it owns: to a breaker the
 /// call is abandoned then.
 ///

@@ -105,7 +105,7 @@ impl Admission {
         self.count(outcome, slow, ended);
     }
 
-    /// The answer has begun, and whoever sees its end has the call's place from now on.
+    /// The answer has begun, and whoever sees its end has the call's vote from now on; a probe's is given by its head.
     ///
     /// Whether it is slow is decided here: a stream may last for hours, and says by that nothing about the peer.
     #[cold]

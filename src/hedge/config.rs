@@ -167,12 +167,6 @@ impl HedgeConfig {
         }
     }
 
-    /// How many requests there may be for one call, the first included.
-    #[must_use]
-    pub const fn attempts(&self) -> u32 {
-        self.max_hedges as u32 + 1
-    }
-
     /// Checks the numbers and makes the layer.
     ///
     /// # Errors

@@ -38,7 +38,8 @@ stages! {
     /// Where the whole call has a timeout, no attempt begins after it.
     retry Retries(RetryConfig);
 
-    /// Sends a second request where the first one takes long. It is under the same budget as the retry.
+    /// Sends a second request where the first one takes long. It is under the same budget as the retry. Where the stack has
+    /// a breaker, an open circuit sends no hedge: all attempts go through that one.
     hedge Hedges(HedgeConfig);
 
     /// Stops calling a peer that fails.

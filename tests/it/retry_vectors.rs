@@ -78,7 +78,12 @@ const GIVE: f64 = 0.07;
 /// The delay that a share `r` of them stays below.
 fn quantile(sorted: &[f64], r: f64) -> f64 {
     let last = sorted.len() - 1;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index below a thousand"
+    )]
     let index = (last as f64 * r).round() as usize;
     sorted[index.min(last)]
 }

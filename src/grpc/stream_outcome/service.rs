@@ -15,8 +15,8 @@ use crate::{Outcome, Verdict, grpc::GrpcClassifier};
 /// exactly once: at its trailers, at an error, or when its body is dropped. What the head has said already is not said
 /// again, so that this and a layer that reads heads never both count one failure.
 ///
-/// A breaker below, whose classifier says [`at_end`](GrpcClassifier::at_end), takes its vote from this: the call has its
-/// place, be it a probe's, until its stream has ended. Then nobody else need be told:
+/// A breaker below, whose classifier says [`at_end`](GrpcClassifier::at_end), takes its vote from this, but for probes,
+/// which it judges by their heads. Then nobody else need be told:
 ///
 /// ```
 /// use tonic_health::pb::health_client::HealthClient;

@@ -16,8 +16,9 @@ use crate::BoxError;
 /// A body that can be sent again: it keeps what streams through it for the [copies](Self::copy) taken of it.
 ///
 /// A copy starts at the beginning, with what was recorded, and goes on with the rest of the body where an earlier
-/// attempt was dropped, or where the copy [takes it over](Self::take_over). Nothing is recorded, and nothing allocated, before there is a copy; nor when no copy is left.
-/// A body larger than the cap streams on as it is, and what was recorded is dropped.
+/// attempt was dropped, or where the copy [takes it over](Self::take_over). Nothing is recorded, and nothing allocated,
+/// before there is a copy; nor when no copy is left. A body larger than the cap streams on as it is, and what was recorded
+/// is dropped.
 ///
 /// Its error is a [`BoxError`]: that of the body inside as it is, or [`CannotReplay`](super::CannotReplay) for one that
 /// was relieved, or that was read although it [could not](Self::can_replay) be replayed.
