@@ -66,22 +66,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod algo;
-mod circuit;
-mod classes;
-mod classify;
-mod clock;
-mod deadline;
-mod error;
-mod event;
-mod name;
-mod outcome;
-mod priority;
-mod rejected;
-mod repeat;
-mod superseded;
-mod sync;
-mod trail;
-mod verdict;
+mod call;
+mod rt;
+mod telemetry;
 
 pub mod circuit_breaker;
 pub mod fallback;
@@ -97,20 +84,13 @@ pub mod retry_budget;
 pub mod stack;
 pub mod timeout;
 
-pub use circuit::{CircuitState, CircuitTransition, Trip};
-pub use classes::PerClass;
-pub use classify::{BoxErrorClassifier, Classifier, StandardClassifier, outcome_of};
-pub use deadline::{Deadline, Limits, Unlimited};
-pub use error::{AsRejected, BoxError, ConfigError, Error, FromRejected, IntoRejected};
-pub use event::{Event, EventKind, Listener, Severity};
-pub use name::Name;
-pub use outcome::{Again, ErrorClass, Outcome};
-pub use priority::Priority;
-pub use rejected::{Reason, Rejected};
-pub use repeat::{Cloned, Earlier, Repeat};
+pub use call::{
+    Again, AsRejected, BoxError, BoxErrorClassifier, Classifier, Cloned, ConfigError, Deadline, Earlier,
+    Error, ErrorClass, FromRejected, IntoRejected, Limits, Outcome, PerClass, Priority, Reason, Rejected,
+    Repeat, StandardClassifier, Trail, Unlimited, Verdict, outcome_of,
+};
 pub use stack::ReliabilityStack;
-pub use trail::Trail;
-pub use verdict::Verdict;
+pub use telemetry::{CircuitState, CircuitTransition, Event, EventKind, Listener, Name, Severity, Trip};
 
 /// The examples of the README, compiled and run.
 #[cfg(all(doctest, feature = "http"))]

@@ -25,7 +25,7 @@ const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::epoch;
+    use crate::rt::clock::epoch;
 
     #[test]
     fn a_sum_is_exact_while_it_can_be_represented() {

@@ -174,7 +174,7 @@ fn rate(part: u32, total: u32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::epoch;
+    use crate::rt::clock::epoch;
 
     fn calls(size: u32) -> OutcomeWindow {
         OutcomeWindow::new(WindowSpan::Calls(size), epoch())

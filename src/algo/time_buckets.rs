@@ -108,7 +108,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{algo::Tally, clock::epoch};
+    use crate::{algo::Tally, rt::clock::epoch};
 
     const FAILED: Tally = Tally { total: 1, failed: 1, slow: 0 };
 

@@ -6,7 +6,10 @@ use super::{
     permit::{Ending, Permit, Refusal},
     shared::Circuit,
 };
-use crate::{Outcome, Verdict, clock, superseded::is_superseded, sync::thread_number};
+use crate::{
+    call::{Outcome, Verdict, superseded::is_superseded},
+    rt::{clock, sync::thread_number},
+};
 
 /// Held by a call while it runs, by a service that waits with its place reserved. Dropping it gives back what it
 /// took, and counts the call by how far it had come.

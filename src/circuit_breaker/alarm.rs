@@ -18,7 +18,7 @@ use std::{
 use tokio::{runtime::Handle, time::Sleep};
 
 use super::gate::PublishedGate;
-use crate::clock;
+use crate::rt::clock;
 
 /// A timer that is set. Dropping it stops it.
 #[derive(Debug)]

@@ -10,7 +10,10 @@ use super::{
     config::{CircuitBreakerConfig, Window},
     handle::CircuitBreakerHandle,
 };
-use crate::{CircuitState, CircuitTransition, ErrorClass, Event, EventKind, Name, Outcome, event::Listeners};
+use crate::{
+    call::{ErrorClass, Outcome},
+    telemetry::{CircuitState, CircuitTransition, Event, EventKind, Listeners, Name},
+};
 
 /// Opens at four failures of at least four calls; nothing in it depends on time.
 const CONFIG: CircuitBreakerConfig =

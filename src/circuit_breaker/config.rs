@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::layer::CircuitBreakerLayer;
-use crate::ConfigError;
+use crate::call::ConfigError;
 
 /// When a circuit opens, for how long, and what it asks of the peer before it closes again.
 ///

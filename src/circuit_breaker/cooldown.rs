@@ -44,7 +44,7 @@ impl Cooldown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::epoch;
+    use crate::rt::clock::epoch;
 
     const EXACT: CircuitBreakerConfig = CircuitBreakerConfig::new().open_jitter(0.0);
 

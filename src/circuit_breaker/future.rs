@@ -9,7 +9,7 @@ use std::{
 use pin_project::pin_project;
 
 use super::admission::Admission;
-use crate::{Classifier, FromRejected, Outcome, Rejected};
+use crate::call::{Classifier, FromRejected, Outcome, Rejected};
 
 /// The answer of the service below, or a rejection.
 ///

@@ -12,9 +12,9 @@ use super::{
     permit::{Collected, Gate, Permit, Refusal},
 };
 use crate::{
-    Reason,
-    circuit::Trip,
-    sync::{AtomicBool, AtomicU64, MAX_STRIPES, Ordering, OwnLine, stripe_count},
+    call::Reason,
+    rt::sync::{AtomicBool, AtomicU64, MAX_STRIPES, Ordering, OwnLine, stripe_count},
+    telemetry::Trip,
 };
 
 #[derive(Debug)]

@@ -16,7 +16,9 @@ use super::{
     snapshot::CircuitBreakerSnapshot,
 };
 use crate::{
-    CircuitState, ConfigError, EventKind, Listener, Name, Rejected, event::Listeners, sync::thread_number,
+    call::{ConfigError, Rejected},
+    rt::sync::thread_number,
+    telemetry::{CircuitState, EventKind, Listener, Listeners, Name},
 };
 
 /// A hold on a running circuit breaker: look at it, take it in hand, change its numbers.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     algo::{OutcomeWindow, Tally, WindowSpan},
-    circuit::Trip,
+    telemetry::Trip,
 };
 
 /// The counts from which a closed circuit decides.
@@ -130,7 +130,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::epoch;
+    use crate::rt::clock::epoch;
 
     fn record(health: &mut Health, config: &CircuitBreakerConfig, votes: &[Vote]) -> Option<Trip> {
         votes.iter().fold(None, |_, vote| health.record(*vote, false, config, epoch()))

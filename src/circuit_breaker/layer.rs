@@ -8,7 +8,10 @@ use super::{
     config::CircuitBreakerConfig, handle::CircuitBreakerHandle, keyed::KeyedCircuitBreakerLayer,
     service::CircuitBreaker,
 };
-use crate::{Listener, Name, StandardClassifier, event::Listeners};
+use crate::{
+    call::StandardClassifier,
+    telemetry::{Listener, Listeners, Name},
+};
 
 /// Puts a [`CircuitBreaker`] around a service.
 ///

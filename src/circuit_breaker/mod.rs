@@ -62,7 +62,7 @@ pub use layer::CircuitBreakerLayer;
 pub use service::CircuitBreaker;
 pub use snapshot::{CircuitBreakerCounts, CircuitBreakerSnapshot};
 
-pub use crate::circuit::{CircuitState, CircuitTransition, Trip};
+pub use crate::telemetry::{CircuitState, CircuitTransition, Trip};
 
 #[cfg(all(test, shuttle))]
 mod concurrency;

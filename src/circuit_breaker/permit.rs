@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use super::health::Calm;
-use crate::{Outcome, Reason, Trip};
+use crate::{
+    call::{Outcome, Reason},
+    telemetry::Trip,
+};
 
 /// Proof of admission, tied to the phase that gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -137,7 +137,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::epoch;
+    use crate::rt::clock::epoch;
 
     const CONFIG: CircuitBreakerConfig =
         CircuitBreakerConfig::new().half_open_probes(4).half_open_successes(3);

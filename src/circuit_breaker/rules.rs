@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::config::{CircuitBreakerConfig, Window};
-use crate::ConfigError;
+use crate::call::ConfigError;
 
 impl CircuitBreakerConfig {
     /// Names the first field that breaks its rule.

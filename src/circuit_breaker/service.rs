@@ -11,7 +11,7 @@ use super::{
     admission::Admission, future::ResponseFuture, handle::CircuitBreakerHandle, permit::Refusal,
     waiting::Waiting,
 };
-use crate::{Classifier, FromRejected, StandardClassifier};
+use crate::call::{Classifier, FromRejected, StandardClassifier};
 
 /// A service behind a circuit breaker.
 ///

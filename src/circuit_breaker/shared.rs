@@ -21,9 +21,11 @@ use super::{
     state::State,
 };
 use crate::{
-    EventKind, Name, clock,
-    event::Listeners,
-    sync::{Mutex, lock, thread_number},
+    rt::{
+        clock,
+        sync::{Mutex, lock, thread_number},
+    },
+    telemetry::{EventKind, Listeners, Name},
 };
 
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{config::Abandoned, permit::Ending, vote::Vote};
-use crate::circuit::{CircuitState, Trip};
+use crate::telemetry::{CircuitState, Trip};
 
 /// The state and the counts of one circuit, taken at one instant.
 #[derive(Clone, Debug, PartialEq)]

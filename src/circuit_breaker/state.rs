@@ -13,7 +13,11 @@ use super::{
     snapshot::CircuitBreakerCounts,
     vote::Vote,
 };
-use crate::{CircuitState, CircuitTransition, EventKind, Outcome, Reason, Trip, algo::after};
+use crate::{
+    algo::after,
+    call::{Outcome, Reason},
+    telemetry::{CircuitState, CircuitTransition, EventKind, Trip},
+};
 
 /// One circuit.
 #[derive(Clone, Debug)]

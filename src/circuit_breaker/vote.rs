@@ -1,6 +1,6 @@
 //! What an outcome means to a circuit.
 
-use crate::{ErrorClass, Outcome};
+use crate::call::{ErrorClass, Outcome};
 
 /// The vote that a breaker takes from an outcome; the table is in the crate's design, "one classification".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::{
 use tokio::{sync::futures::OwnedNotified, time::Sleep};
 
 use super::handle::CircuitBreakerHandle;
-use crate::clock;
+use crate::rt::clock;
 
 /// Wakes when the circuit changes, or when time alone might change it. It does not poll in between.
 #[derive(Debug)]

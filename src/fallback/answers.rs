@@ -142,7 +142,7 @@ mod tests {
     use rand::{RngExt, SeedableRng, rngs::StdRng};
 
     use super::*;
-    use crate::clock::epoch;
+    use crate::rt::clock::epoch;
 
     /// The same, so simple that it must be right.
     #[derive(Default)]

@@ -1,6 +1,6 @@
 //! Why a call is answered otherwise.
 
-use crate::{ErrorClass, Outcome, Reason, Rejected, classes::ErrorClasses};
+use crate::call::{ErrorClass, ErrorClasses, Outcome, Reason, Rejected};
 
 /// Why a call was answered by a fallback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::Name;
+    use crate::telemetry::Name;
 
     const TIMEOUT: Reason = Reason::Timeout { limit: Duration::from_secs(1) };
 

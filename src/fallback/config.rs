@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::layer::FallbackLayer;
-use crate::{ConfigError, ErrorClass, classes::ErrorClasses};
+use crate::call::{ConfigError, ErrorClass, ErrorClasses};
 
 /// Which calls are answered otherwise, and how many good answers are remembered for how long.
 ///

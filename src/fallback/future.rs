@@ -16,7 +16,7 @@ use super::{
     mark::Mark,
     source::Source,
 };
-use crate::{AsRejected, Classifier, FromRejected, Rejected};
+use crate::call::{AsRejected, Classifier, FromRejected, Rejected};
 
 pub use super::other::Asking;
 

@@ -8,9 +8,9 @@ use super::{
     snapshot::{CAUSES, FallbackCounts, FallbackSnapshot},
 };
 use crate::{
-    ConfigError, ErrorClass, Name, Outcome, Rejected,
-    classes::ErrorClasses,
-    sync::{AtomicU64, Ordering},
+    call::{ConfigError, ErrorClass, ErrorClasses, Outcome, Rejected},
+    rt::sync::{AtomicU64, Ordering},
+    telemetry::Name,
 };
 
 /// A hold on a fallback: look at its counts, change its numbers.

@@ -13,7 +13,7 @@ use super::{
     handle::FallbackHandle,
     source::{Isolate, Source},
 };
-use crate::{
+use crate::rt::{
     clock,
     sync::{Mutex, lock},
 };

@@ -14,7 +14,10 @@ use super::{
     service::Fallback,
     source::{Isolate, Unset, Value, With},
 };
-use crate::{Cloned, Name, StandardClassifier};
+use crate::{
+    call::{Cloned, StandardClassifier},
+    telemetry::Name,
+};
 
 /// Puts a [`Fallback`] around a service. Made by [`FallbackConfig::build`].
 ///

@@ -15,7 +15,7 @@ use super::{
     handle::FallbackHandle,
     source::{Isolate, Source},
 };
-use crate::{Cloned, Earlier, Repeat};
+use crate::call::{Cloned, Earlier, Repeat};
 
 /// Another service, which gets a copy of the request. Made by
 /// [`FallbackLayer::service`](super::FallbackLayer::service).

@@ -13,7 +13,7 @@ use super::{
     mark::{Mark, Unmarked},
     source::Source,
 };
-use crate::{AsRejected, Classifier, FromRejected, Rejected, StandardClassifier};
+use crate::call::{AsRejected, Classifier, FromRejected, Rejected, StandardClassifier};
 
 /// A service that has another answer where the one below turns away or fails.
 ///

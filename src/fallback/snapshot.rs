@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::cause::Cause;
-use crate::ErrorClass;
+use crate::call::ErrorClass;
 
 /// The counts of a fallback, since its layer was built.
 ///
@@ -75,7 +75,7 @@ pub(super) const CAUSES: usize = ErrorClass::ALL.len() + 1;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Reason;
+    use crate::call::Reason;
 
     #[test]
     fn every_cause_has_a_counter_of_its_own() {

@@ -6,7 +6,7 @@ use ::http::{HeaderMap, Response, StatusCode};
 use tonic::{Code, Status};
 
 use super::{code, errors, pushback::hinted, stream_outcome::Deferred};
-use crate::{Classifier, Outcome, Rejected, Verdict};
+use crate::call::{Classifier, Outcome, Rejected, Verdict};
 
 /// Classifies gRPC answers by the status in their head, and the errors of tonic, hyper and h2.
 ///
@@ -182,7 +182,7 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::{Again, ErrorClass};
+    use crate::call::{Again, ErrorClass};
 
     fn response(status: u16, headers: &[(&str, &str)]) -> Response<()> {
         let mut response = Response::builder().status(status);

@@ -3,7 +3,7 @@
 use ::http::StatusCode;
 use tonic::Code;
 
-use crate::{ErrorClass, Outcome};
+use crate::call::{ErrorClass, Outcome};
 
 /// What an answer of this code says, without hints.
 pub(super) const fn outcome_of(code: Code) -> Outcome {

@@ -6,8 +6,7 @@ use h2::Reason;
 use tonic::{ConnectError, Status, TimeoutExpired};
 
 use crate::{
-    ErrorClass, Outcome, Rejected,
-    classify::{chain, find_named},
+    call::{ErrorClass, Outcome, Rejected, chain, find_named},
     http::{HttpClassifier, errors::is_callers_own},
 };
 
@@ -80,7 +79,7 @@ mod tests {
     use std::{io, sync::Arc};
 
     use super::*;
-    use crate::{Name, Reason as Why, grpc::GrpcClassifier};
+    use crate::{Reason as Why, grpc::GrpcClassifier, telemetry::Name};
 
     fn outcome(error: impl Error + 'static) -> Outcome {
         GrpcClassifier::new().outcome_of_error(&error)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::http::HeaderMap;
 
 use crate::{
-    Outcome,
+    call::Outcome,
     http::retry_attempt::{self, is_above_zero},
 };
 
@@ -59,7 +59,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Again, ErrorClass};
+    use crate::call::{Again, ErrorClass};
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();

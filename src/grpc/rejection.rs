@@ -5,7 +5,7 @@ use tonic::Status;
 use tower_layer::Layer;
 
 use crate::{
-    Rejected,
+    call::Rejected,
     http::rejection::{Answers, Rejection},
 };
 
@@ -70,7 +70,11 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use crate::{Classifier, Name, Outcome, Reason, Trip, grpc::GrpcClassifier};
+    use crate::{
+        call::{Classifier, Outcome, Reason},
+        grpc::GrpcClassifier,
+        telemetry::{Name, Trip},
+    };
 
     #[test]
     fn the_answer_is_a_head_with_a_status_and_no_verdict_for_those_above() {

@@ -5,7 +5,7 @@ use http_body::Body;
 
 use super::{pushback::PREVIOUS_ATTEMPTS, timeout};
 use crate::{
-    Earlier, Repeat, Trail,
+    call::{Earlier, Repeat, Trail},
     http::{
         ReplayBody,
         repeat::{copy, leave, may_repeat},

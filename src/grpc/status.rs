@@ -5,7 +5,10 @@ use std::sync::Arc;
 use tonic::{Code, Status};
 
 use super::pushback::PUSHBACK;
-use crate::{Reason, Rejected, algo::whole_millis_up};
+use crate::{
+    algo::whole_millis_up,
+    call::{Reason, Rejected},
+};
 
 /// What a gRPC caller is told of a call that was turned away.
 ///
@@ -49,7 +52,11 @@ mod tests {
     use std::{error::Error, time::Duration};
 
     use super::*;
-    use crate::{Name, Outcome, Trip, grpc::GrpcClassifier};
+    use crate::{
+        call::Outcome,
+        grpc::GrpcClassifier,
+        telemetry::{Name, Trip},
+    };
 
     #[tokio::test(start_paused = true)]
     async fn an_open_circuit_is_unavailable_and_says_when_to_come_back_rounded_up() {

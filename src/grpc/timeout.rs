@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use ::http::{HeaderValue, Request};
 
-use crate::{Deadline, Limits, http::RequestExtensions};
+use crate::{
+    call::{Deadline, Limits},
+    http::RequestExtensions,
+};
 
 /// Reads a request's deadline from its extensions and from `grpc-timeout`, and writes it to both for those below.
 ///

@@ -9,7 +9,7 @@ use std::{
 use tower_service::Service;
 
 use super::handle::Grant;
-use crate::Outcome;
+use crate::call::Outcome;
 
 /// A service that has not been made ready, and a copy of the request.
 pub(super) struct Spare<S, Req> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::layer::HedgeLayer;
-use crate::{ConfigError, ErrorClass, classes::ErrorClasses};
+use crate::call::{ConfigError, ErrorClass, ErrorClasses};
 
 /// After what time a second request is sent while the first is running, and after which failures at once.
 ///

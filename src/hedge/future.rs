@@ -17,7 +17,11 @@ use super::{
     handle::{End, HedgeHandle},
     state::{Judgement, Progress},
 };
-use crate::{Classifier, Earlier, Outcome, Repeat, Trail, algo, clock, superseded::supersede};
+use crate::{
+    algo,
+    call::{Classifier, Earlier, Outcome, Repeat, Trail, superseded::supersede},
+    rt::clock,
+};
 
 /// The answer of the service below, be it to the first request or to a hedge.
 ///

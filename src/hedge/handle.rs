@@ -9,9 +9,13 @@ use super::{
     state::{Judgement, Progress, Stop},
 };
 use crate::{
-    ConfigError, Name, Outcome, clock,
+    call::{ConfigError, Outcome},
     retry_budget::{Account, Credit, RetryBudget},
-    sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
+    rt::{
+        clock,
+        sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
+    },
+    telemetry::Name,
 };
 
 /// A hold on a hedge: look at its counts and delays, change its numbers.

@@ -11,8 +11,9 @@ use super::{
     service::Hedge,
 };
 use crate::{
-    Cloned, Name, StandardClassifier,
+    call::{Cloned, StandardClassifier},
     retry_budget::{RetryBudget, RetryBudgetConfig},
+    telemetry::Name,
 };
 
 /// Puts a [`Hedge`] around a service. Made by [`HedgeConfig::build`].

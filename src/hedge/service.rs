@@ -11,7 +11,7 @@ use super::{
     handle::{HedgeHandle, MAX_CLASSES},
     state::Progress,
 };
-use crate::{Classifier, Cloned, Repeat, StandardClassifier};
+use crate::call::{Classifier, Cloned, Repeat, StandardClassifier};
 
 /// A service whose slow calls are sent once more.
 ///

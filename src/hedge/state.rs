@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::config::HedgeConfig;
-use crate::{Again, Earlier, ErrorClass, Outcome, retry_budget::NoCredit};
+use crate::{
+    call::{Again, Earlier, ErrorClass, Outcome},
+    retry_budget::NoCredit,
+};
 
 /// How far one call has come.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +152,7 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::epoch;
+    use crate::rt::clock::epoch;
 
     const CONFIG: HedgeConfig = HedgeConfig::new();
 

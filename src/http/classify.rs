@@ -5,7 +5,10 @@ use std::{error::Error, time::Duration};
 use ::http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER};
 
 use super::{errors, retry_after, retry_attempt};
-use crate::{Classifier, ErrorClass, Outcome, clock};
+use crate::{
+    call::{Classifier, ErrorClass, Outcome},
+    rt::clock,
+};
 
 /// Classifies HTTP responses by their status, and the errors of hyper, hyper-util and, with the feature `reqwest`,
 /// reqwest.

@@ -2,10 +2,7 @@
 
 use std::{error::Error, io};
 
-use crate::{
-    ErrorClass, Outcome,
-    classify::{chain, first_named, standard},
-};
+use crate::call::{ErrorClass, Outcome, chain, first_named, standard};
 
 /// What an error of an HTTP client says about the peer, and whether the peer has seen the request.
 pub(super) fn outcome_of(error: &(dyn Error + 'static)) -> Outcome {
@@ -87,7 +84,7 @@ mod tests {
     use std::fmt;
 
     use super::*;
-    use crate::BoxError;
+    use crate::call::BoxError;
 
     #[derive(Debug)]
     struct Around(BoxError);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ::http::Request;
 
-use crate::{Deadline, Limits};
+use crate::call::{Deadline, Limits};
 
 /// Reads a request's [`Deadline`] and [`RequestTimeout`] from its extensions, and leaves the deadline there for the
 /// layers below.

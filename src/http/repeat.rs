@@ -4,7 +4,7 @@ use ::http::{Extensions, HeaderMap, Method, Request};
 use http_body::Body;
 
 use super::{Attempt, Idempotent, replay::ReplayBody, retry_attempt};
-use crate::{Earlier, Repeat, Trail};
+use crate::call::{Earlier, Repeat, Trail};
 
 /// Sends an HTTP request again if that does no harm, and if its body is still to be had.
 ///

@@ -6,7 +6,7 @@ use super::{
     backoff::{Backoff, Jitter, Schedule},
     layer::RetryLayer,
 };
-use crate::{ConfigError, ErrorClass, PerClass, classes::ErrorClasses};
+use crate::call::{ConfigError, ErrorClass, ErrorClasses, PerClass};
 
 /// What is tried again, how often, and after what time.
 ///

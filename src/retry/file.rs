@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{ErrorClass, PerClass};
+use crate::call::{ErrorClass, PerClass};
 
 #[derive(Serialize, Deserialize)]
 #[serde(transparent)]

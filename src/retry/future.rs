@@ -18,7 +18,12 @@ use super::{
     policy::{Policies, Terms},
     state::Progress,
 };
-use crate::{Classifier, Earlier, Limits, Outcome, Repeat, Trail, algo, clock, retry_budget::Credit};
+use crate::{
+    algo,
+    call::{Classifier, Earlier, Limits, Outcome, Repeat, Trail},
+    retry_budget::Credit,
+    rt::clock,
+};
 
 /// The answer of the service below, be it that of a later attempt.
 ///

@@ -14,9 +14,13 @@ use super::{
     stats::{AttemptRecord, Stats},
 };
 use crate::{
-    ConfigError, Deadline, ErrorClass, Name, Outcome, clock,
+    call::{ConfigError, Deadline, ErrorClass, Outcome},
     retry_budget::{Account, Credit, RetryBudget},
-    sync::{AtomicU64, Mutex, Ordering, lock},
+    rt::{
+        clock,
+        sync::{AtomicU64, Mutex, Ordering, lock},
+    },
+    telemetry::Name,
 };
 
 /// A hold on a retry: look at its counts and its history, change its numbers.

@@ -14,8 +14,9 @@ use super::{
     service::Retry,
 };
 use crate::{
-    Cloned, Name, StandardClassifier, Unlimited,
+    call::{Cloned, StandardClassifier, Unlimited},
     retry_budget::{RetryBudget, RetryBudgetConfig},
+    telemetry::Name,
 };
 
 /// Puts a [`Retry`] around a service. Made by [`RetryConfig::build`].

@@ -9,7 +9,7 @@ use super::{
     handle::RetryHandle,
     policy::{OnePolicy, Policies, Terms},
 };
-use crate::{Classifier, Cloned, Limits, Repeat, StandardClassifier, Unlimited};
+use crate::call::{Classifier, Cloned, Limits, Repeat, StandardClassifier, Unlimited};
 
 /// A service whose failed calls are tried again.
 ///

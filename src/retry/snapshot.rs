@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::stats::{AttemptRecord, ClassCounts, RetryCounts};
-use crate::{PerClass, retry_budget::RetryBudgetSnapshot};
+use crate::{call::PerClass, retry_budget::RetryBudgetSnapshot};
 
 /// The counts and the memory of a retry, taken at one instant.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,7 +6,11 @@ use std::{
 };
 
 use super::config::RetryConfig;
-use crate::{Again, ErrorClass, Outcome, algo::spread, retry_budget::NoCredit};
+use crate::{
+    algo::spread,
+    call::{Again, ErrorClass, Outcome},
+    retry_budget::NoCredit,
+};
 
 /// How far one call has come.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,11 @@ use std::{
 };
 
 use super::state::Stop;
-use crate::{ErrorClass, PerClass, algo::LatencyHistogram, retry_budget::NoCredit};
+use crate::{
+    algo::LatencyHistogram,
+    call::{ErrorClass, PerClass},
+    retry_budget::NoCredit,
+};
 
 /// The memory of a retry. What succeeds at once leaves no trace here.
 #[derive(Debug)]
@@ -165,7 +169,7 @@ const LEAST: u32 = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::epoch;
+    use crate::rt::clock::epoch;
 
     #[test]
     fn the_history_keeps_the_last_hundred() {

@@ -6,7 +6,7 @@ use super::{
     handle::RetryBudget,
     state::{NoCredit, Purse},
 };
-use crate::sync::{AtomicU64, Ordering, OwnLine, stripe_count, thread_number};
+use crate::rt::sync::{AtomicU64, Ordering, OwnLine, stripe_count, thread_number};
 
 /// A layer's account with a budget.
 ///

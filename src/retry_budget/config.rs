@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::handle::RetryBudget;
-use crate::ConfigError;
+use crate::call::ConfigError;
 
 /// How many retries a budget gives credit for.
 ///

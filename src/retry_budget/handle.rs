@@ -11,7 +11,7 @@ use super::{
     snapshot::RetryBudgetSnapshot,
     state::{NoCredit, Purse, State},
 };
-use crate::{
+use crate::rt::{
     clock,
     sync::{Mutex, lock},
 };

@@ -198,7 +198,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::epoch;
+    use crate::rt::clock::epoch;
 
     fn at(millis: u64) -> Instant {
         epoch() + Duration::from_millis(millis)

@@ -12,12 +12,13 @@ use super::{
     wrap::WrapLayer,
 };
 use crate::{
-    Cloned, ConfigError, Listener, Name, StandardClassifier, Unlimited,
+    call::{Cloned, ConfigError, StandardClassifier, Unlimited},
     circuit_breaker::CircuitBreakerConfig,
     fallback::{FallbackConfig, FallbackLayer},
     hedge::HedgeConfig,
     retry::RetryConfig,
     retry_budget::RetryBudget,
+    telemetry::{Listener, Name},
     timeout::TimeoutConfig,
 };
 

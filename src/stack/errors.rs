@@ -3,7 +3,7 @@
 use tower_layer::Identity;
 
 use super::wrap::WrapLayer;
-use crate::{Classifier, Error, Outcome, Verdict};
+use crate::call::{Classifier, Error, Outcome, Verdict};
 
 /// How the errors of a stack look. [`WrappedErrors`] or [`FlatErrors`].
 pub trait Errors: Copy {
@@ -77,7 +77,10 @@ impl<Res, E, C: Classifier<Res, E>> Classifier<Res, Error<E>> for PeerClassifier
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ErrorClass, Name, Reason, Rejected};
+    use crate::{
+        call::{ErrorClass, Reason, Rejected},
+        telemetry::Name,
+    };
 
     #[test]
     fn only_what_came_from_the_service_is_shown_to_its_classifier() {

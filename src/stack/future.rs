@@ -8,7 +8,7 @@ use std::{
 
 use pin_project::pin_project;
 
-use crate::Error;
+use crate::call::Error;
 
 /// The answer of the service below, its error wrapped.
 ///

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    ConfigError,
+    call::ConfigError,
     circuit_breaker::{CircuitBreakerConfig, Window},
     fallback::FallbackConfig,
     hedge::HedgeConfig,

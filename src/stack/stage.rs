@@ -6,12 +6,13 @@ use tower_layer::Identity;
 
 use super::plan::Plan;
 use crate::{
-    Cloned, Listener, Name, StandardClassifier, Unlimited,
+    call::{Cloned, StandardClassifier, Unlimited},
     circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer},
     fallback::{FallbackConfig, FallbackHandle, FallbackLayer, Isolate},
     hedge::{HedgeConfig, HedgeHandle, HedgeLayer},
     retry::{RetryConfig, RetryHandle, RetryLayer},
     retry_budget::{RetryBudget, RetryBudgetConfig},
+    telemetry::{Listener, Name},
     timeout::{TimeoutConfig, TimeoutHandle, TimeoutLayer},
 };
 

@@ -6,7 +6,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::future::WrapFuture;
-use crate::Error;
+use crate::call::Error;
 
 /// Puts a [`Wrap`] around a service.
 #[derive(Clone, Copy, Debug, Default)]

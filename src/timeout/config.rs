@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::layer::TimeoutLayer;
-use crate::ConfigError;
+use crate::call::ConfigError;
 
 /// How long a call may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

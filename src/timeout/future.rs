@@ -11,7 +11,11 @@ use pin_project::pin_project;
 use tokio::time::Sleep;
 
 use super::{handle::TimeoutHandle, state::Allowance};
-use crate::{FromRejected, Rejected, algo::after, clock};
+use crate::{
+    algo::after,
+    call::{FromRejected, Rejected},
+    rt::clock,
+};
 
 /// The answer of the service below, or a rejection when the time is over.
 ///

@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use super::config::TimeoutConfig;
 use crate::{
-    ConfigError, Name, Reason, Rejected,
-    sync::{AtomicU64, Ordering},
+    call::{ConfigError, Reason, Rejected},
+    rt::sync::{AtomicU64, Ordering},
+    telemetry::Name,
 };
 
 /// A hold on a timeout: look at its counts, change its limit.

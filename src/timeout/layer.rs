@@ -3,7 +3,7 @@
 use tower_layer::Layer;
 
 use super::{config::TimeoutConfig, handle::TimeoutHandle, service::Timeout};
-use crate::{Name, Unlimited};
+use crate::{call::Unlimited, telemetry::Name};
 
 /// Puts a [`Timeout`] around a service. Made by [`TimeoutConfig::build`].
 ///

@@ -5,7 +5,10 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::{future::ResponseFuture, handle::TimeoutHandle, state::allow};
-use crate::{Deadline, FromRejected, Limits, Reason, Unlimited, clock};
+use crate::{
+    call::{Deadline, FromRejected, Limits, Reason, Unlimited},
+    rt::clock,
+};
 
 /// A service whose calls may take so long and no longer.
 ///

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Deadline, Reason, algo::after};
+use crate::{
+    algo::after,
+    call::{Deadline, Reason},
+};
 
 /// What one call is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +35,7 @@ const SLACK: Duration = Duration::from_millis(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::epoch;
+    use crate::rt::clock::epoch;
 
     fn allowed(limit: u64, deadline: Option<u64>) -> Option<(u64, Reason)> {
         let deadline = deadline.map(|seconds| Deadline::at(epoch() + Duration::from_secs(seconds)));

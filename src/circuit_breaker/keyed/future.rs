@@ -11,7 +11,7 @@ use pin_project::pin_project;
 
 use super::registry::InFlight;
 use crate::{
-    Classifier, FromRejected, Outcome, Rejected, Verdict,
+    call::{Classifier, FromRejected, Outcome, Rejected, Verdict},
     circuit_breaker::{admission::Admission, future::ResponseFuture as OneCircuit},
 };
 

@@ -8,7 +8,11 @@ use std::{
 use tower_layer::Layer;
 
 use super::{registry::KeyedCircuitBreakerHandle, service::KeyedCircuitBreaker};
-use crate::{Name, StandardClassifier, circuit_breaker::config::CircuitBreakerConfig, event::Listeners};
+use crate::{
+    call::StandardClassifier,
+    circuit_breaker::config::CircuitBreakerConfig,
+    telemetry::{Listeners, Name},
+};
 
 /// Puts a [`KeyedCircuitBreaker`] around a service. Made by
 /// [`CircuitBreakerLayer::keyed`](crate::circuit_breaker::CircuitBreakerLayer::keyed).

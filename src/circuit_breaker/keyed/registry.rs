@@ -9,11 +9,12 @@ use std::{
 };
 
 use crate::{
-    EventKind, Name,
     circuit_breaker::{config::CircuitBreakerConfig, handle::CircuitBreakerHandle},
-    clock,
-    event::Listeners,
-    sync::{Mutex, lock},
+    rt::{
+        clock,
+        sync::{Mutex, lock},
+    },
+    telemetry::{EventKind, Listeners, Name},
 };
 
 /// A hold on the circuits of a keyed layer.

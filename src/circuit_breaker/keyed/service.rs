@@ -9,7 +9,7 @@ use std::{
 use tower_service::Service;
 
 use super::{future::ResponseFuture, registry::KeyedCircuitBreakerHandle};
-use crate::{Classifier, FromRejected, StandardClassifier};
+use crate::call::{Classifier, FromRejected, StandardClassifier};
 
 /// A service behind one circuit breaker per key.
 ///

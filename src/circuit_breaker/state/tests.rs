@@ -11,7 +11,11 @@ use super::super::{
     health::Calm,
     permit::{Collected, Ending, Gate, Override, Permit},
 };
-use crate::{CircuitState, CircuitState as S, ErrorClass, EventKind, Outcome, Reason, Trip};
+use crate::{
+    CircuitState as S,
+    call::{ErrorClass, Outcome, Reason},
+    telemetry::{CircuitState, EventKind, Trip},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const RAMP: Duration = Duration::from_secs(10);

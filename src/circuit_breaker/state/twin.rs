@@ -13,7 +13,7 @@ use super::{
     },
     tests::driven::{ANSWERED, Driven, FAILURE, IGNORED, REFUSED, SLOW, SUCCESS},
 };
-use crate::{CircuitState as S, clock::epoch};
+use crate::{CircuitState as S, rt::clock::epoch};
 
 mod naive;
 

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use super::{Phase, State};
 use crate::{
-    CircuitState, Trip,
     algo::{Tally, after},
     circuit_breaker::{
         config::CircuitBreakerConfig,
@@ -12,6 +11,7 @@ use crate::{
         permit::{Gate, Permit, Refusal},
         snapshot::CircuitBreakerSnapshot,
     },
+    telemetry::{CircuitState, Trip},
 };
 
 impl State {

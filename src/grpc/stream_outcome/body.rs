@@ -11,7 +11,10 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
 use super::deferred::Deferred;
-use crate::{Again, BoxError, ErrorClass, Outcome, grpc::GrpcClassifier};
+use crate::{
+    call::{Again, BoxError, ErrorClass, Outcome},
+    grpc::GrpcClassifier,
+};
 
 /// A response body that tells, exactly once, how its stream ended.
 ///

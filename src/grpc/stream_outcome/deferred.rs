@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::Extensions;
 
-use crate::{Outcome, Verdict};
+use crate::call::{Outcome, Verdict};
 
 /// The verdicts of one response.
 // Extensions have to be cloned, and a verdict cannot be: clones share them, and the first to take them has them.

@@ -11,7 +11,7 @@ use pin_project::pin_project;
 
 use super::{body::GrpcOutcomeBody, deferred::Deferred};
 use crate::{
-    Outcome,
+    call::Outcome,
     grpc::{GrpcClassifier, classify::code_in},
 };
 

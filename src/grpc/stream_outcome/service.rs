@@ -7,7 +7,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{body::GrpcOutcomeBody, deferred::Deferred, future::ResponseFuture};
-use crate::{Outcome, Verdict, grpc::GrpcClassifier};
+use crate::{
+    call::{Outcome, Verdict},
+    grpc::GrpcClassifier,
+};
 
 /// Tells how streams end, which their heads do not say.
 ///

@@ -9,7 +9,7 @@ use std::{
 use http::Response;
 use pin_project::pin_project;
 
-use crate::{Trail, http::retry_attempt};
+use crate::{call::Trail, http::retry_attempt};
 
 /// The response of the service below, with a header if there were retries.
 ///

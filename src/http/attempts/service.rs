@@ -98,7 +98,7 @@ mod tests {
     use tower::{ServiceExt, service_fn};
 
     use super::*;
-    use crate::Trail;
+    use crate::call::Trail;
 
     /// Has tried again so often, and answers with the header of somebody further down.
     async fn answer(

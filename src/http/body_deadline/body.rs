@@ -10,7 +10,11 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use tokio::time::Sleep;
 
-use crate::{BoxError, Deadline, Name, Reason, Rejected, clock};
+use crate::{
+    call::{BoxError, Deadline, Reason, Rejected},
+    rt::clock,
+    telemetry::Name,
+};
 
 /// A body that ends in an error when the deadline passes: a [`Rejected`] for
 /// [`DeadlineExceeded`](Reason::DeadlineExceeded).

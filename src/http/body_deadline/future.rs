@@ -10,7 +10,7 @@ use http::Response;
 use pin_project::pin_project;
 
 use super::body::DeadlineBody;
-use crate::Deadline;
+use crate::call::Deadline;
 
 /// The response of the service below, its body held to the deadline.
 ///

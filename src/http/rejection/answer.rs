@@ -6,7 +6,10 @@ use ::http::{
 };
 use serde_json::json;
 
-use crate::{Reason, Rejected, algo::whole_seconds_up};
+use crate::{
+    algo::whole_seconds_up,
+    call::{Reason, Rejected},
+};
 
 /// How a protocol says that a call was turned away.
 pub trait Answers<B> {
@@ -58,7 +61,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{Name, Trip};
+    use crate::telemetry::{Name, Trip};
 
     #[tokio::test(start_paused = true)]
     async fn an_open_circuit_is_503_and_says_when_to_come_back_rounded_up() {

@@ -11,7 +11,7 @@ use ::http::Response;
 use pin_project::pin_project;
 
 use super::answer::Answers;
-use crate::{IntoRejected, Rejected};
+use crate::call::{IntoRejected, Rejected};
 
 /// The response of the service below, or the answer to a rejection.
 ///

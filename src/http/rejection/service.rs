@@ -13,7 +13,7 @@ use super::{
     answer::{Answers, Problem},
     future::ResponseFuture,
 };
-use crate::{IntoRejected, Rejected};
+use crate::call::{IntoRejected, Rejected};
 
 /// Turns rejections into answers, so that a client is told what happened and an axum router accepts the stack.
 ///

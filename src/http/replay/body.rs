@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
 use super::pass::{Pass, to_bytes};
-use crate::BoxError;
+use crate::call::BoxError;
 
 /// A body that can be sent again: it keeps what streams through it for the [copies](Self::copy) taken of it.
 ///

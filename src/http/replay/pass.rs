@@ -9,7 +9,7 @@ use super::{
     error::CannotReplay,
     shared::{Loan, Next, Number, Shared},
 };
-use crate::BoxError;
+use crate::call::BoxError;
 
 /// One attempt's way through the body: first what was recorded before it, then the rest, recorded in its turn.
 ///

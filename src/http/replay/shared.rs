@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::recording::{Piece, Recording, State};
-use crate::sync::{Mutex, lock};
+use crate::rt::sync::{Mutex, lock};
 
 /// The recording, the rest of the body, and whose that is.
 pub(super) struct Shared<B> {

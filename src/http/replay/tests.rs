@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Empty, Full};
 
 use super::*;
-use crate::BoxError;
+use crate::call::BoxError;
 
 mod take_over;
 

@@ -1,7 +1,7 @@
 //! The decision, told everything.
 
 use super::*;
-use crate::{clock::epoch, retry::Jitter};
+use crate::{retry::Jitter, rt::clock::epoch};
 
 const SECOND: Duration = Duration::from_secs(1);
 const ROW: RetryConfig = RetryConfig::exponential(SECOND).jitter(Jitter::None).max_attempts(4);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::clock::epoch;
+use crate::rt::clock::epoch;
 
 /// Written down one by one, and counted anew for every question.
 struct Twin {

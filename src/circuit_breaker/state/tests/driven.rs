@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
-    CircuitState, ErrorClass, EventKind, Outcome,
+    call::{ErrorClass, Outcome},
     circuit_breaker::{
         config::CircuitBreakerConfig,
         permit::{Ending, Override, Permit, Refusal},
         snapshot::CircuitBreakerSnapshot,
         state::State,
     },
-    clock::epoch,
+    rt::clock::epoch,
+    telemetry::{CircuitState, EventKind},
 };
 
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Abandoned, CircuitBreakerConfig, Ending, Override, S, Window};
-use crate::{ErrorClass, Outcome};
+use crate::call::{ErrorClass, Outcome};
 
 pub(super) struct Naive {
     config: CircuitBreakerConfig,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{algo, clock};
+use crate::{algo, rt::clock};
 
 /// An absolute point in time after which nobody waits for the answer any more.
 ///

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use crate::{BoxError, ErrorClass, Outcome, Rejected, Verdict};
+use crate::call::{BoxError, ErrorClass, Outcome, Rejected, Verdict};
 
 /// Turns the result of a call into an [`Outcome`].
 ///
@@ -179,7 +179,7 @@ mod tests {
     use std::{fmt, time::Duration};
 
     use super::*;
-    use crate::{Name, Reason};
+    use crate::{call::Reason, telemetry::Name};
 
     #[derive(Debug)]
     struct Wrapped(BoxError);

@@ -6,7 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{ErrorClass, Name, Outcome, Trip, algo, clock};
+use crate::{
+    algo,
+    call::{ErrorClass, Outcome},
+    rt::clock,
+    telemetry::{Name, Trip},
+};
 
 /// Says which layer turned a call away, why, and when it is worth trying again.
 ///

@@ -1,6 +1,6 @@
 //! How a request is sent more than once.
 
-use crate::Trail;
+use crate::call::Trail;
 
 /// What a layer that sends a request again has to know about requests of some protocol.
 ///

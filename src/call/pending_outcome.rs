@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Outcome;
+use crate::call::Outcome;
 
 /// What a layer waits to hear about an answer that has begun, and what it holds until then.
 ///

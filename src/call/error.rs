@@ -2,7 +2,7 @@
 
 use std::{error, fmt};
 
-use crate::{Rejected, classify::chain};
+use crate::call::{Rejected, chain};
 
 /// An error of any type.
 pub type BoxError = Box<dyn error::Error + Send + Sync>;
@@ -243,7 +243,7 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::{Name, Reason};
+    use crate::{call::Reason, telemetry::Name};
 
     #[test]
     fn a_rejection_is_seen_wherever_it_can_be_taken_out() {

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{CircuitState, CircuitTransition, Name, Trip};
+use crate::telemetry::{CircuitState, CircuitTransition, Name, Trip};
 
 /// Something that happened inside a layer and that is rare enough to be told one by one.
 ///

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use crate::rt::sync::{AtomicU64, Mutex, Ordering, lock};
 
 /// What has been tried for one call: by how many retries, and at which endpoints.
 ///

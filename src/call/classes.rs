@@ -5,7 +5,7 @@ use std::{
     ops::{Index, IndexMut},
 };
 
-use crate::ErrorClass;
+use crate::call::ErrorClass;
 
 /// A set of error classes. In a file it is a list of their names.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]

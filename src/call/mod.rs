@@ -1,0 +1,30 @@
+//! The vocabulary of one call: its outcome, how that is classified, rejections, errors, deadlines, and further attempts.
+
+mod classes;
+mod classify;
+mod deadline;
+mod error;
+mod history;
+mod outcome;
+mod pending_outcome;
+mod priority;
+mod rejected;
+mod resend;
+pub(crate) mod superseded;
+
+pub(crate) use classes::ErrorClasses;
+pub use classes::PerClass;
+pub use classify::{BoxErrorClassifier, Classifier, StandardClassifier, outcome_of};
+pub(crate) use classify::chain;
+#[cfg(feature = "grpc")]
+pub(crate) use classify::find_named;
+#[cfg(feature = "http")]
+pub(crate) use classify::{first_named, standard};
+pub use deadline::{Deadline, Limits, Unlimited};
+pub use error::{AsRejected, BoxError, ConfigError, Error, FromRejected, IntoRejected};
+pub use history::Trail;
+pub use outcome::{Again, ErrorClass, Outcome};
+pub use pending_outcome::Verdict;
+pub use priority::Priority;
+pub use rejected::{Reason, Rejected};
+pub use resend::{Cloned, Earlier, Repeat};

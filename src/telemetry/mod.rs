@@ -1,0 +1,10 @@
+//! Events as data: the name of the layer, the event, and the listeners.
+
+mod circuit;
+mod event;
+mod name;
+
+pub use circuit::{CircuitState, CircuitTransition, Trip};
+pub(crate) use event::Listeners;
+pub use event::{Event, EventKind, Listener, Severity};
+pub use name::Name;
