@@ -14,10 +14,10 @@ pub(crate) mod superseded;
 
 pub(crate) use classes::ErrorClasses;
 pub use classes::PerClass;
-pub use classify::{BoxErrorClassifier, Classifier, StandardClassifier, outcome_of};
 pub(crate) use classify::chain;
 #[cfg(feature = "grpc")]
 pub(crate) use classify::find_named;
+pub use classify::{BoxErrorClassifier, Classifier, StandardClassifier, outcome_of};
 #[cfg(feature = "http")]
 pub(crate) use classify::{first_named, standard};
 pub use deadline::{Deadline, Limits, Unlimited};

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use super::layer::CircuitBreakerLayer;
-use crate::call::ConfigError;
-
 /// When a circuit opens, for how long, and what it asks of the peer before it closes again.
 ///
 /// It is plain data: a constant, a file's content (feature `serde`, durations as `"30s"`), or what
@@ -285,16 +282,6 @@ impl CircuitBreakerConfig {
 
     pub(crate) const fn longest_probe(&self) -> Duration {
         self.probe_timeout
-    }
-
-    /// Checks every number and makes the layer.
-    ///
-    /// # Errors
-    ///
-    /// Names the first field that breaks its rule.
-    pub fn build(self) -> Result<CircuitBreakerLayer, ConfigError> {
-        self.check()?;
-        Ok(CircuitBreakerLayer::checked(self))
     }
 }
 

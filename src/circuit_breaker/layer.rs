@@ -9,7 +9,7 @@ use super::{
     service::CircuitBreaker,
 };
 use crate::{
-    call::StandardClassifier,
+    call::{ConfigError, StandardClassifier},
     telemetry::{Listener, Listeners, Name},
 };
 
@@ -29,6 +29,18 @@ pub struct CircuitBreakerLayer<C = StandardClassifier> {
     classifier: C,
     waits: bool,
     handle: Arc<OnceLock<CircuitBreakerHandle>>,
+}
+
+impl CircuitBreakerConfig {
+    /// Checks every number and makes the layer.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that breaks its rule.
+    pub fn build(self) -> Result<CircuitBreakerLayer, ConfigError> {
+        self.check()?;
+        Ok(CircuitBreakerLayer::checked(self))
+    }
 }
 
 impl CircuitBreakerLayer {

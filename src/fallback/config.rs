@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::layer::FallbackLayer;
 use crate::call::{ConfigError, ErrorClass, ErrorClasses};
 
 /// Which calls are answered otherwise, and how many good answers are remembered for how long.
@@ -74,16 +73,6 @@ impl FallbackConfig {
     pub const fn ttl(mut self, age: Duration) -> Self {
         self.ttl = age;
         self
-    }
-
-    /// Checks the numbers and makes the layer, which has yet to be told what to answer with.
-    ///
-    /// # Errors
-    ///
-    /// Names the first field that breaks its rule.
-    pub fn build(self) -> Result<FallbackLayer, ConfigError> {
-        self.check()?;
-        Ok(FallbackLayer::checked(self))
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {

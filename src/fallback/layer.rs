@@ -15,7 +15,7 @@ use super::{
     source::{Isolate, Unset, Value, With},
 };
 use crate::{
-    call::{Cloned, StandardClassifier},
+    call::{Cloned, ConfigError, StandardClassifier},
     telemetry::Name,
 };
 
@@ -34,6 +34,18 @@ pub struct FallbackLayer<A = Unset, C = StandardClassifier, M = Unmarked> {
     classifier: C,
     mark: M,
     handle: FallbackHandle,
+}
+
+impl FallbackConfig {
+    /// Checks the numbers and makes the layer, which has yet to be told what to answer with.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that breaks its rule.
+    pub fn build(self) -> Result<FallbackLayer, ConfigError> {
+        self.check()?;
+        Ok(FallbackLayer::checked(self))
+    }
 }
 
 impl FallbackLayer {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::layer::HedgeLayer;
 use crate::call::{ConfigError, ErrorClass, ErrorClasses};
 
 /// After what time a second request is sent while the first is running, and after which failures at once.
@@ -165,16 +164,6 @@ impl HedgeConfig {
             After::Fixed(delay) => Some(delay),
             After::OnFailure => None,
         }
-    }
-
-    /// Checks the numbers and makes the layer.
-    ///
-    /// # Errors
-    ///
-    /// Names the first field that is out of its range.
-    pub fn build(self) -> Result<HedgeLayer, ConfigError> {
-        self.check()?;
-        Ok(HedgeLayer::checked(self))
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {

@@ -11,7 +11,7 @@ use super::{
     service::Hedge,
 };
 use crate::{
-    call::{Cloned, StandardClassifier},
+    call::{Cloned, ConfigError, StandardClassifier},
     retry_budget::{RetryBudget, RetryBudgetConfig},
     telemetry::Name,
 };
@@ -30,6 +30,18 @@ pub struct HedgeLayer<C = StandardClassifier, R = Cloned, K = OneClass> {
     below_retry: bool,
     terms: Terms<C, R, K>,
     handle: Arc<OnceLock<HedgeHandle>>,
+}
+
+impl HedgeConfig {
+    /// Checks the numbers and makes the layer.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that is out of its range.
+    pub fn build(self) -> Result<HedgeLayer, ConfigError> {
+        self.check()?;
+        Ok(HedgeLayer::checked(self))
+    }
 }
 
 impl HedgeLayer {

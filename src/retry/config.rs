@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    backoff::{Backoff, Jitter, Schedule},
-    layer::RetryLayer,
-};
+use super::backoff::{Backoff, Jitter, Schedule};
 use crate::call::{ConfigError, ErrorClass, ErrorClasses, PerClass};
 
 /// What is tried again, how often, and after what time.
@@ -206,16 +203,6 @@ impl RetryConfig {
     pub const fn elsewhere(mut self) -> Self {
         self.elsewhere = true;
         self
-    }
-
-    /// Checks the numbers and makes the layer. To wait, its calls need a tokio runtime with time.
-    ///
-    /// # Errors
-    ///
-    /// Names the first field that is out of its range.
-    pub fn build(self) -> Result<RetryLayer, ConfigError> {
-        self.check()?;
-        Ok(RetryLayer::checked(self))
     }
 
     /// Checks the numbers, for [`RetryLayer::policy`].

@@ -14,7 +14,7 @@ use super::{
     service::Retry,
 };
 use crate::{
-    call::{Cloned, StandardClassifier, Unlimited},
+    call::{Cloned, ConfigError, StandardClassifier, Unlimited},
     retry_budget::{RetryBudget, RetryBudgetConfig},
     telemetry::Name,
 };
@@ -34,6 +34,18 @@ pub struct RetryLayer<C = StandardClassifier, R = Cloned, L = Unlimited, P = One
     seed: Option<u64>,
     terms: Terms<C, R, L, P>,
     handle: Arc<OnceLock<RetryHandle>>,
+}
+
+impl RetryConfig {
+    /// Checks the numbers and makes the layer. To wait, its calls need a tokio runtime with time.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that is out of its range.
+    pub fn build(self) -> Result<RetryLayer, ConfigError> {
+        self.check()?;
+        Ok(RetryLayer::checked(self))
+    }
 }
 
 impl RetryLayer {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::handle::RetryBudget;
 use crate::call::ConfigError;
 
 /// How many retries a budget gives credit for.
@@ -108,16 +107,6 @@ impl RetryBudgetConfig {
     pub const fn health_window(mut self, span: Duration) -> Self {
         self.health_window = span;
         self
-    }
-
-    /// Checks the numbers and makes the budget.
-    ///
-    /// # Errors
-    ///
-    /// Names the first field that is out of its range.
-    pub fn build(self) -> Result<RetryBudget, ConfigError> {
-        self.check()?;
-        Ok(RetryBudget::checked(self))
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {

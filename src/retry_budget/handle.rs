@@ -11,9 +11,12 @@ use super::{
     snapshot::RetryBudgetSnapshot,
     state::{NoCredit, Purse, State},
 };
-use crate::rt::{
-    clock,
-    sync::{Mutex, lock},
+use crate::{
+    call::ConfigError,
+    rt::{
+        clock,
+        sync::{Mutex, lock},
+    },
 };
 
 /// A budget for the retries and hedges to one peer. Made by [`RetryBudgetConfig::build`].
@@ -48,6 +51,18 @@ struct Ledger {
     accounts: Vec<(Weak<[Stripe]>, u64)>,
     /// The counts; the rest of it is the state's to say.
     counts: RetryBudgetSnapshot,
+}
+
+impl RetryBudgetConfig {
+    /// Checks the numbers and makes the budget.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that is out of its range.
+    pub fn build(self) -> Result<RetryBudget, ConfigError> {
+        self.check()?;
+        Ok(RetryBudget::checked(self))
+    }
 }
 
 impl RetryBudget {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::layer::TimeoutLayer;
 use crate::call::ConfigError;
 
 /// How long a call may take.
@@ -24,16 +23,6 @@ impl TimeoutConfig {
     #[must_use]
     pub const fn limit(&self) -> Duration {
         self.limit
-    }
-
-    /// Checks the number and makes the layer.
-    ///
-    /// # Errors
-    ///
-    /// If the limit is 0.
-    pub fn build(self) -> Result<TimeoutLayer, ConfigError> {
-        self.check("limit")?;
-        Ok(TimeoutLayer::checked(self))
     }
 
     pub(crate) const fn check(&self, field: &'static str) -> Result<(), ConfigError> {

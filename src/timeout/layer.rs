@@ -3,7 +3,10 @@
 use tower_layer::Layer;
 
 use super::{config::TimeoutConfig, handle::TimeoutHandle, service::Timeout};
-use crate::{call::Unlimited, telemetry::Name};
+use crate::{
+    call::{ConfigError, Unlimited},
+    telemetry::Name,
+};
 
 /// Puts a [`Timeout`] around a service. Made by [`TimeoutConfig::build`].
 ///
@@ -14,6 +17,18 @@ use crate::{call::Unlimited, telemetry::Name};
 pub struct TimeoutLayer<L = Unlimited> {
     limits: L,
     handle: TimeoutHandle,
+}
+
+impl TimeoutConfig {
+    /// Checks the number and makes the layer.
+    ///
+    /// # Errors
+    ///
+    /// If the limit is 0.
+    pub fn build(self) -> Result<TimeoutLayer, ConfigError> {
+        self.check("limit")?;
+        Ok(TimeoutLayer::checked(self))
+    }
 }
 
 impl TimeoutLayer {
