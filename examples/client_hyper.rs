@@ -45,7 +45,7 @@ async fn calls(address: SocketAddr) -> Result<(), BoxError> {
         .circuit_breaker(breaker)
         .attempt_timeout(Duration::from_millis(500))
         .classify(HttpClassifier::new())
-        .limits(RequestExtensions)
+        .deadlines(RequestExtensions)
         .listen(|event: &Event| println!("   *** {event}"))
         .build()?;
     let mut client = stack.layer(Client::builder(TokioExecutor::new()).build_http());

@@ -26,7 +26,7 @@ use tower::ServiceBuilder;
 use tower_reliability::{
     BoxError, Outcome, ReliabilityStack,
     circuit_breaker::CircuitBreakerConfig,
-    grpc::{GrpcClassifier, GrpcRejectionLayer, GrpcRepeat, GrpcTimeout, StreamOutcomeLayer},
+    grpc::{GrpcClassifier, GrpcRejectionLayer, GrpcResend, GrpcTimeout, StreamOutcomeLayer},
     http::{ReplayBody, ReplayLayer, ReportAttemptsLayer},
     retry::RetryConfig,
 };
@@ -47,7 +47,7 @@ async fn serve(listener: TcpListener) -> Result<(), BoxError> {
     let stack = ReliabilityStack::builder()
         .named("server")
         .timeout(Duration::from_secs(5))
-        .limits(GrpcTimeout)
+        .deadlines(GrpcTimeout)
         .build()?;
     Server::builder()
         .layer(
@@ -72,21 +72,21 @@ async fn ask(address: SocketAddr) -> Result<(), BoxError> {
     let call = ReliabilityStack::builder()
         .named("call")
         .timeout(Duration::from_secs(1))
-        .limits(GrpcTimeout)
+        .deadlines(GrpcTimeout)
         .build()?;
     let retry = RetryConfig::exponential(Duration::from_millis(20))
         .build()?
         .classify(GrpcClassifier::new())
         // Nothing that the server may have begun is done twice, whatever its status, but for questions.
-        .repeat(GrpcRepeat::new().harmless(|path: &str| path.ends_with("/Check")))
-        .limits(GrpcTimeout);
+        .resend(GrpcResend::new().idempotent_if(|path: &str| path.ends_with("/Check")))
+        .deadlines(GrpcTimeout);
     let retries = retry.handle();
     let attempt = ReliabilityStack::builder()
         .named("attempt")
         .circuit_breaker(CircuitBreakerConfig::consecutive(4).open_for(Duration::from_millis(300)))
         .attempt_timeout(Duration::from_millis(200))
         .classify(GrpcClassifier::new())
-        .limits(GrpcTimeout)
+        .deadlines(GrpcTimeout)
         .build()?;
     let streams = StreamOutcomeLayer::new(GrpcClassifier::new()).on_end(|outcome| {
         if outcome != Outcome::Success {

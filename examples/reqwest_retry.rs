@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_reliability::{
     BoxError, Error,
-    http::{HttpClassifier, HttpRepeat},
+    http::{HttpClassifier, HttpResend},
     retry::RetryConfig,
     retry_budget::RetryBudgetConfig,
     stack::WrapLayer,
@@ -48,7 +48,7 @@ async fn calls(address: SocketAddr) -> Result<(), BoxError> {
         .build()?
         .named("stock")
         .classify(HttpClassifier::new())
-        .repeat(HttpRepeat::new())
+        .resend(HttpResend::new())
         .budget(budget);
     let handle = retry.handle();
     let client = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;

@@ -44,8 +44,8 @@
 //! | give up in time, and know the caller's deadline | [`timeout`], [`Deadline`] |
 //! | answer with something else where a call was turned away or failed | [`fallback`] |
 //! | all of it in the right order | [`stack`] |
-//! | say what a result means, now or at the end of a stream | [`Classifier`], [`Outcome`], [`ErrorClass`], [`Verdict`] |
-//! | say how a request is sent twice | [`Repeat`], [`Trail`] |
+//! | say what a result means, now or at the end of a stream | [`Classifier`], [`Outcome`], [`ErrorClass`], [`PendingOutcome`] |
+//! | say how a request is sent twice | [`Resend`], [`CallHistory`] |
 //! | what callers get to see | [`Error`], [`Rejected`], [`Reason`] |
 //! | what operators get to see | [`Event`], [`Listener`], the layers' handles |
 //! | HTTP statuses, deadlines and answers | `http`, with the feature of that name |
@@ -55,9 +55,9 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `http` | `HttpClassifier`, `HttpRepeat`, `ReplayLayer`, `ReportAttemptsLayer`, `RejectionLayer`, `BodyDeadlineLayer`, deadlines in request extensions; errors of hyper and hyper-util |
+//! | `http` | `HttpClassifier`, `HttpResend`, `ReplayLayer`, `ReportAttemptsLayer`, `RejectionLayer`, `BodyDeadlineLayer`, deadlines in request extensions; errors of hyper and hyper-util |
 //! | `reqwest` | the same over reqwest's requests, responses and errors |
-//! | `grpc` | `GrpcClassifier`, `GrpcRepeat`, `GrpcRejectionLayer`, `StreamOutcomeLayer`, `GrpcTimeout`, rejections as tonic's `Status` |
+//! | `grpc` | `GrpcClassifier`, `GrpcResend`, `GrpcRejectionLayer`, `StreamOutcomeLayer`, `GrpcTimeout`, rejections as tonic's `Status` |
 //! | `tower` | `RetryBudget::of`, a budget of tower's in the place of ours |
 //! | `serde` | every config can be read from a file and written to one, durations as `"30s"` |
 //! | `full` | all of these |
@@ -85,9 +85,10 @@ pub mod stack;
 pub mod timeout;
 
 pub use call::{
-    Again, AsRejected, BoxError, BoxErrorClassifier, Classifier, Cloned, ConfigError, Deadline, Earlier,
-    Error, ErrorClass, FromRejected, IntoRejected, Limits, Outcome, PerClass, Priority, Reason, Rejected,
-    Repeat, StandardClassifier, Trail, Unlimited, Verdict, outcome_of,
+    AsRejected, BoxError, BoxErrorClassifier, CallHistory, Classifier, CloneRequest, ConfigError, Deadline,
+    DeadlineSource, Error, ErrorClass, FromRejected, IntoRejected, NoDeadline, Outcome, PendingOutcome,
+    PerClass, PriorAttempts, Priority, Protocol, Reason, Rejected, Resend, Retryable, StandardClassifier,
+    Upload, outcome_of,
 };
 pub use stack::ReliabilityStack;
 pub use telemetry::{CircuitState, CircuitTransition, Event, EventKind, Listener, Name, Severity, Trip};

@@ -103,7 +103,7 @@ fn sources() -> Vec<Source> {
 
 /// A file that is nothing but tests.
 fn is_test(source: &Source) -> bool {
-    ["/tests.rs", "/twin.rs", "/concurrency.rs"].iter().any(|end| source.path.ends_with(end))
+    ["/tests.rs", "/model.rs", "/concurrency.rs"].iter().any(|end| source.path.ends_with(end))
 }
 
 fn without_comments_and_tests(text: &str) -> String {

@@ -13,7 +13,7 @@ use tower::{
     util::rng::HasherRng,
 };
 use tower_reliability::{
-    Cloned, StandardClassifier, Unlimited,
+    CloneRequest, NoDeadline, StandardClassifier,
     retry::{self, OnePolicy, RetryConfig},
 };
 
@@ -35,7 +35,7 @@ pub fn ours() -> Ours {
 }
 
 /// Ours around the bare service.
-pub type Ours = retry::Retry<Bare<OurError>, StandardClassifier, Cloned, Unlimited, OnePolicy>;
+pub type Ours = retry::Retry<Bare<OurError>, StandardClassifier, CloneRequest, NoDeadline, OnePolicy>;
 
 /// tower's, put together as its documentation does.
 #[must_use]

@@ -26,7 +26,7 @@ use tower::{
     util::{BoxCloneSyncService, Oneshot},
 };
 use tower_reliability::{
-    ConfigError, Error, Listener, Trail,
+    CallHistory, ConfigError, Error, Listener,
     circuit_breaker::CircuitBreakerHandle,
     http::{HttpClassifier, ReplayBody, RequestExtensions},
     stack::ReliabilityStack,
@@ -68,7 +68,7 @@ impl Endpoints {
                 .circuit_breaker(config.circuit_breaker)
                 .attempt_timeout(config.attempt_timeout)
                 .classify(HttpClassifier::new())
-                .limits(RequestExtensions)
+                .deadlines(RequestExtensions)
                 .listen(listener.clone())
                 .build()?;
             let breaker = stack.circuit_breaker();
@@ -85,8 +85,9 @@ impl Endpoints {
     }
 
     /// Whose turn it is, among those where no attempt of this request has been; if it has been everywhere, among all.
-    fn choose(&self, trail: Option<&Trail>) -> &Endpoint {
-        let visited = |endpoint: &Endpoint| trail.is_some_and(|trail| trail.has_visited(&endpoint.origin));
+    fn choose(&self, history: Option<&CallHistory>) -> &Endpoint {
+        let visited =
+            |endpoint: &Endpoint| history.is_some_and(|history| history.has_visited(&endpoint.origin));
         // Only a first attempt takes a turn. Where there are two servers and one is ill, each second attempt would
         // otherwise take the turn of the one that is well, and every request would begin at the other.
         let turn = if self.all.iter().any(visited) {
@@ -109,10 +110,10 @@ impl Service<Outgoing> for Endpoints {
     }
 
     fn call(&mut self, mut request: Outgoing) -> Self::Future {
-        let trail = request.extensions().get::<Trail>();
-        let endpoint = self.choose(trail);
-        if let Some(trail) = trail {
-            trail.visit(&endpoint.origin);
+        let history = request.extensions().get::<CallHistory>();
+        let endpoint = self.choose(history);
+        if let Some(history) = history {
+            history.visit(&endpoint.origin);
         }
         direct(&mut request, &endpoint.origin);
         endpoint.client.clone().oneshot(request)

@@ -17,7 +17,7 @@ use tower_reliability::{
     fallback::{FallbackConfig, FallbackHandle, FallbackLayer},
     hedge::{HedgeHandle, HedgeLayer},
     http::{
-        BodyDeadlineLayer, DeadlineBody, HttpClassifier, HttpRepeat, RejectionLayer, ReplayLayer,
+        BodyDeadlineLayer, DeadlineBody, HttpClassifier, HttpResend, RejectionLayer, ReplayLayer,
         ReportAttemptsLayer, RequestExtensions, mark_fallback,
     },
     retry::RetryHandle,
@@ -68,7 +68,7 @@ impl Upstream {
         }
         let endpoints = Endpoints::protected(name, config, &listener)?;
         let breakers = endpoints.breakers().cloned().collect();
-        let retry = if config.url.len() > 1 { config.retry.elsewhere() } else { config.retry };
+        let retry = if config.url.len() > 1 { config.retry.other_endpoints() } else { config.retry };
         let budget = config.retry_budget.build().map_err(|error| error.within("retry_budget"))?;
         let hedge = hedge(name, config, &budget)?;
         let stack = ReliabilityStack::builder()
@@ -76,9 +76,9 @@ impl Upstream {
             .timeout(config.timeout)
             .retry(retry)
             .retry_budget(budget)
-            .repeat(HttpRepeat::new())
+            .resend(HttpResend::new())
             .classify(HttpClassifier::new())
-            .limits(RequestExtensions)
+            .deadlines(RequestExtensions)
             // The errors of the endpoints are what this stack passes on: rejections and failures, in one enum.
             .flat_errors()
             .listen(listener)
@@ -89,7 +89,7 @@ impl Upstream {
                 FallbackConfig::new()
                     .build()?
                     .service(secondary(origin, config.timeout)?)
-                    .repeat(HttpRepeat::new())
+                    .resend(HttpResend::new())
                     .classify(HttpClassifier::new())
                     .mark(mark_fallback)
                     .named(format!("{name}.fallback")),
@@ -158,11 +158,11 @@ fn hedge(
     name: &str,
     config: &UpstreamConfig,
     budget: &RetryBudget,
-) -> Result<Option<HedgeLayer<HttpClassifier, HttpRepeat>>, ConfigError> {
+) -> Result<Option<HedgeLayer<HttpClassifier, HttpResend>>, ConfigError> {
     let Some(hedge) = config.hedge else { return Ok(None) };
     // Where one server has turned it away, there may be another one that does not.
-    let hedge = if config.url.len() > 1 { hedge } else { hedge.never_elsewhere() };
-    let layer = hedge.build()?.classify(HttpClassifier::new()).repeat(HttpRepeat::new());
+    let hedge = if config.url.len() > 1 { hedge } else { hedge.no_other_endpoints() };
+    let layer = hedge.build()?.classify(HttpClassifier::new()).resend(HttpResend::new());
     Ok(Some(layer.budget(budget.clone()).below_retry().named(format!("{name}.hedge"))))
 }
 

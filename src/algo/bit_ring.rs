@@ -89,15 +89,15 @@ mod tests {
             steps in prop::collection::vec(prop_oneof![Just((true, 1)), Just((false, 1)), (Just(false), 0_u64..300)], 0..60),
         ) {
             let mut ring = BitRing::new(size);
-            let mut twin: VecDeque<bool> = vec![false; size as usize].into();
+            let mut model: VecDeque<bool> = vec![false; size as usize].into();
             for (bit, count) in steps {
                 if bit { ring.push(true) } else { ring.push_clear(count) }
                 for _ in 0..count {
-                    twin.pop_front();
-                    twin.push_back(bit);
+                    model.pop_front();
+                    model.push_back(bit);
                 }
-                prop_assert_eq!(ring.set() as usize, twin.iter().filter(|bit| **bit).count());
-                prop_assert!(ring.iter().eq(twin.iter().copied()));
+                prop_assert_eq!(ring.set() as usize, model.iter().filter(|bit| **bit).count());
+                prop_assert!(ring.iter().eq(model.iter().copied()));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use crate::call::{BoxError, ErrorClass, Outcome, Rejected, Verdict};
+use crate::call::{BoxError, ErrorClass, Outcome, PendingOutcome, Rejected};
 
 /// Turns the result of a call into an [`Outcome`].
 ///
@@ -27,18 +27,18 @@ pub trait Classifier<Res, Err> {
     /// What this result says about the peer.
     fn classify(&self, result: Result<&Res, &Err>) -> Outcome;
 
-    /// Leaves the verdict on a response that is [`AtEnd`](Outcome::AtEnd) with somebody who will see its end.
+    /// Leaves the verdict on a response that is [`Deferred`](Outcome::Deferred) with somebody who will see its end.
     ///
     /// A circuit breaker asks this once for such a call. What was left has to be settled at the end, and holds the call's
-    /// place until then. A classifier that never says `AtEnd` need not care; nor need one that passes on what another
+    /// place until then. A classifier that never says `Deferred` need not care; nor need one that passes on what another
     /// says, unless it shall wait for the end too: then it passes this on as well. Default: gives the verdict back.
     ///
     /// ```
-    /// use tower_reliability::{Classifier, Outcome, Verdict};
+    /// use tower_reliability::{Classifier, Outcome, PendingOutcome};
     ///
     /// /// An answer in parts.
     /// struct Parts {
-    ///     owed: Vec<Verdict>,
+    ///     owed: Vec<PendingOutcome>,
     /// }
     ///
     /// #[derive(Clone)]
@@ -46,10 +46,10 @@ pub trait Classifier<Res, Err> {
     ///
     /// impl<E> Classifier<Parts, E> for ByParts {
     ///     fn classify(&self, result: Result<&Parts, &E>) -> Outcome {
-    ///         result.map_or(Outcome::Ignored, |_| Outcome::AtEnd)
+    ///         result.map_or(Outcome::Ignored, |_| Outcome::Deferred)
     ///     }
     ///
-    ///     fn defer(&self, parts: &mut Parts, verdict: Verdict) -> Result<(), Verdict> {
+    ///     fn defer(&self, parts: &mut Parts, verdict: PendingOutcome) -> Result<(), PendingOutcome> {
     ///         parts.owed.push(verdict); // settled by whoever reads the last part
     ///         Ok(())
     ///     }
@@ -59,7 +59,7 @@ pub trait Classifier<Res, Err> {
     /// # Errors
     ///
     /// The verdict, where nobody will see the end; the call is a success then, at once.
-    fn defer(&self, response: &mut Res, verdict: Verdict) -> Result<(), Verdict> {
+    fn defer(&self, response: &mut Res, verdict: PendingOutcome) -> Result<(), PendingOutcome> {
         let _ = response;
         Err(verdict)
     }
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn a_rejection_of_ours_is_ignored_and_a_timeout_of_ours_is_not() {
         let rejected = |reason| Wrapped(Box::new(Rejected::new(Name::new("x"), reason)));
-        assert_eq!(outcome_of(&rejected(Reason::ProbesTaken)), Outcome::Elsewhere);
+        assert_eq!(outcome_of(&rejected(Reason::ProbesTaken)), Outcome::EndpointUnavailable);
         let limit = Duration::from_secs(1);
         assert_eq!(outcome_of(&rejected(Reason::Timeout { limit })), Outcome::failure(ErrorClass::Timeout));
     }

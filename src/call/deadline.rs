@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::Upload;
 use crate::{algo, rt::clock};
 
 /// An absolute point in time after which nobody waits for the answer any more.
@@ -51,7 +52,7 @@ impl Deadline {
 
 /// How a layer learns from a request how long it may take, and tells those below.
 ///
-/// Requests of different protocols carry it in different places. [`Unlimited`] looks nowhere, a closure gives a
+/// Requests of different protocols carry it in different places. [`NoDeadline`] looks nowhere, a closure gives a
 /// limit per request, and `http::RequestExtensions` uses the extensions of an HTTP request.
 ///
 /// ```
@@ -60,35 +61,40 @@ impl Deadline {
 ///
 /// struct Query { heavy: bool }
 /// let layer = TimeoutConfig::new(Duration::from_secs(2)).build()?
-///     .limits(|query: &Query| query.heavy.then_some(Duration::from_secs(30)));
+///     .deadlines(|query: &Query| query.heavy.then_some(Duration::from_secs(30)));
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
-pub trait Limits<Req> {
+pub trait DeadlineSource<Req> {
     /// The deadline that came with the request.
     fn deadline(&self, _request: &Req) -> Option<Deadline> {
         None
     }
 
     /// A limit for this one request, in place of the configured one.
-    fn limit(&self, _request: &Req) -> Option<Duration> {
+    fn timeout(&self, _request: &Req) -> Option<Duration> {
+        None
+    }
+
+    /// How far the body of this request has been sent; `None` if it has no body, or if nothing watches its body.
+    fn upload(&self, _request: &Req) -> Option<Upload> {
         None
     }
 
     /// Leaves the deadline in the request, for the layers below.
-    fn hand_on(&self, _request: &mut Req, _deadline: Deadline) {}
+    fn propagate(&self, _request: &mut Req, _deadline: Deadline) {}
 }
 
 /// Finds no limits in any request. The default.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Unlimited;
+pub struct NoDeadline;
 
-impl<Req> Limits<Req> for Unlimited {}
+impl<Req> DeadlineSource<Req> for NoDeadline {}
 
-impl<Req, F> Limits<Req> for F
+impl<Req, F> DeadlineSource<Req> for F
 where
     F: Fn(&Req) -> Option<Duration>,
 {
-    fn limit(&self, request: &Req) -> Option<Duration> {
+    fn timeout(&self, request: &Req) -> Option<Duration> {
         self(request)
     }
 }

@@ -14,31 +14,31 @@ use crate::rt::sync::{AtomicU64, Mutex, Ordering, lock};
 /// one elsewhere; a retrying layer leaves there that it has tried again, and those above it stand down.
 ///
 /// ```
-/// use tower_reliability::Trail;
+/// use tower_reliability::CallHistory;
 ///
-/// let trail = Trail::new();
-/// trail.visit("10.0.0.1:80");
-/// assert!(trail.has_visited("10.0.0.1:80") && !trail.has_visited("10.0.0.2:80"));
+/// let history = CallHistory::new();
+/// history.visit("10.0.0.1:80");
+/// assert!(history.has_visited("10.0.0.1:80") && !history.has_visited("10.0.0.2:80"));
 /// ```
 ///
 /// # Clone
 ///
 /// Clones share what they hold.
 #[derive(Clone, Default)]
-pub struct Trail {
+pub struct CallHistory {
     shared: Arc<Shared>,
 }
 
 #[derive(Default)]
 struct Shared {
     /// That of the layer above, which has a count of its own.
-    above: Option<Trail>,
+    above: Option<CallHistory>,
     retries: AtomicU64,
     /// Hashes: two endpoints that share one cost the second of them a visit.
     visited: Mutex<Vec<u64>>,
 }
 
-impl Trail {
+impl CallHistory {
     /// Nothing has been tried.
     #[must_use]
     pub fn new() -> Self {
@@ -68,8 +68,8 @@ impl Trail {
 
     /// Somebody tries again: the layer whose trail this is. Those above it get to know.
     pub fn retried(&self) {
-        self.chain().for_each(|trail| {
-            trail.shared.retries.fetch_add(1, Ordering::Relaxed);
+        self.chain().for_each(|history| {
+            history.shared.retries.fetch_add(1, Ordering::Relaxed);
         });
     }
 
@@ -86,13 +86,13 @@ impl Trail {
 
     /// This one and those above it.
     fn chain(&self) -> impl Iterator<Item = &Self> {
-        std::iter::successors(Some(self), |trail| trail.shared.above.as_ref())
+        std::iter::successors(Some(self), |history| history.shared.above.as_ref())
     }
 }
 
-impl fmt::Debug for Trail {
+impl fmt::Debug for CallHistory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trail")
+        f.debug_struct("CallHistory")
             .field("retries", &self.retries())
             .field("visited", &lock(&self.top().shared.visited).len())
             .finish()
@@ -111,17 +111,17 @@ mod tests {
 
     #[test]
     fn clones_share_what_was_tried() {
-        let trail = Trail::new();
-        let copy = trail.clone();
+        let history = CallHistory::new();
+        let copy = history.clone();
         copy.visit(7_u32);
         copy.retried();
-        assert!(trail.has_visited(7_u32) && !trail.has_visited(8_u32));
-        assert_eq!(trail.retries(), 1);
+        assert!(history.has_visited(7_u32) && !history.has_visited(8_u32));
+        assert_eq!(history.retries(), 1);
     }
 
     #[test]
     fn those_above_know_of_retries_below_and_not_the_reverse() {
-        let outer = Trail::new();
+        let outer = CallHistory::new();
         let (first, second) = (outer.below(), outer.below());
         first.retried();
         first.visit("a");

@@ -18,27 +18,27 @@ pub enum Outcome {
         /// When the peer asked to be called again, if it said so.
         retry_after: Option<Duration>,
         /// Whether the same request may be sent again.
-        again: Again,
+        retryable: Retryable,
     },
     /// The answer has begun; what it comes to is known at its end, as with a gRPC stream.
     ///
     /// A circuit breaker waits for that with its vote, if [`Classifier::defer`](crate::Classifier::defer) can arrange it;
     /// to everybody else it is a success: what has begun cannot be tried again, nor answered otherwise.
-    AtEnd,
+    Deferred,
     /// Says nothing about the peer, such as a rejection made on this side.
     Ignored,
     /// Turned away on this side in front of one endpoint; another endpoint may take it. Else as [`Ignored`](Self::Ignored).
-    Elsewhere,
+    EndpointUnavailable,
 }
 
 /// Whether a request that failed may be sent again, as far as the failure itself says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Again {
+pub enum Retryable {
     /// Yes, if it does no harm to do twice what was asked: the peer may have done it.
     #[default]
-    IfHarmless,
+    IfIdempotent,
     /// Yes: the peer has not seen it, or says that it has not begun.
-    Unseen,
+    Unprocessed,
     /// No: the peer asks not to, or somebody nearer to it has tried again already.
     Never,
 }
@@ -47,14 +47,16 @@ impl Outcome {
     /// A failure of a class, with no hint when to come back.
     #[must_use]
     pub const fn failure(class: ErrorClass) -> Self {
-        Self::Failure { class, retry_after: None, again: Again::IfHarmless }
+        Self::Failure { class, retry_after: None, retryable: Retryable::IfIdempotent }
     }
 
     /// The same failure, with the peer's word on when to come back. Changes nothing but failures.
     #[must_use]
     pub const fn retry_after(self, delay: Duration) -> Self {
         match self {
-            Self::Failure { class, again, .. } => Self::Failure { class, retry_after: Some(delay), again },
+            Self::Failure { class, retryable, .. } => {
+                Self::Failure { class, retry_after: Some(delay), retryable }
+            }
             other => other,
         }
     }
@@ -62,25 +64,25 @@ impl Outcome {
     /// The same failure of a request that the peer has not seen, so that it may be sent again whatever it asks.
     /// Changes nothing but failures.
     #[must_use]
-    pub const fn unseen(self) -> Self {
-        self.again(Again::Unseen)
+    pub const fn unprocessed(self) -> Self {
+        self.retryable(Retryable::Unprocessed)
     }
 
     /// The same failure of a request that shall not be sent again. Changes nothing but failures.
     #[must_use]
-    pub const fn never_again(self) -> Self {
-        self.again(Again::Never)
+    pub const fn not_retryable(self) -> Self {
+        self.retryable(Retryable::Never)
     }
 
     /// Whether it is certain that no peer has seen the request, or has begun.
     #[must_use]
-    pub(crate) const fn is_unseen(self) -> bool {
-        matches!(self, Self::Elsewhere | Self::Failure { again: Again::Unseen, .. })
+    pub(crate) const fn is_unprocessed(self) -> bool {
+        matches!(self, Self::EndpointUnavailable | Self::Failure { retryable: Retryable::Unprocessed, .. })
     }
 
-    const fn again(self, again: Again) -> Self {
+    const fn retryable(self, retryable: Retryable) -> Self {
         match self {
-            Self::Failure { class, retry_after, .. } => Self::Failure { class, retry_after, again },
+            Self::Failure { class, retry_after, .. } => Self::Failure { class, retry_after, retryable },
             other => other,
         }
     }
@@ -96,10 +98,10 @@ impl Outcome {
         }
     }
 
-    /// Whether the call went well, as far as is known: [`Success`](Self::Success) or [`AtEnd`](Self::AtEnd).
+    /// Whether the call went well, as far as is known: [`Success`](Self::Success) or [`Deferred`](Self::Deferred).
     #[must_use]
     pub const fn is_success(&self) -> bool {
-        matches!(self, Self::Success | Self::AtEnd)
+        matches!(self, Self::Success | Self::Deferred)
     }
 
     /// The class of a failure; `None` for everything else.
@@ -174,22 +176,26 @@ mod tests {
         let hint = Duration::from_secs(3);
         assert_eq!(Outcome::Success.retry_after(hint), Outcome::Success);
         assert_eq!(
-            Outcome::failure(ErrorClass::RateLimit).never_again().retry_after(hint),
-            Outcome::Failure { class: ErrorClass::RateLimit, retry_after: Some(hint), again: Again::Never }
+            Outcome::failure(ErrorClass::RateLimit).not_retryable().retry_after(hint),
+            Outcome::Failure {
+                class: ErrorClass::RateLimit,
+                retry_after: Some(hint),
+                retryable: Retryable::Never
+            }
         );
     }
 
     #[test]
     fn an_answer_that_has_begun_is_well_so_far() {
-        assert!(Outcome::Success.is_success() && Outcome::AtEnd.is_success());
-        assert!(!Outcome::Ignored.is_success() && !Outcome::Elsewhere.is_success());
+        assert!(Outcome::Success.is_success() && Outcome::Deferred.is_success());
+        assert!(!Outcome::Ignored.is_success() && !Outcome::EndpointUnavailable.is_success());
         assert!(!Outcome::failure(ErrorClass::Server).is_success());
     }
 
     #[test]
     fn only_a_failure_can_be_unseen() {
-        assert_eq!(Outcome::Ignored.unseen(), Outcome::Ignored);
-        let refused = Outcome::failure(ErrorClass::Connection).unseen();
-        assert!(matches!(refused, Outcome::Failure { again: Again::Unseen, .. }));
+        assert_eq!(Outcome::Ignored.unprocessed(), Outcome::Ignored);
+        let refused = Outcome::failure(ErrorClass::Connection).unprocessed();
+        assert!(matches!(refused, Outcome::Failure { retryable: Retryable::Unprocessed, .. }));
     }
 }

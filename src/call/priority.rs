@@ -26,7 +26,7 @@ mod tests {
 
     #[test]
     fn critical_comes_first_and_normal_is_the_default() {
-        assert!(Priority::ALL.is_sorted_by(|earlier, later| earlier > later));
+        assert!(Priority::ALL.is_sorted_by(|prior, later| prior > later));
         assert_eq!(Priority::default(), Priority::Normal);
     }
 }

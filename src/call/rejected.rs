@@ -72,12 +72,12 @@ impl Rejected {
     ///
     /// A rejection made on this side is no verdict on the peer and is [ignored](Outcome::Ignored), with one
     /// exception: a timeout says that the peer did not answer. A deadline that was already too short does not.
-    /// A circuit that is open says nothing about the endpoints beside it: [`Elsewhere`](Outcome::Elsewhere).
+    /// A circuit that is open says nothing about the endpoints beside it: [`EndpointUnavailable`](Outcome::EndpointUnavailable).
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         match self.reason {
             Reason::Timeout { .. } => Outcome::failure(ErrorClass::Timeout),
-            Reason::CircuitOpen(_) | Reason::ProbesTaken | Reason::Ramping => Outcome::Elsewhere,
+            Reason::CircuitOpen(_) | Reason::ProbesTaken | Reason::Ramping => Outcome::EndpointUnavailable,
             Reason::DeadlineExceeded => Outcome::Ignored,
         }
     }
@@ -147,6 +147,6 @@ mod tests {
         let outcome = |reason| Rejected::new(Name::new("x"), reason).outcome();
         assert_eq!(outcome(Reason::Timeout { limit: Duration::ZERO }), Outcome::failure(ErrorClass::Timeout));
         assert_eq!(outcome(Reason::DeadlineExceeded), Outcome::Ignored);
-        assert_eq!(outcome(Reason::CircuitOpen(Trip::ByHand)), Outcome::Elsewhere);
+        assert_eq!(outcome(Reason::CircuitOpen(Trip::ByHand)), Outcome::EndpointUnavailable);
     }
 }

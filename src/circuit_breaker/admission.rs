@@ -7,7 +7,7 @@ use super::{
     shared::Circuit,
 };
 use crate::{
-    call::{Outcome, Verdict, superseded::is_superseded},
+    call::{Outcome, PendingOutcome, superseded::is_superseded},
     rt::{clock, sync::thread_number},
 };
 
@@ -112,16 +112,16 @@ impl Admission {
     ///
     /// Whether it is slow is decided here: a stream may last for hours, and says by that nothing about the peer.
     #[cold]
-    pub(super) fn hand_over(&mut self) -> Verdict {
+    pub(super) fn hand_over(&mut self) -> PendingOutcome {
         let slow = self.started.is_some_and(|started| self.is_slow(started, clock::now()));
         if self.permit.probe.is_some() {
             // A circuit that waited for the ends of streams, which may last for hours, might never close.
             self.count(Outcome::Success, slow, None);
-            return Verdict::hold(());
+            return PendingOutcome::hold(());
         }
         self.stage = Stage::Settled;
         let mut rest = Self { stage: Stage::Waiting, started: None, ..*self };
-        Verdict::new(move |outcome| rest.count(outcome, slow, None))
+        PendingOutcome::new(move |outcome| rest.count(outcome, slow, None))
     }
 
     #[inline]

@@ -259,7 +259,7 @@ impl CircuitBreakerConfig {
     }
 
     /// How a call counts whose future was dropped before it was done, or before its end a response that is
-    /// [`AtEnd`](crate::Outcome::AtEnd). Default: as a failure.
+    /// [`Deferred`](crate::Outcome::Deferred). Default: as a failure.
     #[must_use]
     pub const fn abandoned(mut self, policy: Abandoned) -> Self {
         self.abandoned = policy;

@@ -18,7 +18,7 @@ use crate::call::{Classifier, FromRejected, Outcome, Rejected};
 /// Dropping it is safe at any time: a probe's place goes back, and the call counts as the config's `abandoned`
 /// says; before the first poll it does not count.
 ///
-/// It does not count yet when it is done where the answer is [`AtEnd`](Outcome::AtEnd): the response has its place then,
+/// It does not count yet when it is done where the answer is [`Deferred`](Outcome::Deferred): the response has its place then,
 /// and dropping that before its end is what abandons the call.
 #[pin_project]
 #[derive(Debug)]
@@ -72,7 +72,7 @@ where
                     return Poll::Pending;
                 };
                 let outcome = classifier.classify(result.as_ref());
-                if matches!(outcome, Outcome::AtEnd) {
+                if matches!(outcome, Outcome::Deferred) {
                     return Poll::Ready(hand_over(classifier, result, admission));
                 }
                 admission.finish(outcome);

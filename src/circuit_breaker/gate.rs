@@ -144,7 +144,7 @@ impl PublishedGate {
         }
     }
 
-    /// Lets nothing happen unseen from here on, and collects what has. Only under the state's lock.
+    /// Lets nothing happen unprocessed from here on, and collects what has. Only under the state's lock.
     pub(super) fn close(&self) -> Collected {
         let word = self.word.load(Ordering::SeqCst);
         let next = (round(word) + 1) & MAX_ROUND;

@@ -84,8 +84,8 @@ impl Health {
     pub(super) fn calm(&self, config: &CircuitBreakerConfig) -> Calm {
         let tally = self.window.tally();
         let judged = tally.total >= min_requests(config);
-        let harmless = tally.failed == 0 && tally.slow == 0;
-        if !(judged || harmless) || self.trip(config).is_some() {
+        let idempotent = tally.failed == 0 && tally.slow == 0;
+        if !(judged || idempotent) || self.trip(config).is_some() {
             return Calm::Never;
         }
         self.window.steady_until().map_or(Calm::Always, Calm::Until)

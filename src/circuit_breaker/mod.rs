@@ -11,7 +11,7 @@
 //!
 //! While closed, a healthy call costs no lock and no allocation, and two cores hardly ever write one cache line. A call
 //! that came back after the circuit had moved on has no vote. Whatever a call took is given back when its future
-//! completes, panics, or is dropped; where the answer is [`AtEnd`](crate::Outcome::AtEnd), when that has ended.
+//! completes, panics, or is dropped; where the answer is [`Deferred`](crate::Outcome::Deferred), when that has ended.
 //!
 //! ```
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};

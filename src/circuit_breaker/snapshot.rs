@@ -44,7 +44,7 @@ pub struct CircuitBreakerCounts {
     pub failures: u64,
     /// The outcome said nothing about the peer, or the call was never polled.
     pub ignored: u64,
-    /// The future was dropped before it was done, or before its end a response that is [`AtEnd`](crate::Outcome::AtEnd).
+    /// The future was dropped before it was done, or before its end a response that is [`Deferred`](crate::Outcome::Deferred).
     pub abandoned: u64,
     /// Turned away.
     pub rejected: u64,

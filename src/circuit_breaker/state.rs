@@ -278,6 +278,6 @@ const RAMP_START: f64 = 0.1;
 mod view;
 
 #[cfg(test)]
-mod tests;
+mod model;
 #[cfg(test)]
-mod twin;
+mod tests;

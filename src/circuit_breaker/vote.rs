@@ -21,8 +21,8 @@ impl Vote {
     pub(super) const fn of(outcome: &Outcome) -> Self {
         match outcome {
             // Of one that is recorded now, nobody will see the end.
-            Outcome::Success | Outcome::AtEnd => Self::Success,
-            Outcome::Ignored | Outcome::Elsewhere => Self::Ignored,
+            Outcome::Success | Outcome::Deferred => Self::Success,
+            Outcome::Ignored | Outcome::EndpointUnavailable => Self::Ignored,
             Outcome::Failure { class, .. } => match class {
                 ErrorClass::Validation | ErrorClass::Authentication => Self::Answered,
                 ErrorClass::RateLimit => Self::Refused,

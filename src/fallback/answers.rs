@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_as_its_naive_twin() {
+    fn it_does_as_its_naive_model() {
         for seed in 0..20 {
             let mut rng = StdRng::seed_from_u64(seed);
             let (mut answers, mut naive) = (Answers::new(), Naive::default());

@@ -50,8 +50,8 @@ impl<'a, Res, Err> Failed<'a, Res, Err> {
 
     /// Whether it is certain that no peer has seen the request.
     #[must_use]
-    pub const fn is_unseen(&self) -> bool {
-        self.outcome.is_unseen()
+    pub const fn is_unprocessed(&self) -> bool {
+        self.outcome.is_unprocessed()
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn what_is_no_failure_is_no_cause() {
-        for outcome in [Outcome::Success, Outcome::AtEnd, Outcome::Ignored, Outcome::Elsewhere] {
+        for outcome in [Outcome::Success, Outcome::Deferred, Outcome::Ignored, Outcome::EndpointUnavailable] {
             assert_eq!(cause_of(ErrorClasses::ALL, None, outcome), None);
         }
     }

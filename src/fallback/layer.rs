@@ -15,7 +15,7 @@ use super::{
     source::{Isolate, Unset, Value, With},
 };
 use crate::{
-    call::{Cloned, ConfigError, StandardClassifier},
+    call::{CloneRequest, ConfigError, StandardClassifier},
     telemetry::Name,
 };
 
@@ -82,7 +82,7 @@ impl<A, C, M> FallbackLayer<A, C, M> {
     /// only while the call runs; [`repeat`](FallbackLayer::repeat) says how to copy. The clone is made ready when it is
     /// needed.
     pub fn service<O>(self, service: O) -> FallbackLayer<Other<O>, C, M> {
-        self.source(Other::new(service, Cloned))
+        self.source(Other::new(service, CloneRequest))
     }
 
     /// Answers with the last good answer for the same key, if it is not older than the config's `ttl`: stale, if there
@@ -132,11 +132,11 @@ impl<A, C, M> FallbackLayer<A, C, M> {
 
 impl<O, P, C, M> FallbackLayer<Other<O, P>, C, M> {
     /// How the request is copied for the other service, and whether that one may be asked after the first has
-    /// perhaps done what was asked. See [`Repeat`](crate::Repeat).
+    /// perhaps done what was asked. See [`Resend`](crate::Resend).
     ///
-    /// Default: [`Cloned`], which takes every request for harmless.
-    pub fn repeat<Q>(self, repeat: Q) -> FallbackLayer<Other<O, Q>, C, M> {
-        let source = self.source.repeat(repeat);
+    /// Default: [`CloneRequest`], which takes every request for harmless.
+    pub fn resend<Q>(self, resend: Q) -> FallbackLayer<Other<O, Q>, C, M> {
+        let source = self.source.resend(resend);
         FallbackLayer { source, classifier: self.classifier, mark: self.mark, handle: self.handle }
     }
 }

@@ -15,43 +15,43 @@ use super::{
     handle::FallbackHandle,
     source::{Isolate, Source},
 };
-use crate::call::{Cloned, Earlier, Repeat};
+use crate::call::{CloneRequest, PriorAttempts, Resend};
 
 /// Another service, which gets a copy of the request. Made by
 /// [`FallbackLayer::service`](super::FallbackLayer::service).
 #[derive(Clone, Copy, Debug)]
-pub struct Other<O, P = Cloned> {
+pub struct Other<O, P = CloneRequest> {
     service: O,
-    repeat: P,
+    resend: P,
 }
 
 impl<O, P> Other<O, P> {
-    pub(super) const fn new(service: O, repeat: P) -> Self {
-        Self { service, repeat }
+    pub(super) const fn new(service: O, resend: P) -> Self {
+        Self { service, resend }
     }
 
-    pub(super) fn repeat<Q>(self, repeat: Q) -> Other<O, Q> {
-        Other::new(self.service, repeat)
+    pub(super) fn resend<Q>(self, resend: Q) -> Other<O, Q> {
+        Other::new(self.service, resend)
     }
 }
 
 impl<Req, Res, Err, O, P> Source<Req, Res, Err> for Other<O, P>
 where
     O: Service<Req, Response = Res> + Clone,
-    P: Repeat<Req> + Clone,
+    P: Resend<Req> + Clone,
 {
     type Kept = Option<Req>;
     type Future = Asking<O, Req>;
 
     fn keep(&self, request: &mut Req) -> Option<Req> {
-        self.repeat.copy(request)
+        self.resend.copy(request)
     }
 
     fn answer(self, copy: Option<Req>, failed: Failed<'_, Res, Err>) -> Self::Future {
-        let earlier = if failed.is_unseen() { Earlier::Unseen } else { Earlier::Over };
+        let prior = if failed.is_unprocessed() { PriorAttempts::Unprocessed } else { PriorAttempts::Ended };
         let copy = copy
-            .filter(|copy| self.repeat.may_repeat(copy, earlier))
-            .and_then(|mut copy| self.repeat.take_over(&mut copy).then_some(copy));
+            .filter(|copy| self.resend.may_resend(copy, prior))
+            .and_then(|mut copy| self.resend.take_over(&mut copy).then_some(copy));
         match copy {
             Some(copy) => Asking { phase: Phase::Readying { service: self.service, copy: Some(copy) } },
             None => Asking { phase: Phase::Done },

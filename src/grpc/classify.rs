@@ -5,8 +5,8 @@ use std::{error::Error, time::Duration};
 use ::http::{HeaderMap, Response, StatusCode};
 use tonic::{Code, Status};
 
-use super::{code, errors, pushback::hinted, stream_outcome::Deferred};
-use crate::call::{Classifier, Outcome, Rejected, Verdict};
+use super::{code, errors, pushback::hinted, stream_outcome::PendingOutcomes};
+use crate::call::{Classifier, Outcome, PendingOutcome, Rejected};
 
 /// Classifies gRPC answers by the status in their head, and the errors of tonic, hyper and h2.
 ///
@@ -20,31 +20,31 @@ use crate::call::{Classifier, Outcome, Rejected, Verdict};
 /// | `UNKNOWN`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS` | `Server` |
 /// | `CANCELLED` | ignored: somebody gave up, which says nothing about the server |
 ///
-/// Only what the transport itself has refused is [unseen](crate::Again::Unseen): a connection that was not made, a stream
+/// Only what the transport itself has refused is [unprocessed](crate::Retryable::Unprocessed): a connection that was not made, a stream
 /// reset with `REFUSED_STREAM`, or one that came after a graceful `GOAWAY`. What a server answers, it may have begun; see
-/// [`unavailable_is_unseen`](Self::unavailable_is_unseen).
+/// [`unavailable_is_unprocessed`](Self::unavailable_is_unprocessed).
 ///
 /// `grpc-retry-pushback-ms` says of any failure when to come back, or that it shall not be tried again; so does
 /// `grpc-previous-rpc-attempts`, where somebody nearer to the server has tried again already.
 ///
 /// A unary call that fails has its status in the head. A stream that has begun is a success as far as its head goes;
 /// how it ended is in its trailers, which [`StreamOutcomeLayer`](super::StreamOutcomeLayer) reads, and for which a
-/// breaker waits where this is told to say [`at_end`](Self::at_end). An HTTP answer that
+/// breaker waits where this is told to say [`deferred`](Self::deferred). An HTTP answer that
 /// is no gRPC, as a proxy gives it, has the code that gRPC's table gives to its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrpcClassifier {
     /// A bit for each code.
     successes: u32,
-    unavailable_is_unseen: bool,
+    unavailable_is_unprocessed: bool,
     max_retry_after: Duration,
-    at_end: bool,
+    deferred: bool,
 }
 
 impl GrpcClassifier {
     /// With the defaults.
     #[must_use]
     pub const fn new() -> Self {
-        Self { successes: 0, unavailable_is_unseen: false, max_retry_after: DAY, at_end: false }
+        Self { successes: 0, unavailable_is_unprocessed: false, max_retry_after: DAY, deferred: false }
     }
 
     /// Takes this code for a success. Default: those of the table.
@@ -59,10 +59,10 @@ impl GrpcClassifier {
     /// It is for those who vouch for their servers. gRPC itself says of this code that it is not always safe to retry
     /// operations that do harm twice: a handler that has begun to work, and passes on with `?` that the next server is
     /// `UNAVAILABLE`, answers just so. With `true`, all of them give this code only before they begin, as a breaker does.
-    /// `UNAVAILABLE` in trailers, from a proxy, or made up by this side is never taken for unseen. Default: false.
+    /// `UNAVAILABLE` in trailers, from a proxy, or made up by this side is never taken for unprocessed. Default: false.
     #[must_use]
-    pub const fn unavailable_is_unseen(mut self, is: bool) -> Self {
-        self.unavailable_is_unseen = is;
+    pub const fn unavailable_is_unprocessed(mut self, is: bool) -> Self {
+        self.unavailable_is_unprocessed = is;
         self
     }
 
@@ -74,7 +74,7 @@ impl GrpcClassifier {
     }
 
     /// Says of an answer whose head is well and has no status that its outcome is known [at its
-    /// end](Outcome::AtEnd), so that a breaker votes by the trailers.
+    /// end](Outcome::Deferred), so that a breaker votes by the trailers.
     ///
     /// It belongs together with a [`StreamOutcomeLayer`](super::StreamOutcomeLayer) outside the breaker, which sees
     /// the end; there is an example. Without one, or with it inside, the verdict is dropped with the response's extensions:
@@ -83,22 +83,22 @@ impl GrpcClassifier {
     /// A call is slow by its head alone. A probe is judged by its head too: a circuit that waited for the ends of streams,
     /// which may last for hours, might never close. Default: off, a success at once.
     #[must_use]
-    pub const fn at_end(mut self) -> Self {
-        self.at_end = true;
+    pub const fn deferred(mut self) -> Self {
+        self.deferred = true;
         self
     }
 
     /// What the head of an answer says. A head without a status, as that of a stream, is a success, or with
-    /// [`at_end`](Self::at_end) none yet.
+    /// [`deferred`](Self::deferred) none yet.
     #[must_use]
     pub fn outcome(&self, status: StatusCode, headers: &HeaderMap) -> Outcome {
         match code_in(headers) {
-            Some(Code::Unavailable) if self.unavailable_is_unseen => {
-                let outcome = self.of_code(Code::Unavailable).unseen();
+            Some(Code::Unavailable) if self.unavailable_is_unprocessed => {
+                let outcome = self.of_code(Code::Unavailable).unprocessed();
                 hinted(outcome, headers, self.max_retry_after)
             }
             Some(code) => self.of_answer(code, headers),
-            None if status.is_success() && self.at_end => Outcome::AtEnd,
+            None if status.is_success() && self.deferred => Outcome::Deferred,
             None if status.is_success() => Outcome::Success,
             None => self.of_answer(code::code_of_http(status), headers),
         }
@@ -162,8 +162,8 @@ impl<B, E: Error + 'static> Classifier<Response<B>, E> for GrpcClassifier {
     }
 
     /// Leaves it for a [`StreamOutcomeLayer`](super::StreamOutcomeLayer).
-    fn defer(&self, response: &mut Response<B>, verdict: Verdict) -> Result<(), Verdict> {
-        Deferred::leave(response.extensions_mut(), verdict);
+    fn defer(&self, response: &mut Response<B>, verdict: PendingOutcome) -> Result<(), PendingOutcome> {
+        PendingOutcomes::leave(response.extensions_mut(), verdict);
         Ok(())
     }
 }
@@ -182,7 +182,7 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::call::{Again, ErrorClass};
+    use crate::call::{ErrorClass, Retryable};
 
     fn response(status: u16, headers: &[(&str, &str)]) -> Response<()> {
         let mut response = Response::builder().status(status);
@@ -208,13 +208,13 @@ mod tests {
 
     #[test]
     fn a_head_that_is_well_says_nothing_yet_where_the_end_is_asked_for() {
-        let at_end = |status, headers: &[(&str, &str)]| {
-            GrpcClassifier::new().at_end().classify(Ok::<_, &io::Error>(&response(status, headers)))
+        let deferred = |status, headers: &[(&str, &str)]| {
+            GrpcClassifier::new().deferred().classify(Ok::<_, &io::Error>(&response(status, headers)))
         };
-        assert_eq!(at_end(200, &[]), Outcome::AtEnd);
-        assert_eq!(at_end(200, &[("grpc-status", "0")]), Outcome::Success);
-        assert_eq!(at_end(200, &[("grpc-status", "13")]), Outcome::failure(ErrorClass::Server));
-        assert_eq!(at_end(503, &[]), Outcome::failure(ErrorClass::Server));
+        assert_eq!(deferred(200, &[]), Outcome::Deferred);
+        assert_eq!(deferred(200, &[("grpc-status", "0")]), Outcome::Success);
+        assert_eq!(deferred(200, &[("grpc-status", "13")]), Outcome::failure(ErrorClass::Server));
+        assert_eq!(deferred(503, &[]), Outcome::failure(ErrorClass::Server));
     }
 
     #[test]
@@ -222,8 +222,8 @@ mod tests {
         let server = Outcome::failure(ErrorClass::Server);
         let head = response(200, &[("grpc-status", "14")]);
         let classify = |classifier: GrpcClassifier| classifier.classify(Ok::<_, &io::Error>(&head));
-        let vouching = GrpcClassifier::new().unavailable_is_unseen(true);
-        assert_eq!((classify(GrpcClassifier::new()), classify(vouching)), (server, server.unseen()));
+        let vouching = GrpcClassifier::new().unavailable_is_unprocessed(true);
+        assert_eq!((classify(GrpcClassifier::new()), classify(vouching)), (server, server.unprocessed()));
         assert_eq!(vouching.outcome_of_trailers(head.headers()), server);
         let of_proxy = response(503, &[]);
         assert_eq!(vouching.classify(Ok::<_, &io::Error>(&of_proxy)), server);
@@ -234,11 +234,11 @@ mod tests {
         let pushed = |value| outcome(200, &[("grpc-status", "14"), ("grpc-retry-pushback-ms", value)]);
         let unavailable = Outcome::failure(ErrorClass::Server);
         assert_eq!(pushed("250"), unavailable.retry_after(Duration::from_millis(250)));
-        assert_eq!(pushed("-1"), Outcome::failure(ErrorClass::Server).never_again());
+        assert_eq!(pushed("-1"), Outcome::failure(ErrorClass::Server).not_retryable());
         assert_eq!(pushed("99999999999999"), unavailable.retry_after(DAY));
         assert!(matches!(
             outcome(200, &[("grpc-status", "8"), ("grpc-previous-rpc-attempts", "1")]),
-            Outcome::Failure { class: ErrorClass::RateLimit, again: Again::Never, .. }
+            Outcome::Failure { class: ErrorClass::RateLimit, retryable: Retryable::Never, .. }
         ));
     }
 

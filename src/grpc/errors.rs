@@ -46,7 +46,7 @@ fn is_own_reset(error: &(dyn Error + 'static)) -> bool {
 /// What this one error says, without its sources.
 fn named(error: &(dyn Error + 'static)) -> Option<Outcome> {
     if error.is::<ConnectError>() {
-        return Some(Outcome::failure(ErrorClass::Connection).unseen());
+        return Some(Outcome::failure(ErrorClass::Connection).unprocessed());
     }
     // tonic's own timer, set from `grpc-timeout` or from `Endpoint::timeout`.
     if error.is::<TimeoutExpired>() {
@@ -60,7 +60,7 @@ fn h2_outcome(error: &h2::Error) -> Option<Outcome> {
     // What was refused, or came after the last stream that a server that goes away would take, was not worked on.
     let going = error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
     if going || (error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM)) {
-        return Some(Outcome::failure(ErrorClass::Connection).unseen());
+        return Some(Outcome::failure(ErrorClass::Connection).unprocessed());
     }
     if error.is_io() {
         return Some(Outcome::failure(ErrorClass::Connection));
@@ -89,7 +89,7 @@ mod tests {
     fn a_connection_that_was_not_made_has_sent_nothing() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let connection = Outcome::failure(ErrorClass::Connection);
-        assert_eq!(outcome(ConnectError(Box::new(refused))), connection.unseen());
+        assert_eq!(outcome(ConnectError(Box::new(refused))), connection.unprocessed());
         assert_eq!(outcome(io::Error::from(io::ErrorKind::ConnectionReset)), connection);
     }
 
@@ -97,7 +97,7 @@ mod tests {
     fn a_status_of_the_server_speaks_for_itself_with_its_metadata() {
         let mut status = Status::resource_exhausted("busy");
         status.metadata_mut().insert("grpc-retry-pushback-ms", "-1".parse().expect("ascii"));
-        assert_eq!(outcome(status), Outcome::failure(ErrorClass::RateLimit).never_again());
+        assert_eq!(outcome(status), Outcome::failure(ErrorClass::RateLimit).not_retryable());
         assert_eq!(outcome(Status::unavailable("later")), Outcome::failure(ErrorClass::Server));
         assert_eq!(outcome(io::Error::other(Status::internal("bug"))), Outcome::failure(ErrorClass::Server));
     }
@@ -106,7 +106,7 @@ mod tests {
     fn a_status_that_was_made_of_an_error_is_what_the_error_is() {
         let made = |source: Box<dyn Error + Send + Sync>| outcome(Status::from_error(source));
         let refused = ConnectError("nobody there".into());
-        assert_eq!(made(Box::new(refused)), Outcome::failure(ErrorClass::Connection).unseen());
+        assert_eq!(made(Box::new(refused)), Outcome::failure(ErrorClass::Connection).unprocessed());
         assert_eq!(made("who knows".into()), Outcome::failure(ErrorClass::Server));
         let rejected = Rejected::new(Name::new("timeout"), Why::DeadlineExceeded);
         let mut status = Status::deadline_exceeded("late");

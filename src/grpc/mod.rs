@@ -25,7 +25,7 @@
 //! ```
 //!
 //! A client that tries again. What no server has seen is sent again by default; what may have been done, only
-//! where [`GrpcRepeat`] is told that it does no harm:
+//! where [`GrpcResend`] is told that it does no harm:
 //!
 //! ```
 //! use http::Request;
@@ -33,7 +33,7 @@
 //! use tonic_health::pb::health_client::HealthClient;
 //! use tower::ServiceBuilder;
 //! use tower_reliability::{
-//!     grpc::{self, GrpcRejectionLayer, GrpcRepeat},
+//!     grpc::{self, GrpcRejectionLayer, GrpcResend},
 //!     http::{ReplayBody, ReplayLayer},
 //!     retry::RetryConfig,
 //! };
@@ -41,7 +41,7 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let stack = grpc::stack()
 //!     .retry(RetryConfig::new())
-//!     .repeat(GrpcRepeat::new().harmless(|path: &str| path == "/grpc.health.v1.Health/Check"))
+//!     .resend(GrpcResend::new().idempotent_if(|path: &str| path == "/grpc.health.v1.Health/Check"))
 //!     .build()?;
 //! let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
 //! let layers = ServiceBuilder::new()
@@ -63,7 +63,7 @@ mod code;
 mod errors;
 mod pushback;
 mod rejection;
-mod repeat;
+mod resend;
 mod stack;
 mod status;
 pub mod stream_outcome;
@@ -71,7 +71,7 @@ mod timeout;
 
 pub use classify::GrpcClassifier;
 pub use rejection::{GrpcAnswers, GrpcRejection, GrpcRejectionLayer};
-pub use repeat::GrpcRepeat;
+pub use resend::GrpcResend;
 pub use stack::stack;
 pub use stream_outcome::{GrpcOutcomeBody, StreamOutcome, StreamOutcomeLayer};
 pub use timeout::GrpcTimeout;

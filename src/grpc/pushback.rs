@@ -13,7 +13,7 @@ use crate::{
 /// What `grpc-retry-pushback-ms` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pushback {
-    /// Again, after this long.
+    /// Retryable, after this long.
     After(Duration),
     /// Not again: a negative number, or no number at all.
     Never,
@@ -23,11 +23,11 @@ pub(super) enum Pushback {
 pub(super) fn hinted(outcome: Outcome, headers: &HeaderMap, max: Duration) -> Outcome {
     let hinted = match pushback(headers) {
         Some(Pushback::After(delay)) => outcome.retry_after(delay.min(max)),
-        Some(Pushback::Never) => outcome.never_again(),
+        Some(Pushback::Never) => outcome.not_retryable(),
         None => outcome,
     };
     // Somebody nearer to the server has tried again already; if each hop did, three would make 27 attempts of one.
-    if is_above_zero(headers.get(PREVIOUS_ATTEMPTS)) { hinted.never_again() } else { hinted }
+    if is_above_zero(headers.get(PREVIOUS_ATTEMPTS)) { hinted.not_retryable() } else { hinted }
 }
 
 /// The pushback of an answer; `None` where it has none.
@@ -59,7 +59,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::call::{Again, ErrorClass};
+    use crate::call::{ErrorClass, Retryable};
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -89,12 +89,13 @@ mod tests {
     #[test]
     fn an_answer_to_a_second_attempt_is_not_tried_again() {
         let failure = Outcome::failure(ErrorClass::Server);
-        let again = |value| match hinted(failure, &headers(&[(PREVIOUS_ATTEMPTS, value)]), Duration::MAX) {
-            Outcome::Failure { again, .. } => again,
+        let retryable = |value| match hinted(failure, &headers(&[(PREVIOUS_ATTEMPTS, value)]), Duration::MAX)
+        {
+            Outcome::Failure { retryable, .. } => retryable,
             other => panic!("{other:?}"),
         };
-        assert_eq!(["", "0", "x", "-1"].map(again), [Again::IfHarmless; 4]);
-        assert_eq!(["1", "12", " 3 ", "99999999999999999999999"].map(again), [Again::Never; 4]);
+        assert_eq!(["", "0", "x", "-1"].map(retryable), [Retryable::IfIdempotent; 4]);
+        assert_eq!(["1", "12", " 3 ", "99999999999999999999999"].map(retryable), [Retryable::Never; 4]);
     }
 
     proptest! {

@@ -28,12 +28,12 @@ use crate::{
 ///     .timeout(Duration::from_secs(10))
 ///     .circuit_breaker(CircuitBreakerConfig::new())
 ///     .classify(GrpcClassifier::new())
-///     .limits(GrpcTimeout)
+///     .deadlines(GrpcTimeout)
 ///     .build()?;
 /// let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
 /// let client = HealthClient::new(ServiceBuilder::new().layer(GrpcRejectionLayer).layer(stack).service(channel));
 ///
-/// let stack = ReliabilityStack::builder().timeout(Duration::from_secs(5)).limits(GrpcTimeout).build()?;
+/// let stack = ReliabilityStack::builder().timeout(Duration::from_secs(5)).deadlines(GrpcTimeout).build()?;
 /// let server = Server::builder().layer(ServiceBuilder::new().layer(GrpcRejectionLayer).layer(stack).into_inner());
 /// # let _ = (client, server);
 /// # Ok(()) }
@@ -88,6 +88,6 @@ mod tests {
         assert!(message.starts_with("b%C3%A4nk%25:%20circuit%20open"), "{message}");
         assert!(answer.body().is_empty());
         let outcome = GrpcClassifier::new().classify(Ok::<_, &Infallible>(&answer));
-        assert_eq!(outcome, Outcome::Elsewhere);
+        assert_eq!(outcome, Outcome::EndpointUnavailable);
     }
 }

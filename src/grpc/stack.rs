@@ -1,13 +1,13 @@
 //! A stack that knows gRPC.
 
-use super::{GrpcClassifier, GrpcRepeat, GrpcTimeout};
+use super::{GrpcClassifier, GrpcResend, GrpcTimeout};
 use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
 
-/// A [`ReliabilityStack`] builder for gRPC: [`GrpcClassifier`], [`GrpcRepeat`] and [`GrpcTimeout`], each of which can be
+/// A [`ReliabilityStack`] builder for gRPC: [`GrpcClassifier`], [`GrpcResend`] and [`GrpcTimeout`], each of which can be
 /// replaced.
 ///
 /// Without a word on which calls do no harm twice, a retry sends again only what no server has seen:
-/// [`GrpcRepeat::harmless`] says it.
+/// [`GrpcResend::idempotent_if`] says it.
 ///
 /// In a client, a stack with a retry or a hedge wants requests whose bodies can be sent again: a
 /// [`ReplayLayer`](crate::http::ReplayLayer) goes outside it, and below it the body becomes tonic's.
@@ -18,7 +18,7 @@ use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
 /// use tonic_health::pb::health_client::HealthClient;
 /// use tower::ServiceBuilder;
 /// use tower_reliability::{
-///     grpc::{self, GrpcRejectionLayer, GrpcRepeat},
+///     grpc::{self, GrpcRejectionLayer, GrpcResend},
 ///     http::{ReplayBody, ReplayLayer},
 ///     retry::RetryConfig,
 /// };
@@ -27,7 +27,7 @@ use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
 /// let stack = grpc::stack()
 ///     .timeout(Duration::from_secs(10))
 ///     .retry(RetryConfig::new())
-///     .repeat(GrpcRepeat::new().harmless(|path: &str| path == "/grpc.health.v1.Health/Check"))
+///     .resend(GrpcResend::new().idempotent_if(|path: &str| path == "/grpc.health.v1.Health/Check"))
 ///     .attempt_timeout(Duration::from_secs(2))
 ///     .build()?;
 /// let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
@@ -43,6 +43,9 @@ use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
 /// # Ok(()) }
 /// ```
 #[must_use]
-pub fn stack() -> StackBuilder<GrpcClassifier, GrpcTimeout, GrpcRepeat, WrappedErrors> {
-    ReliabilityStack::builder().classify(GrpcClassifier::new()).limits(GrpcTimeout).repeat(GrpcRepeat::new())
+pub fn stack() -> StackBuilder<GrpcClassifier, GrpcTimeout, GrpcResend, WrappedErrors> {
+    ReliabilityStack::builder()
+        .classify(GrpcClassifier::new())
+        .deadlines(GrpcTimeout)
+        .resend(GrpcResend::new())
 }

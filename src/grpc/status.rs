@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(status.metadata().get(PUSHBACK).expect("a time"), "4001");
         assert!(status.message().starts_with("payments: circuit open (5 calls in a row failed)"));
-        assert_eq!(GrpcClassifier::new().outcome_of_status(&status), Outcome::Elsewhere);
+        assert_eq!(GrpcClassifier::new().outcome_of_status(&status), Outcome::EndpointUnavailable);
 
         let over = Status::from(rejected.after(Duration::ZERO));
         assert_eq!(over.metadata().get(PUSHBACK).expect("a time"), "1");

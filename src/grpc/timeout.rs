@@ -5,14 +5,14 @@ use std::time::Duration;
 use ::http::{HeaderValue, Request};
 
 use crate::{
-    call::{Deadline, Limits},
+    call::{Deadline, DeadlineSource, Upload},
     http::RequestExtensions,
 };
 
 /// Reads a request's deadline from its extensions and from `grpc-timeout`, and writes it to both for those below.
 ///
 /// The header says how long the caller will wait, counted from when the request is seen: from the `call` of the first
-/// timeout that reads it, or of a retry with a [`GrpcRepeat`](super::GrpcRepeat). The earlier of header and extension
+/// timeout that reads it, or of a retry with a [`GrpcResend`](super::GrpcResend). The earlier of header and extension
 /// holds. Handed on, the header says what is left, rounded down, so that it shrinks from hop to hop; a
 /// [`RequestTimeout`](crate::http::RequestTimeout) in the extensions counts as with [`RequestExtensions`]. What is not
 /// a timeout by gRPC's grammar is none.
@@ -24,14 +24,14 @@ use crate::{
 /// use tower::ServiceBuilder;
 /// use tower_reliability::{ReliabilityStack, grpc::{GrpcRejectionLayer, GrpcTimeout}};
 ///
-/// let stack = ReliabilityStack::builder().timeout(Duration::from_secs(5)).limits(GrpcTimeout).build()?;
+/// let stack = ReliabilityStack::builder().timeout(Duration::from_secs(5)).deadlines(GrpcTimeout).build()?;
 /// let layers = ServiceBuilder::new().layer(GrpcRejectionLayer).layer(stack).into_inner();
 /// let server = tonic::transport::Server::builder().layer(layers);
 /// # let _ = server;
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
 ///
-/// In a client, `.limits(GrpcTimeout)` on a stack takes the place of `Request::set_timeout`, which sets the header too
+/// In a client, `.deadlines(GrpcTimeout)` on a stack takes the place of `Request::set_timeout`, which sets the header too
 /// and is read.
 ///
 /// tonic has timers of its own on this header, in its server outside of all layers and in its channel below them, and
@@ -39,7 +39,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GrpcTimeout;
 
-impl<B> Limits<Request<B>> for GrpcTimeout {
+impl<B> DeadlineSource<Request<B>> for GrpcTimeout {
     fn deadline(&self, request: &Request<B>) -> Option<Deadline> {
         let header = request.headers().get(HEADER).and_then(|value| parse(value.as_bytes()));
         let header = header.map(Deadline::after);
@@ -51,12 +51,16 @@ impl<B> Limits<Request<B>> for GrpcTimeout {
         }
     }
 
-    fn limit(&self, request: &Request<B>) -> Option<Duration> {
-        RequestExtensions.limit(request)
+    fn timeout(&self, request: &Request<B>) -> Option<Duration> {
+        RequestExtensions.timeout(request)
     }
 
-    fn hand_on(&self, request: &mut Request<B>, deadline: Deadline) {
-        RequestExtensions.hand_on(request, deadline);
+    fn upload(&self, request: &Request<B>) -> Option<Upload> {
+        RequestExtensions.upload(request)
+    }
+
+    fn propagate(&self, request: &mut Request<B>, deadline: Deadline) {
+        RequestExtensions.propagate(request, deadline);
         if let Ok(value) = HeaderValue::try_from(write(deadline.remaining())) {
             request.headers_mut().insert(HEADER, value);
         }
@@ -73,7 +77,7 @@ pub(super) fn start<B>(request: &mut Request<B>) {
 /// Says in the header what is left of the time that has been [started](start).
 pub(super) fn shorten<B>(request: &mut Request<B>) {
     if let Some(deadline) = deadline_of_header(request) {
-        GrpcTimeout.hand_on(request, deadline);
+        GrpcTimeout.propagate(request, deadline);
     }
 }
 
@@ -167,7 +171,7 @@ mod tests {
     async fn what_is_handed_on_is_in_both_places() {
         let mut request = Request::new(());
         let deadline = Deadline::after(Duration::from_millis(1_500));
-        GrpcTimeout.hand_on(&mut request, deadline);
+        GrpcTimeout.propagate(&mut request, deadline);
         assert_eq!(request.headers()[HEADER], "1500000u");
         assert_eq!(request.extensions().get(), Some(&deadline));
     }

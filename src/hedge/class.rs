@@ -32,6 +32,6 @@ where
 #[derive(Clone, Debug, Default)]
 pub(super) struct Terms<C, R, K> {
     pub(super) classifier: C,
-    pub(super) repeat: R,
+    pub(super) resend: R,
     pub(super) classes: K,
 }

@@ -31,7 +31,7 @@ pub struct HedgeConfig {
     pub(super) max_delay: Duration,
     pub(super) max_hedges: u8,
     pub(super) on: ErrorClasses,
-    pub(super) elsewhere: bool,
+    pub(super) other_endpoints: bool,
 }
 
 /// When a further request is sent though none has failed.
@@ -87,7 +87,7 @@ impl HedgeConfig {
                 ErrorClass::RateLimit,
                 ErrorClass::Server,
             ]),
-            elsewhere: true,
+            other_endpoints: true,
         }
     }
 
@@ -151,8 +151,8 @@ impl HedgeConfig {
     ///
     /// Default: off; the next hedge is sent at once, and without asking the budget, since nothing was sent so far.
     #[must_use]
-    pub const fn never_elsewhere(mut self) -> Self {
-        self.elsewhere = false;
+    pub const fn no_other_endpoints(mut self) -> Self {
+        self.other_endpoints = false;
         self
     }
 

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     algo,
-    call::{Classifier, Earlier, Outcome, Repeat, Trail, superseded::supersede},
+    call::{CallHistory, Classifier, Outcome, PriorAttempts, Resend, superseded::supersede},
     rt::clock,
 };
 
@@ -51,9 +51,9 @@ pub struct ResponseFuture<S: Service<Req>, Req, C, R> {
     hedges: Option<Box<Hedges<S, Req>>>,
     call: Progress,
     done: bool,
-    trail: Option<Trail>,
+    history: Option<CallHistory>,
     classifier: C,
-    repeat: R,
+    resend: R,
     handle: HedgeHandle,
 }
 
@@ -61,14 +61,14 @@ impl<S: Service<Req>, Req, C, R> ResponseFuture<S, Req, C, R> {
     pub(super) fn new(
         primary: S::Future,
         spare: Option<Spare<S, Req>>,
-        trail: Option<Trail>,
+        history: Option<CallHistory>,
         call: Progress,
         classifier: C,
-        repeat: R,
+        resend: R,
         handle: HedgeHandle,
     ) -> Self {
         let (primary, timer, hedges, done) = (Some(primary), None, None, false);
-        Self { primary, timer, spare, hedges, call, done, trail, classifier, repeat, handle }
+        Self { primary, timer, spare, hedges, call, done, history, classifier, resend, handle }
     }
 }
 
@@ -76,7 +76,7 @@ impl<S, Req, C, R> Future for ResponseFuture<S, Req, C, R>
 where
     S: Service<Req> + Clone,
     C: Classifier<S::Response, S::Error>,
-    R: Repeat<Req>,
+    R: Resend<Req>,
 {
     type Output = Answer<S, Req>;
 
@@ -116,7 +116,7 @@ impl<S, Req, C, R> ResponseFuture<S, Req, C, R>
 where
     S: Service<Req> + Clone,
     C: Classifier<S::Response, S::Error>,
-    R: Repeat<Req>,
+    R: Resend<Req>,
 {
     /// The first attempt has failed. Gives the answer if that ends the call.
     #[cold]
@@ -227,28 +227,28 @@ where
         this.timer.set(None);
         // Another attempt may be seen by the peer yet.
         let running = this.primary.is_some() || this.hedges.as_ref().is_some_and(|hedges| !hedges.is_empty());
-        let earlier = this.call.earlier(running);
+        let prior = this.call.earlier(running);
         let repeatable =
-            this.spare.as_ref().is_some_and(|spare| this.repeat.may_repeat(&spare.request, earlier));
+            this.spare.as_ref().is_some_and(|spare| this.resend.may_resend(&spare.request, prior));
         let grant = this.handle.grant(this.call, repeatable, free);
         // Without credit there will be no other hedge, and nothing to keep a copy for.
         let Some(Spare { service, mut request }) = this.spare.take() else { return };
         let Some(grant) = grant else { return };
-        if earlier != Earlier::Running && !this.repeat.take_over(&mut request) {
+        if prior != PriorAttempts::Running && !this.resend.take_over(&mut request) {
             return;
         }
         if !grant.last {
-            let copy = this.repeat.copy(&mut request);
+            let copy = this.resend.copy(&mut request);
             *this.spare = copy.map(|request| Spare { service: service.clone(), request });
         }
-        this.repeat.prepare(&mut request, this.call.attempt(), this.trail);
+        this.resend.prepare(&mut request, this.call.attempt(), this.history);
         // After a failure it is a retry in all but name, and a retry further up should know. The one right above shares
         // the budget, which is enough.
         if after_failure
             && !this.handle.is_below_retry()
-            && let Some(trail) = this.trail
+            && let Some(history) = this.history
         {
-            trail.retried();
+            history.retried();
         }
         let hedges = this.hedges.get_or_insert_with(|| Box::new(Hedges::new()));
         hedges.send(Spare { service, request }, grant);

@@ -11,7 +11,7 @@ use super::{
     service::Hedge,
 };
 use crate::{
-    call::{Cloned, ConfigError, StandardClassifier},
+    call::{CloneRequest, ConfigError, StandardClassifier},
     retry_budget::{RetryBudget, RetryBudgetConfig},
     telemetry::Name,
 };
@@ -23,7 +23,7 @@ use crate::{
 /// All services made by this layer and by its clones share one budget and what was learnt. [`isolated`](Self::isolated)
 /// gives a layer with its own.
 #[derive(Clone, Debug)]
-pub struct HedgeLayer<C = StandardClassifier, R = Cloned, K = OneClass> {
+pub struct HedgeLayer<C = StandardClassifier, R = CloneRequest, K = OneClass> {
     config: HedgeConfig,
     name: Name,
     budget: Option<RetryBudget>,
@@ -47,7 +47,7 @@ impl HedgeConfig {
 impl HedgeLayer {
     /// The config has been checked.
     pub(crate) fn checked(config: HedgeConfig) -> Self {
-        let terms = Terms { classifier: StandardClassifier, repeat: Cloned, classes: OneClass };
+        let terms = Terms { classifier: StandardClassifier, resend: CloneRequest, classes: OneClass };
         Self {
             config,
             name: Name::new("hedge"),
@@ -62,17 +62,17 @@ impl HedgeLayer {
 impl<C, R, K> HedgeLayer<C, R, K> {
     /// Decides by `classifier` what a result means. Default: [`StandardClassifier`].
     pub fn classify<D>(self, classifier: D) -> HedgeLayer<D, R, K> {
-        self.on_terms(|Terms { repeat, classes, .. }| Terms { classifier, repeat, classes })
+        self.on_terms(|Terms { resend, classes, .. }| Terms { classifier, resend, classes })
     }
 
     /// Learns from `repeat` how requests are copied, and which of them may be sent twice. That is asked
-    /// when a hedge is due, while the first attempt is running; the others pass once. Default: [`Cloned`], which clones
+    /// when a hedge is due, while the first attempt is running; the others pass once. Default: [`CloneRequest`], which clones
     /// all of them and takes none for harmful.
     ///
-    /// **Around HTTP take `http::HttpRepeat`**, or the stack of `http::stack()`, which has it: [`Cloned`] takes a POST for
+    /// **Around HTTP take `http::HttpResend`**, or the stack of `http::stack()`, which has it: [`CloneRequest`] takes a POST for
     /// harmless, and sends it again after it may have been done.
-    pub fn repeat<T>(self, repeat: T) -> HedgeLayer<C, T, K> {
-        self.on_terms(|Terms { classifier, classes, .. }| Terms { classifier, repeat, classes })
+    pub fn resend<T>(self, resend: T) -> HedgeLayer<C, T, K> {
+        self.on_terms(|Terms { classifier, classes, .. }| Terms { classifier, resend, classes })
     }
 
     /// Tells calls apart that take different times: a closure `Fn(&Req) -> usize`. The delay of each class is learnt by
@@ -92,7 +92,7 @@ impl<C, R, K> HedgeLayer<C, R, K> {
     /// # Ok::<(), tower_reliability::ConfigError>(())
     /// ```
     pub fn class_of<J>(self, classes: J) -> HedgeLayer<C, R, J> {
-        self.on_terms(|Terms { classifier, repeat, .. }| Terms { classifier, repeat, classes })
+        self.on_terms(|Terms { classifier, resend, .. }| Terms { classifier, resend, classes })
     }
 
     /// Asks this budget for credit. Default: one of its own, with the numbers of [`RetryBudgetConfig::new`].

@@ -8,10 +8,10 @@
 //! - at once when another attempt [fails inconclusively](HedgeConfig::on), or is turned away on this side in front of
 //!   one endpoint, as by an open circuit;
 //!
-//! and only if the request [may be sent twice](crate::Repeat::may_repeat), there are not
+//! and only if the request [may be sent twice](crate::Resend::may_resend), there are not
 //! [enough of them](HedgeConfig::max_hedges) already, and the [budget](crate::retry_budget) gives credit. Without credit
 //! the call waits for those that are running, as if there were no hedge. Every attempt is
-//! [marked](crate::Repeat::prepare) with its number and the call's trail, by which a balancer sends it elsewhere.
+//! [marked](crate::Resend::prepare) with its number and the call's trail, by which a balancer sends it elsewhere.
 //!
 //! | an attempt ends with | the call |
 //! |---|---|

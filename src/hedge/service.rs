@@ -11,7 +11,7 @@ use super::{
     handle::{HedgeHandle, MAX_CLASSES},
     state::Progress,
 };
-use crate::call::{Classifier, Cloned, Repeat, StandardClassifier};
+use crate::call::{Classifier, CloneRequest, Resend, StandardClassifier};
 
 /// A service whose slow calls are sent once more.
 ///
@@ -22,7 +22,7 @@ use crate::call::{Classifier, Cloned, Repeat, StandardClassifier};
 ///
 /// Clones share the budget and what was learnt.
 #[derive(Clone, Debug)]
-pub struct Hedge<S, C = StandardClassifier, R = Cloned, K = OneClass> {
+pub struct Hedge<S, C = StandardClassifier, R = CloneRequest, K = OneClass> {
     inner: S,
     terms: Terms<C, R, K>,
     handle: HedgeHandle,
@@ -58,7 +58,7 @@ impl<S, C, R, K, Req> Service<Req> for Hedge<S, C, R, K>
 where
     S: Service<Req> + Clone,
     C: Classifier<S::Response, S::Error> + Clone,
-    R: Repeat<Req> + Clone,
+    R: Resend<Req> + Clone,
     K: CallClass<Req>,
 {
     type Response = S::Response;
@@ -70,14 +70,14 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let Terms { classifier, repeat, classes } = &self.terms;
+        let Terms { classifier, resend, classes } = &self.terms;
         let class = u8::try_from(classes.class(&request)).unwrap_or(u8::MAX).min(MAX_CLASSES - 1);
         // Whether it may be sent is asked when it would be: of a body that is about to be streamed nobody knows yet.
-        let spare = repeat.copy(&mut request).map(|request| Spare { service: self.inner.clone(), request });
-        let mut trail = None;
-        repeat.prepare(&mut request, 1, &mut trail);
-        let (classifier, repeat, handle) = (classifier.clone(), repeat.clone(), self.handle.clone());
+        let spare = resend.copy(&mut request).map(|request| Spare { service: self.inner.clone(), request });
+        let mut history = None;
+        resend.prepare(&mut request, 1, &mut history);
+        let (classifier, resend, handle) = (classifier.clone(), resend.clone(), self.handle.clone());
         let primary = self.inner.call(request);
-        ResponseFuture::new(primary, spare, trail, Progress::new(class), classifier, repeat, handle)
+        ResponseFuture::new(primary, spare, history, Progress::new(class), classifier, resend, handle)
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::config::HedgeConfig;
 use crate::{
-    call::{Again, Earlier, ErrorClass, Outcome},
+    call::{ErrorClass, Outcome, PriorAttempts, Retryable},
     retry_budget::NoCredit,
 };
 
@@ -18,7 +18,7 @@ pub(super) struct Progress {
     /// No further hedge, whatever happens.
     over: bool,
     /// What is known of the attempts that have ended.
-    ended: Earlier,
+    ended: PriorAttempts,
     /// The first attempt was found waiting.
     waited: bool,
     /// The budget knows of this call.
@@ -52,10 +52,10 @@ pub(super) enum Stop {
 impl Judgement {
     pub(super) const fn of(outcome: Outcome, config: &HedgeConfig) -> Self {
         match outcome {
-            Outcome::Success | Outcome::AtEnd => Self::Conclusive,
-            Outcome::Failure { class, retry_after, again } => {
+            Outcome::Success | Outcome::Deferred => Self::Conclusive,
+            Outcome::Failure { class, retry_after, retryable } => {
                 let asks_for_less = matches!(class, ErrorClass::RateLimit)
-                    || matches!(again, Again::Never)
+                    || matches!(retryable, Retryable::Never)
                     || retry_after.is_some();
                 if !config.on.contains(class) {
                     Self::Conclusive
@@ -65,9 +65,9 @@ impl Judgement {
                     Self::GoOn { free: false }
                 }
             }
-            Outcome::Elsewhere if config.elsewhere => Self::GoOn { free: true },
+            Outcome::EndpointUnavailable if config.other_endpoints => Self::GoOn { free: true },
             // It says nothing about the peer, so nothing against an attempt that has reached it.
-            Outcome::Elsewhere | Outcome::Ignored => Self::Wait,
+            Outcome::EndpointUnavailable | Outcome::Ignored => Self::Wait,
         }
     }
 }
@@ -79,7 +79,7 @@ impl Progress {
             class,
             hedges: 0,
             over: false,
-            ended: Earlier::Unseen,
+            ended: PriorAttempts::Unprocessed,
             waited: false,
             counted: false,
             started: None,
@@ -98,14 +98,14 @@ impl Progress {
 
     /// An attempt has failed.
     pub(super) const fn failed(&mut self, outcome: Outcome) {
-        if !outcome.is_unseen() {
-            self.ended = Earlier::Over;
+        if !outcome.is_unprocessed() {
+            self.ended = PriorAttempts::Ended;
         }
     }
 
     /// What is known of the attempts so far, of which one may be running.
-    pub(super) const fn earlier(&self, running: bool) -> Earlier {
-        if running { Earlier::Running } else { self.ended }
+    pub(super) const fn earlier(&self, running: bool) -> PriorAttempts {
+        if running { PriorAttempts::Running } else { self.ended }
     }
 
     /// There shall be no further hedge.
@@ -163,29 +163,29 @@ mod tests {
         let at_once = Judgement::GoOn { free: false };
         for (outcome, judgement) in [
             (failure(Connection), at_once),
-            (failure(Connection).unseen(), at_once),
+            (failure(Connection).unprocessed(), at_once),
             (failure(Timeout), at_once),
             (failure(Server), at_once),
             (failure(Server).retry_after(Duration::ZERO), Judgement::Wait),
-            (failure(Server).never_again(), Judgement::Wait),
+            (failure(Server).not_retryable(), Judgement::Wait),
             (failure(RateLimit), Judgement::Wait),
-            (failure(RateLimit).never_again(), Judgement::Wait),
+            (failure(RateLimit).not_retryable(), Judgement::Wait),
             (failure(Authentication), Judgement::Conclusive),
             (failure(Validation), Judgement::Conclusive),
             (failure(Validation).retry_after(Duration::ZERO), Judgement::Conclusive),
             (failure(Unknown), Judgement::Conclusive),
-            (Outcome::Elsewhere, Judgement::GoOn { free: true }),
+            (Outcome::EndpointUnavailable, Judgement::GoOn { free: true }),
             (Outcome::Ignored, Judgement::Wait),
             (Outcome::Success, Judgement::Conclusive),
-            (Outcome::AtEnd, Judgement::Conclusive),
+            (Outcome::Deferred, Judgement::Conclusive),
         ] {
             assert_eq!(Judgement::of(outcome, &CONFIG), judgement, "{outcome:?}");
         }
-        let other = CONFIG.on(Unknown).never(Server).never(RateLimit).never_elsewhere();
+        let other = CONFIG.on(Unknown).never(Server).never(RateLimit).no_other_endpoints();
         assert_eq!(Judgement::of(failure(Unknown), &other), at_once);
         assert_eq!(Judgement::of(failure(Server), &other), Judgement::Conclusive);
         assert_eq!(Judgement::of(failure(RateLimit), &other), Judgement::Conclusive);
-        assert_eq!(Judgement::of(Outcome::Elsewhere, &other), Judgement::Wait);
+        assert_eq!(Judgement::of(Outcome::EndpointUnavailable, &other), Judgement::Wait);
     }
 
     #[test]
@@ -205,15 +205,19 @@ mod tests {
     #[test]
     fn one_attempt_that_was_seen_is_enough_and_one_that_runs_may_yet_be() {
         let mut call = Progress::new(0);
-        let unseen = Outcome::failure(ErrorClass::Connection).unseen();
-        for (outcome, earlier) in [
-            (Outcome::Elsewhere, Earlier::Unseen),
-            (unseen, Earlier::Unseen),
-            (Outcome::failure(ErrorClass::Connection), Earlier::Over),
-            (unseen, Earlier::Over),
+        let unprocessed = Outcome::failure(ErrorClass::Connection).unprocessed();
+        for (outcome, prior) in [
+            (Outcome::EndpointUnavailable, PriorAttempts::Unprocessed),
+            (unprocessed, PriorAttempts::Unprocessed),
+            (Outcome::failure(ErrorClass::Connection), PriorAttempts::Ended),
+            (unprocessed, PriorAttempts::Ended),
         ] {
             call.failed(outcome);
-            assert_eq!((call.earlier(false), call.earlier(true)), (earlier, Earlier::Running), "{outcome:?}");
+            assert_eq!(
+                (call.earlier(false), call.earlier(true)),
+                (prior, PriorAttempts::Running),
+                "{outcome:?}"
+            );
         }
     }
 

@@ -26,11 +26,11 @@ use crate::{
 ///
 /// It also says whether a failed request may be sent again:
 ///
-/// | what happened | [`Again`](crate::Again) |
+/// | what happened | [`Again`](crate::Retryable) |
 /// |---|---|
-/// | no connection came about; hyper had not begun to write the request | `Unseen` |
+/// | no connection came about; hyper had not begun to write the request | `Unprocessed` |
 /// | a failing response has `x-retry-attempt: 1` or more: somebody nearer to the peer has tried again already | `Never` |
-/// | everything else | `IfHarmless` |
+/// | everything else | `IfIdempotent` |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpClassifier {
     max_retry_after: Duration,
@@ -69,7 +69,7 @@ impl HttpClassifier {
             return Outcome::Success;
         };
         let outcome = self.failure(class, status, headers);
-        if retry_attempt::says_so(headers) { outcome.never_again() } else { outcome }
+        if retry_attempt::says_so(headers) { outcome.not_retryable() } else { outcome }
     }
 
     fn failure(&self, class: ErrorClass, status: StatusCode, headers: &HeaderMap) -> Outcome {
@@ -186,7 +186,7 @@ mod tests {
             HttpClassifier::new().outcome(status, &headers)
         };
         let server = Outcome::failure(ErrorClass::Server);
-        assert_eq!(outcome(StatusCode::BAD_GATEWAY, 2), server.never_again());
+        assert_eq!(outcome(StatusCode::BAD_GATEWAY, 2), server.not_retryable());
         assert_eq!(outcome(StatusCode::BAD_GATEWAY, 0), server);
         assert_eq!(outcome(StatusCode::OK, 2), Outcome::Success);
     }

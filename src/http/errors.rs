@@ -10,7 +10,7 @@ pub(super) fn outcome_of(error: &(dyn Error + 'static)) -> Outcome {
         return Outcome::Ignored;
     }
     let outcome = first_named(error, |error| named(error).map(Outcome::failure).or_else(|| standard(error)));
-    if chain(error).find_map(unseen).unwrap_or(false) { outcome.unseen() } else { outcome }
+    if chain(error).find_map(unprocessed).unwrap_or(false) { outcome.unprocessed() } else { outcome }
 }
 
 /// Whether it was the caller who failed: the body of the request ended in an error, or was dropped.
@@ -22,7 +22,7 @@ pub(crate) fn is_callers_own(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Whether the request was never sent, as far as this one error can tell.
-fn unseen(error: &(dyn Error + 'static)) -> Option<bool> {
+fn unprocessed(error: &(dyn Error + 'static)) -> Option<bool> {
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
         // "Canceled" is what hyper calls a request that it has not begun to write: its connection was closing, or was
         // not ready. Under any other error of hyper there was a connection, whatever is found further down.
@@ -106,7 +106,7 @@ mod tests {
         let around =
             |kind: io::ErrorKind| Around(Box::new(io::Error::other(Around(Box::new(io::Error::from(kind))))));
         let connection = Outcome::failure(ErrorClass::Connection);
-        assert_eq!(outcome_of(&around(io::ErrorKind::ConnectionRefused)), connection.unseen());
+        assert_eq!(outcome_of(&around(io::ErrorKind::ConnectionRefused)), connection.unprocessed());
         assert_eq!(outcome_of(&around(io::ErrorKind::ConnectionReset)), connection);
         assert_eq!(outcome_of(&around(io::ErrorKind::BrokenPipe)), connection);
     }

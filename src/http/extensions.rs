@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ::http::Request;
 
-use crate::call::{Deadline, Limits};
+use crate::call::{Deadline, DeadlineSource, Upload};
 
 /// Reads a request's [`Deadline`] and [`RequestTimeout`] from its extensions, and leaves the deadline there for the
 /// layers below.
@@ -26,24 +26,28 @@ pub struct RequestExtensions;
 pub struct RequestTimeout(pub Duration);
 
 /// Whether one request does no harm when it is done twice, whatever its method says: a POST that only searches, or a
-/// DELETE that takes the newest. [`HttpRepeat`](super::HttpRepeat) asks for it.
+/// DELETE that takes the newest. [`HttpResend`](super::HttpResend) asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Idempotent(pub bool);
 
-/// Which attempt of its call a request is, from 1. [`HttpRepeat`](super::HttpRepeat) leaves it for the layers below.
+/// Which attempt of its call a request is, from 1. [`HttpResend`](super::HttpResend) leaves it for the layers below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt(pub u32);
 
-impl<B> Limits<Request<B>> for RequestExtensions {
+impl<B> DeadlineSource<Request<B>> for RequestExtensions {
     fn deadline(&self, request: &Request<B>) -> Option<Deadline> {
         request.extensions().get().copied()
     }
 
-    fn limit(&self, request: &Request<B>) -> Option<Duration> {
+    fn timeout(&self, request: &Request<B>) -> Option<Duration> {
         request.extensions().get().map(|RequestTimeout(limit)| *limit)
     }
 
-    fn hand_on(&self, request: &mut Request<B>, deadline: Deadline) {
+    fn upload(&self, request: &Request<B>) -> Option<Upload> {
+        request.extensions().get().cloned()
+    }
+
+    fn propagate(&self, request: &mut Request<B>, deadline: Deadline) {
         request.extensions_mut().insert(deadline);
     }
 }

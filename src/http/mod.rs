@@ -17,7 +17,7 @@
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
 //!
-//! What sends a request again asks [`HttpRepeat`] whether it may; a [`ReplayLayer`] outside it gives requests a body
+//! What sends a request again asks [`HttpResend`] whether it may; a [`ReplayLayer`] outside it gives requests a body
 //! that can be sent twice. The peer learns of it by `x-retry-attempt` in the request; callers further out learn of it by
 //! the same header in the response, which [`ReportAttemptsLayer`] writes, and stand down.
 //!
@@ -40,8 +40,8 @@ pub(crate) mod errors;
 mod extensions;
 mod fallback;
 pub mod rejection;
-pub(crate) mod repeat;
 pub mod replay;
+pub(crate) mod resend;
 mod retry_after;
 pub(crate) mod retry_attempt;
 mod stack;
@@ -52,6 +52,6 @@ pub use classify::HttpClassifier;
 pub use extensions::{Attempt, Idempotent, RequestExtensions, RequestTimeout};
 pub use fallback::{FellBack, mark_fallback};
 pub use rejection::{Answers, Problem, Rejection, RejectionLayer};
-pub use repeat::HttpRepeat;
 pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};
+pub use resend::HttpResend;
 pub use stack::stack;

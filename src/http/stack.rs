@@ -1,9 +1,9 @@
 //! A stack that knows HTTP.
 
-use super::{HttpClassifier, HttpRepeat, RequestExtensions};
+use super::{HttpClassifier, HttpResend, RequestExtensions};
 use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
 
-/// A [`ReliabilityStack`] builder for HTTP clients: [`HttpClassifier`], [`HttpRepeat`] and [`RequestExtensions`], each of
+/// A [`ReliabilityStack`] builder for HTTP clients: [`HttpClassifier`], [`HttpResend`] and [`RequestExtensions`], each of
 /// which can be replaced.
 ///
 /// A stack with a retry or a hedge wants requests whose bodies can be sent again: put a
@@ -31,9 +31,9 @@ use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
 /// # Ok(()) }
 /// ```
 #[must_use]
-pub fn stack() -> StackBuilder<HttpClassifier, RequestExtensions, HttpRepeat, WrappedErrors> {
+pub fn stack() -> StackBuilder<HttpClassifier, RequestExtensions, HttpResend, WrappedErrors> {
     ReliabilityStack::builder()
         .classify(HttpClassifier::new())
-        .limits(RequestExtensions)
-        .repeat(HttpRepeat::new())
+        .deadlines(RequestExtensions)
+        .resend(HttpResend::new())
 }

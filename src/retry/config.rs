@@ -38,9 +38,9 @@ pub struct RetryConfig {
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(super) max_retry_after: Duration,
     pub(super) on: ErrorClasses,
-    #[cfg_attr(feature = "serde", serde(with = "super::file"))]
+    #[cfg_attr(feature = "serde", serde(with = "super::serde"))]
     pub(super) class_delays: PerClass<Option<Duration>>,
-    pub(super) elsewhere: bool,
+    pub(super) other_endpoints: bool,
 }
 
 impl RetryConfig {
@@ -107,7 +107,7 @@ impl RetryConfig {
                 ErrorClass::Server,
             ]),
             class_delays: PerClass::all(None),
-            elsewhere: false,
+            other_endpoints: false,
         }
     }
 
@@ -200,8 +200,8 @@ impl RetryConfig {
     ///
     /// Default: off; a circuit that is open is open for the next attempt too.
     #[must_use]
-    pub const fn elsewhere(mut self) -> Self {
-        self.elsewhere = true;
+    pub const fn other_endpoints(mut self) -> Self {
+        self.other_endpoints = true;
         self
     }
 

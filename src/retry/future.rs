@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     algo,
-    call::{Classifier, Earlier, Limits, Outcome, Repeat, Trail},
+    call::{CallHistory, Classifier, DeadlineSource, Outcome, PriorAttempts, Resend},
     retry_budget::Credit,
     rt::clock,
 };
@@ -41,7 +41,7 @@ pub struct ResponseFuture<S: Service<Req>, Req, C, R, L, P> {
     spare: Result<Spare<S, Req>, NoSpare>,
     /// When the attempt was first found waiting.
     started: Option<Instant>,
-    trail: Option<Trail>,
+    history: Option<CallHistory>,
     /// `None` until the first attempt has failed.
     retrying: Option<Box<Retrying>>,
     terms: Terms<C, R, L, P>,
@@ -91,11 +91,11 @@ impl<S: Service<Req>, Req, C, R, L, P> ResponseFuture<S, Req, C, R, L, P> {
     pub(super) fn new(
         inner: S::Future,
         spare: Result<Spare<S, Req>, NoSpare>,
-        trail: Option<Trail>,
+        history: Option<CallHistory>,
         terms: Terms<C, R, L, P>,
         handle: RetryHandle,
     ) -> Self {
-        Self { phase: Phase::Running(inner), spare, started: None, trail, retrying: None, terms, handle }
+        Self { phase: Phase::Running(inner), spare, started: None, history, retrying: None, terms, handle }
     }
 
     /// Lets go of everything: whoever called may hold on to this for long. With it goes a credit that nobody will spend.
@@ -111,8 +111,8 @@ impl<S, Req, C, R, L, P> Future for ResponseFuture<S, Req, C, R, L, P>
 where
     S: Service<Req>,
     C: Classifier<S::Response, S::Error>,
-    R: Repeat<Req>,
-    L: Limits<Req>,
+    R: Resend<Req>,
+    L: DeadlineSource<Req>,
     P: Policies<Req>,
 {
     type Output = Result<S::Response, S::Error>;
@@ -172,8 +172,8 @@ where
 impl<S, Req, C, R, L, P> ResponseFuture<S, Req, C, R, L, P>
 where
     S: Service<Req>,
-    R: Repeat<Req>,
-    L: Limits<Req>,
+    R: Resend<Req>,
+    L: DeadlineSource<Req>,
     P: Policies<Req>,
 {
     /// An attempt has failed: after what time there is another one.
@@ -190,20 +190,20 @@ where
             let policy = copy.and_then(|copy| terms.policies.policy(copy));
             Box::new(Retrying { call, policy, credit: None })
         });
-        let earlier = if outcome.is_unseen() { Earlier::Unseen } else { Earlier::Over };
+        let prior = if outcome.is_unprocessed() { PriorAttempts::Unprocessed } else { PriorAttempts::Ended };
         let own_retries = u64::from(it.call.attempts - 1);
         let failed = Failed {
             outcome,
             started,
-            deadline: copy.and_then(|copy| terms.limits.deadline(copy)),
+            deadline: copy.and_then(|copy| terms.deadlines.deadline(copy)),
             was_last,
-            may_repeat: copy.is_some_and(|copy| terms.repeat.may_repeat(copy, earlier)),
-            retried_below: this.trail.as_ref().is_some_and(|trail| trail.retries() > own_retries),
+            may_resend: copy.is_some_and(|copy| terms.resend.may_resend(copy, prior)),
+            retried_below: this.history.as_ref().is_some_and(|history| history.retries() > own_retries),
         };
         let (delay, credit) = this.handle.failed(&mut it.call, &failed, it.policy.as_ref()).ok()?;
         // Not after the wait: the transport would go on reading a body meanwhile, up to where it is not kept any more.
         if let Ok(spare) = this.spare
-            && !terms.repeat.take_over(&mut spare.request)
+            && !terms.resend.take_over(&mut spare.request)
         {
             this.handle.lost();
             return None;
@@ -226,7 +226,7 @@ where
     /// Sends the copy, and makes another one if there may be another attempt.
     fn send(self: Pin<&mut Self>) {
         let mut this = self.project();
-        let (repeat, handle) = (&this.terms.repeat, this.handle);
+        let (resend, handle) = (&this.terms.resend, this.handle);
         let taken = std::mem::replace(this.spare, Err(NoSpare::LastAttempt));
         let Ok(Spare { mut service, mut request }) = taken else {
             unreachable!("the only caller has made its service ready");
@@ -236,10 +236,10 @@ where
         let attempts =
             it.policy.as_ref().map_or_else(|| handle.max_attempts(), |it| it.config().max_attempts.into());
         let is_last = u64::from(it.call.attempts) >= attempts;
-        let copy = if is_last { None } else { repeat.copy(&mut request) };
-        repeat.prepare(&mut request, it.call.attempts, this.trail);
-        if let Some(trail) = this.trail {
-            trail.retried();
+        let copy = if is_last { None } else { resend.copy(&mut request) };
+        resend.prepare(&mut request, it.call.attempts, this.history);
+        if let Some(history) = this.history {
+            history.retried();
         }
         *this.started = None;
         this.phase.set(Phase::Running(service.call(request)));

@@ -59,7 +59,7 @@ pub(super) struct Failed {
     pub(super) deadline: Option<Deadline>,
     /// Whether it was sent as the last one.
     pub(super) was_last: bool,
-    pub(super) may_repeat: bool,
+    pub(super) may_resend: bool,
     pub(super) retried_below: bool,
 }
 
@@ -257,7 +257,7 @@ impl Memory {
         let facts = Facts {
             outcome: failed.outcome,
             was_last: failed.was_last,
-            may_repeat: failed.may_repeat,
+            may_resend: failed.may_resend,
             retried_below: failed.retried_below,
             remaining: failed.deadline.map(|deadline| deadline.instant().saturating_duration_since(now)),
             total,

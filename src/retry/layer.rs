@@ -14,7 +14,7 @@ use super::{
     service::Retry,
 };
 use crate::{
-    call::{Cloned, ConfigError, StandardClassifier, Unlimited},
+    call::{CloneRequest, ConfigError, NoDeadline, StandardClassifier},
     retry_budget::{RetryBudget, RetryBudgetConfig},
     telemetry::Name,
 };
@@ -26,7 +26,7 @@ use crate::{
 /// All services made by this layer and by its clones share one budget and one memory. [`isolated`](Self::isolated) gives
 /// a layer with its own.
 #[derive(Clone, Debug)]
-pub struct RetryLayer<C = StandardClassifier, R = Cloned, L = Unlimited, P = OnePolicy> {
+pub struct RetryLayer<C = StandardClassifier, R = CloneRequest, L = NoDeadline, P = OnePolicy> {
     config: RetryConfig,
     name: Name,
     budget: Option<RetryBudget>,
@@ -51,8 +51,12 @@ impl RetryConfig {
 impl RetryLayer {
     /// The config has been checked.
     pub(crate) fn checked(config: RetryConfig) -> Self {
-        let terms =
-            Terms { classifier: StandardClassifier, repeat: Cloned, limits: Unlimited, policies: OnePolicy };
+        let terms = Terms {
+            classifier: StandardClassifier,
+            resend: CloneRequest,
+            deadlines: NoDeadline,
+            policies: OnePolicy,
+        };
         Self {
             config,
             name: Name::new("retry"),
@@ -68,29 +72,34 @@ impl RetryLayer {
 impl<C, R, L, P> RetryLayer<C, R, L, P> {
     /// Decides by `classifier` what a result means. Default: [`StandardClassifier`].
     pub fn classify<D>(self, classifier: D) -> RetryLayer<D, R, L, P> {
-        self.on_terms(|Terms { repeat, limits, policies, .. }| Terms { classifier, repeat, limits, policies })
-    }
-
-    /// Learns from `repeat` how requests are copied, and which of them may be sent twice. Default: [`Cloned`], which
-    /// clones all of them and takes none for harmful.
-    ///
-    /// **Around HTTP take `http::HttpRepeat`**, or the stack of `http::stack()`, which has it: [`Cloned`] takes a POST for
-    /// harmless, and sends it again after it may have been done.
-    pub fn repeat<T>(self, repeat: T) -> RetryLayer<C, T, L, P> {
-        self.on_terms(|Terms { classifier, limits, policies, .. }| Terms {
+        self.on_terms(|Terms { resend, deadlines, policies, .. }| Terms {
             classifier,
-            repeat,
-            limits,
+            resend,
+            deadlines,
             policies,
         })
     }
 
-    /// Learns from each request by when its answer is wanted. Default: [`Unlimited`].
-    pub fn limits<M>(self, limits: M) -> RetryLayer<C, R, M, P> {
-        self.on_terms(|Terms { classifier, repeat, policies, .. }| Terms {
+    /// Learns from `repeat` how requests are copied, and which of them may be sent twice. Default: [`CloneRequest`], which
+    /// clones all of them and takes none for harmful.
+    ///
+    /// **Around HTTP take `http::HttpResend`**, or the stack of `http::stack()`, which has it: [`CloneRequest`] takes a POST for
+    /// harmless, and sends it again after it may have been done.
+    pub fn resend<T>(self, resend: T) -> RetryLayer<C, T, L, P> {
+        self.on_terms(|Terms { classifier, deadlines, policies, .. }| Terms {
             classifier,
-            repeat,
-            limits,
+            resend,
+            deadlines,
+            policies,
+        })
+    }
+
+    /// Learns from each request by when its answer is wanted. Default: [`NoDeadline`].
+    pub fn deadlines<M>(self, deadlines: M) -> RetryLayer<C, R, M, P> {
+        self.on_terms(|Terms { classifier, resend, policies, .. }| Terms {
+            classifier,
+            resend,
+            deadlines,
             policies,
         })
     }
@@ -107,10 +116,10 @@ impl<C, R, L, P> RetryLayer<C, R, L, P> {
     /// # Ok::<(), tower_reliability::ConfigError>(())
     /// ```
     pub fn policy<Q>(self, policies: Q) -> RetryLayer<C, R, L, Q> {
-        self.on_terms(|Terms { classifier, repeat, limits, .. }| Terms {
+        self.on_terms(|Terms { classifier, resend, deadlines, .. }| Terms {
             classifier,
-            repeat,
-            limits,
+            resend,
+            deadlines,
             policies,
         })
     }

@@ -4,7 +4,7 @@
 //!
 //! 1. failures of its class [are tried again](RetryConfig::on), and neither the peer nor somebody nearer to it objects;
 //! 2. it was not the [last attempt](RetryConfig::max_attempts);
-//! 3. the request can be sent twice without harm: [`Repeat`](crate::Repeat) says so, or the peer has not seen it;
+//! 3. the request can be sent twice without harm: [`Resend`](crate::Resend) says so, or the peer has not seen it;
 //! 4. the attempt could end in time: what remains until the request's deadline is more than the delay and what an
 //!    attempt takes as a rule;
 //! 5. the [budget](crate::retry_budget) gives credit.
@@ -38,12 +38,12 @@
 
 mod backoff;
 mod config;
-#[cfg(feature = "serde")]
-mod file;
 pub mod future;
 mod handle;
 mod layer;
 mod policy;
+#[cfg(feature = "serde")]
+mod serde;
 mod service;
 mod snapshot;
 mod state;

@@ -35,7 +35,7 @@ where
 #[derive(Clone, Debug, Default)]
 pub(super) struct Terms<C, R, L, P> {
     pub(super) classifier: C,
-    pub(super) repeat: R,
-    pub(super) limits: L,
+    pub(super) resend: R,
+    pub(super) deadlines: L,
     pub(super) policies: P,
 }

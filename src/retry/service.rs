@@ -9,7 +9,7 @@ use super::{
     handle::RetryHandle,
     policy::{OnePolicy, Policies, Terms},
 };
-use crate::call::{Classifier, Cloned, Limits, Repeat, StandardClassifier, Unlimited};
+use crate::call::{Classifier, CloneRequest, DeadlineSource, NoDeadline, Resend, StandardClassifier};
 
 /// A service whose failed calls are tried again.
 ///
@@ -20,7 +20,7 @@ use crate::call::{Classifier, Cloned, Limits, Repeat, StandardClassifier, Unlimi
 ///
 /// Clones share the budget and the memory.
 #[derive(Clone, Debug)]
-pub struct Retry<S, C = StandardClassifier, R = Cloned, L = Unlimited, P = OnePolicy> {
+pub struct Retry<S, C = StandardClassifier, R = CloneRequest, L = NoDeadline, P = OnePolicy> {
     inner: S,
     terms: Terms<C, R, L, P>,
     handle: RetryHandle,
@@ -56,8 +56,8 @@ impl<S, C, R, L, P, Req> Service<Req> for Retry<S, C, R, L, P>
 where
     S: Service<Req> + Clone,
     C: Classifier<S::Response, S::Error> + Clone,
-    R: Repeat<Req> + Clone,
-    L: Limits<Req> + Clone,
+    R: Resend<Req> + Clone,
+    L: DeadlineSource<Req> + Clone,
     P: Policies<Req> + Clone,
 {
     type Response = S::Response;
@@ -73,12 +73,12 @@ where
         let attempts =
             policy.map_or_else(|| self.handle.max_attempts(), |policy| policy.config().max_attempts.into());
         let spare = if attempts > 1 {
-            Spare::new(self.terms.repeat.copy(&mut request), || self.inner.clone())
+            Spare::new(self.terms.resend.copy(&mut request), || self.inner.clone())
         } else {
             Err(NoSpare::LastAttempt)
         };
-        let mut trail = None;
-        self.terms.repeat.prepare(&mut request, 1, &mut trail);
-        ResponseFuture::new(self.inner.call(request), spare, trail, self.terms.clone(), self.handle.clone())
+        let mut history = None;
+        self.terms.resend.prepare(&mut request, 1, &mut history);
+        ResponseFuture::new(self.inner.call(request), spare, history, self.terms.clone(), self.handle.clone())
     }
 }

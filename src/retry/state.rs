@@ -8,7 +8,7 @@ use std::{
 use super::config::RetryConfig;
 use crate::{
     algo::spread,
-    call::{Again, ErrorClass, Outcome},
+    call::{ErrorClass, Outcome, Retryable},
     retry_budget::NoCredit,
 };
 
@@ -37,7 +37,7 @@ pub(super) struct Facts {
     /// Whether it was sent as the last one, whatever the numbers say by now.
     pub(super) was_last: bool,
     /// Whether there is a copy that may be sent.
-    pub(super) may_repeat: bool,
+    pub(super) may_resend: bool,
     /// Whether an inner hop has tried again already.
     pub(super) retried_below: bool,
     /// How long until the request's deadline.
@@ -109,9 +109,9 @@ impl Progress {
     pub(super) fn judge(&mut self, config: &RetryConfig, facts: &Facts, now: Instant) -> Result<Next, Stop> {
         self.class = facts.outcome.class();
         let (class, hint) = match facts.outcome {
-            Outcome::Failure { again: Again::Never, .. } => return Err(Stop::Forbidden),
+            Outcome::Failure { retryable: Retryable::Never, .. } => return Err(Stop::Forbidden),
             Outcome::Failure { class, retry_after, .. } if config.on.contains(class) => (class, retry_after),
-            Outcome::Elsewhere if config.elsewhere => {
+            Outcome::EndpointUnavailable if config.other_endpoints => {
                 self.check(config, facts)?;
                 self.check_time(config, facts, Duration::ZERO, now)?;
                 (self.delay, self.learns, self.step) = (Duration::ZERO, false, 0);
@@ -136,7 +136,7 @@ impl Progress {
             Err(Stop::Exhausted)
         } else if facts.retried_below {
             Err(Stop::Forbidden)
-        } else if !facts.may_repeat {
+        } else if !facts.may_resend {
             Err(Stop::NotRepeatable)
         } else {
             Ok(())

@@ -191,7 +191,7 @@ const PRIOR_SUCCESSES: u32 = 5;
 const ROUNDING: f64 = 1e-6;
 
 #[cfg(test)]
-mod twin;
+mod model;
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use super::{
     wrap::WrapLayer,
 };
 use crate::{
-    call::{Cloned, ConfigError, StandardClassifier, Unlimited},
+    call::{CloneRequest, ConfigError, NoDeadline, StandardClassifier},
     circuit_breaker::CircuitBreakerConfig,
     fallback::{FallbackConfig, FallbackLayer},
     hedge::HedgeConfig,

@@ -3,7 +3,7 @@
 use tower_layer::Identity;
 
 use super::wrap::WrapLayer;
-use crate::call::{Classifier, Error, Outcome, Verdict};
+use crate::call::{Classifier, Error, Outcome, PendingOutcome};
 
 /// How the errors of a stack look. [`WrappedErrors`] or [`FlatErrors`].
 pub trait Errors: Copy {
@@ -69,7 +69,7 @@ impl<Res, E, C: Classifier<Res, E>> Classifier<Res, Error<E>> for PeerClassifier
         }
     }
 
-    fn defer(&self, response: &mut Res, verdict: Verdict) -> Result<(), Verdict> {
+    fn defer(&self, response: &mut Res, verdict: PendingOutcome) -> Result<(), PendingOutcome> {
         self.0.defer(response, verdict)
     }
 }
@@ -91,26 +91,30 @@ mod tests {
         let rejected = Error::Rejected(Rejected::new(Name::new("x"), Reason::ProbesTaken));
         assert_eq!(classifier.classify(Ok(&())), Outcome::Success);
         assert_eq!(classifier.classify(Err(&Error::Inner(1))), Outcome::failure(ErrorClass::Server));
-        assert_eq!(classifier.classify(Err(&rejected)), Outcome::Elsewhere);
+        assert_eq!(classifier.classify(Err(&rejected)), Outcome::EndpointUnavailable);
     }
 
     #[test]
     fn a_verdict_is_left_where_the_classifier_inside_leaves_it() {
         struct Takes;
-        impl Classifier<Vec<Verdict>, u8> for Takes {
-            fn classify(&self, _: Result<&Vec<Verdict>, &u8>) -> Outcome {
-                Outcome::AtEnd
+        impl Classifier<Vec<PendingOutcome>, u8> for Takes {
+            fn classify(&self, _: Result<&Vec<PendingOutcome>, &u8>) -> Outcome {
+                Outcome::Deferred
             }
 
-            fn defer(&self, response: &mut Vec<Verdict>, verdict: Verdict) -> Result<(), Verdict> {
+            fn defer(
+                &self,
+                response: &mut Vec<PendingOutcome>,
+                verdict: PendingOutcome,
+            ) -> Result<(), PendingOutcome> {
                 response.push(verdict);
                 Ok(())
             }
         }
         let mut response = Vec::new();
-        let deferred = PeerClassifier(Takes).defer(&mut response, Verdict::hold(()));
+        let deferred = PeerClassifier(Takes).defer(&mut response, PendingOutcome::hold(()));
         assert!(deferred.is_ok() && response.len() == 1);
-        let closure = PeerClassifier(|_: Result<&(), &u8>| Outcome::AtEnd);
-        assert!(closure.defer(&mut (), Verdict::hold(())).is_err(), "a closure cannot keep it");
+        let closure = PeerClassifier(|_: Result<&(), &u8>| Outcome::Deferred);
+        assert!(closure.defer(&mut (), PendingOutcome::hold(())).is_err(), "a closure cannot keep it");
     }
 }

@@ -30,7 +30,7 @@ macro_rules! stages {
         impl ReliabilityStack {
             /// A stack without any stage.
             #[must_use]
-            pub fn builder() -> StackBuilder<StandardClassifier, Unlimited, Cloned, WrappedErrors> {
+            pub fn builder() -> StackBuilder<StandardClassifier, NoDeadline, CloneRequest, WrappedErrors> {
                 StackBuilder { common: Common::new(), errors: WrappedErrors, $($field: Unused,)* }
             }
         }
@@ -54,19 +54,19 @@ macro_rules! stages {
 
             /// Where all stages find the deadline of a request, and leave it for those below.
             ///
-            /// Default: [`Unlimited`], nowhere. For HTTP requests take `http::RequestExtensions`.
-            pub fn limits<M>(self, limits: M) -> StackBuilder<C, M, R, W, $($Slot),*> {
-                self.with(|common, errors| (common.limits(limits), errors))
+            /// Default: [`NoDeadline`], nowhere. For HTTP requests take `http::RequestExtensions`.
+            pub fn deadlines<M>(self, deadlines: M) -> StackBuilder<C, M, R, W, $($Slot),*> {
+                self.with(|common, errors| (common.deadlines(deadlines), errors))
             }
 
             /// How requests are copied for a further attempt, and which of them may be sent twice.
             ///
-            /// Default: [`Cloned`], which clones all of them and takes none for harmful.
+            /// Default: [`CloneRequest`], which clones all of them and takes none for harmful.
             ///
-            /// **Around HTTP take `http::HttpRepeat`**, or begin with `http::stack()`, which has it: [`Cloned`] takes a POST
+            /// **Around HTTP take `http::HttpResend`**, or begin with `http::stack()`, which has it: [`CloneRequest`] takes a POST
             /// for harmless, and sends it again after it may have been done.
-            pub fn repeat<T>(self, repeat: T) -> StackBuilder<C, L, T, W, $($Slot),*> {
-                self.with(|common, errors| (common.repeat(repeat), errors))
+            pub fn resend<T>(self, resend: T) -> StackBuilder<C, L, T, W, $($Slot),*> {
+                self.with(|common, errors| (common.resend(resend), errors))
             }
 
             /// Who gives credit for further attempts. Share one among the stacks that talk to the same peer.

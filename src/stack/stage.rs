@@ -6,7 +6,7 @@ use tower_layer::Identity;
 
 use super::plan::Plan;
 use crate::{
-    call::{Cloned, StandardClassifier, Unlimited},
+    call::{CloneRequest, NoDeadline, StandardClassifier},
     circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer},
     fallback::{FallbackConfig, FallbackHandle, FallbackLayer, Isolate},
     hedge::{HedgeConfig, HedgeHandle, HedgeLayer},
@@ -20,21 +20,21 @@ use crate::{
 pub struct Common<C, L, R> {
     pub(super) name: Option<Name>,
     pub(super) classifier: C,
-    pub(super) limits: L,
-    pub(super) repeat: R,
+    pub(super) deadlines: L,
+    pub(super) resend: R,
     pub(super) budget: RetryBudget,
     pub(super) listeners: Vec<Arc<dyn Listener>>,
     /// The numbers of all stages.
     pub(super) plan: Plan,
 }
 
-impl Common<StandardClassifier, Unlimited, Cloned> {
+impl Common<StandardClassifier, NoDeadline, CloneRequest> {
     pub(super) fn new() -> Self {
         Self {
             name: None,
             classifier: StandardClassifier,
-            limits: Unlimited,
-            repeat: Cloned,
+            deadlines: NoDeadline,
+            resend: CloneRequest,
             budget: RetryBudget::checked(RetryBudgetConfig::new()),
             listeners: Vec::new(),
             plan: Plan::default(),
@@ -44,21 +44,21 @@ impl Common<StandardClassifier, Unlimited, Cloned> {
 
 impl<C, L, R> Common<C, L, R> {
     pub(super) fn classify<D>(self, change: impl FnOnce(C) -> D) -> Common<D, L, R> {
-        self.change(|classifier, limits, repeat| (change(classifier), limits, repeat))
+        self.change(|classifier, deadlines, resend| (change(classifier), deadlines, resend))
     }
 
-    pub(super) fn limits<M>(self, limits: M) -> Common<C, M, R> {
-        self.change(|classifier, _, repeat| (classifier, limits, repeat))
+    pub(super) fn deadlines<M>(self, deadlines: M) -> Common<C, M, R> {
+        self.change(|classifier, _, resend| (classifier, deadlines, resend))
     }
 
-    pub(super) fn repeat<T>(self, repeat: T) -> Common<C, L, T> {
-        self.change(|classifier, limits, _| (classifier, limits, repeat))
+    pub(super) fn resend<T>(self, resend: T) -> Common<C, L, T> {
+        self.change(|classifier, deadlines, _| (classifier, deadlines, resend))
     }
 
     fn change<D, M, T>(self, change: impl FnOnce(C, L, R) -> (D, M, T)) -> Common<D, M, T> {
-        let (classifier, limits, repeat) = change(self.classifier, self.limits, self.repeat);
+        let (classifier, deadlines, resend) = change(self.classifier, self.deadlines, self.resend);
         let Self { name, budget, listeners, plan, .. } = self;
-        Common { name, classifier, limits, repeat, budget, listeners, plan }
+        Common { name, classifier, deadlines, resend, budget, listeners, plan }
     }
 
     /// The stage's name within the named stack.
@@ -115,7 +115,7 @@ impl<C, L: Clone, R> Stage<Common<C, L, R>> for TimeoutConfig {
     type Layer = TimeoutLayer<L>;
 
     fn assemble(self, field: &'static str, common: &Common<C, L, R>) -> TimeoutLayer<L> {
-        TimeoutLayer::checked(self).limits(common.limits.clone()).named(common.name(field))
+        TimeoutLayer::checked(self).deadlines(common.deadlines.clone()).named(common.name(field))
     }
 }
 
@@ -133,8 +133,8 @@ impl<C: Clone, L: Clone, R: Clone> Stage<Common<C, L, R>> for RetryConfig {
         RetryLayer::checked(self)
             .within(common.plan.timeout.map(|timeout| timeout.limit()))
             .classify(common.classifier.clone())
-            .repeat(common.repeat.clone())
-            .limits(common.limits.clone())
+            .resend(common.resend.clone())
+            .deadlines(common.deadlines.clone())
             .budget(common.budget.clone())
             .named(common.name(field))
     }
@@ -151,10 +151,10 @@ impl<C: Clone, L, R: Clone> Stage<Common<C, L, R>> for HedgeConfig {
 
     fn assemble(self, field: &'static str, common: &Common<C, L, R>) -> HedgeLayer<C, R> {
         // The only breaker of the stack is that of every attempt.
-        let config = if common.plan.circuit_breaker.is_some() { self.never_elsewhere() } else { self };
+        let config = if common.plan.circuit_breaker.is_some() { self.no_other_endpoints() } else { self };
         let hedge = HedgeLayer::checked(config)
             .classify(common.classifier.clone())
-            .repeat(common.repeat.clone())
+            .resend(common.resend.clone())
             .budget(common.budget.clone())
             .named(common.name(field));
         // What a request is, the outer of the two tells the budget.

@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{config::TimeoutConfig, handle::TimeoutHandle, service::Timeout};
 use crate::{
-    call::{ConfigError, Unlimited},
+    call::{ConfigError, NoDeadline},
     telemetry::Name,
 };
 
@@ -14,8 +14,8 @@ use crate::{
 ///
 /// All services made by this layer and by its clones share one limit and its counts.
 #[derive(Clone, Debug)]
-pub struct TimeoutLayer<L = Unlimited> {
-    limits: L,
+pub struct TimeoutLayer<L = NoDeadline> {
+    deadlines: L,
     handle: TimeoutHandle,
 }
 
@@ -34,17 +34,17 @@ impl TimeoutConfig {
 impl TimeoutLayer {
     /// The config has been checked.
     pub(crate) fn checked(config: TimeoutConfig) -> Self {
-        Self { limits: Unlimited, handle: TimeoutHandle::new(config, Name::new("timeout")) }
+        Self { deadlines: NoDeadline, handle: TimeoutHandle::new(config, Name::new("timeout")) }
     }
 }
 
 impl<L> TimeoutLayer<L> {
     /// Learns from each request its deadline, or a limit of its own, and hands the deadline on.
     ///
-    /// A closure `Fn(&Req) -> Option<Duration>` gives a limit of its own; see [`Limits`](crate::Limits) for the
-    /// rest. Default: [`Unlimited`].
-    pub fn limits<M>(self, limits: M) -> TimeoutLayer<M> {
-        TimeoutLayer { limits, handle: self.handle }
+    /// A closure `Fn(&Req) -> Option<Duration>` gives a limit of its own; see [`DeadlineSource`](crate::DeadlineSource) for the
+    /// rest. Default: [`NoDeadline`].
+    pub fn deadlines<M>(self, deadlines: M) -> TimeoutLayer<M> {
+        TimeoutLayer { deadlines, handle: self.handle }
     }
 
     /// What rejections call it, with counts of its own from then on. Default: `timeout`.
@@ -65,6 +65,6 @@ impl<S, L: Clone> Layer<S> for TimeoutLayer<L> {
     type Service = Timeout<S, L>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Timeout::new(inner, self.limits.clone(), self.handle())
+        Timeout::new(inner, self.deadlines.clone(), self.handle())
     }
 }

@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use super::{future::ResponseFuture, handle::TimeoutHandle, state::allow};
 use crate::{
-    call::{Deadline, FromRejected, Limits, Reason, Unlimited},
+    call::{Deadline, DeadlineSource, FromRejected, NoDeadline, Reason},
     rt::clock,
 };
 
@@ -19,15 +19,15 @@ use crate::{
 ///
 /// Clones share the limit and the counts.
 #[derive(Clone, Debug)]
-pub struct Timeout<S, L = Unlimited> {
+pub struct Timeout<S, L = NoDeadline> {
     inner: S,
-    limits: L,
+    deadlines: L,
     handle: TimeoutHandle,
 }
 
 impl<S, L> Timeout<S, L> {
-    pub(super) fn new(inner: S, limits: L, handle: TimeoutHandle) -> Self {
-        Self { inner, limits, handle }
+    pub(super) fn new(inner: S, deadlines: L, handle: TimeoutHandle) -> Self {
+        Self { inner, deadlines, handle }
     }
 
     /// A hold on the limit and the counts.
@@ -55,7 +55,7 @@ impl<S, L, Req> Service<Req> for Timeout<S, L>
 where
     S: Service<Req>,
     S::Error: FromRejected,
-    L: Limits<Req>,
+    L: DeadlineSource<Req>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -66,11 +66,11 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let limit = self.limits.limit(&request).unwrap_or_else(|| self.handle.limit());
-        let Some(allowance) = allow(limit, self.limits.deadline(&request), clock::now()) else {
+        let limit = self.deadlines.timeout(&request).unwrap_or_else(|| self.handle.limit());
+        let Some(allowance) = allow(limit, self.deadlines.deadline(&request), clock::now()) else {
             return ResponseFuture::rejected(self.handle.reject(Reason::DeadlineExceeded));
         };
-        self.limits.hand_on(&mut request, Deadline::at(allowance.until));
+        self.deadlines.propagate(&mut request, Deadline::at(allowance.until));
         ResponseFuture::running(self.inner.call(request), allowance, self.handle.clone())
     }
 }

@@ -139,7 +139,7 @@ async fn case_22_equal_limits_on_the_real_clock_are_timeouts() {
         .timeout(limit)
         .circuit_breaker(CircuitBreakerConfig::consecutive(2))
         .attempt_timeout(limit)
-        .limits(tower_reliability::http::RequestExtensions)
+        .deadlines(tower_reliability::http::RequestExtensions)
         .build()
         .expect("they go together");
     let client =

@@ -101,7 +101,7 @@ fn a_file_names_the_row_the_jitter_and_the_classes_of_a_retry() {
         max_retry_after = "30s"
         on = ["connection", "rate_limit"]
         class_delays = { rate_limit = "1s" }
-        elsewhere = true
+        other_endpoints = true
         [retry_budget]
         share = 0.1
         window = "10s"
@@ -121,7 +121,7 @@ fn a_file_names_the_row_the_jitter_and_the_classes_of_a_retry() {
         .never(ErrorClass::Timeout)
         .never(ErrorClass::Server)
         .class_delay(ErrorClass::RateLimit, Duration::from_secs(1))
-        .elsewhere();
+        .other_endpoints();
     let retry_budget = RetryBudgetConfig::new()
         .share(0.1)
         .window(Duration::from_secs(10))

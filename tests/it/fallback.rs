@@ -8,7 +8,7 @@ use std::{
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
-    CircuitState, Earlier, Error, ErrorClass, Reason, Repeat,
+    CircuitState, Error, ErrorClass, PriorAttempts, Reason, Resend,
     circuit_breaker::CircuitBreakerConfig,
     fallback::{Cause, Failed, FallbackConfig, FallbackSnapshot},
     timeout::TimeoutConfig,
@@ -132,13 +132,13 @@ async fn the_other_service_is_called_when_it_is_ready_and_not_before() {
 #[derive(Clone, Copy)]
 struct Careful;
 
-impl Repeat<Say> for Careful {
+impl Resend<Say> for Careful {
     fn copy(&self, what: &mut Say) -> Option<Say> {
         matches!(what, Say::Fail(_) | Say::Refuse | Say::TurnAway(_)).then_some(*what)
     }
 
-    fn may_repeat(&self, _: &Say, earlier: Earlier) -> bool {
-        earlier == Earlier::Unseen
+    fn may_resend(&self, _: &Say, prior: PriorAttempts) -> bool {
+        prior == PriorAttempts::Unprocessed
     }
 }
 
@@ -146,7 +146,7 @@ impl Repeat<Say> for Careful {
 async fn case_40_what_cannot_be_copied_or_may_have_been_done_is_not_sent_to_another() {
     let other = Peer::default();
     let seven = other.clone().map_request(|_| Say::Number(7));
-    let service = layer(FallbackConfig::new().on_all_failures()).service(seven).repeat(Careful);
+    let service = layer(FallbackConfig::new().on_all_failures()).service(seven).resend(Careful);
     let service = service.layer(service_fn(say));
     for (what, is_asked) in [
         (Say::Number(503), false),

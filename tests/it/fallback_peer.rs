@@ -58,7 +58,7 @@ pub(crate) fn by_number(result: Result<&u32, &Error<Say>>) -> Outcome {
         Ok(500..) => Outcome::failure(ErrorClass::Server),
         Ok(_) => Outcome::Success,
         Err(Error::Inner(Say::Fail(class))) => Outcome::failure(*class),
-        Err(Error::Inner(Say::Refuse)) => Outcome::failure(ErrorClass::Connection).unseen(),
+        Err(Error::Inner(Say::Refuse)) => Outcome::failure(ErrorClass::Connection).unprocessed(),
         Err(Error::Inner(_)) => Outcome::Ignored,
         Err(Error::Rejected(rejected)) => rejected.outcome(),
     }

@@ -60,10 +60,10 @@ async fn case_26_a_hint_and_a_dead_port_are_read_off_a_real_channel() {
 
     let request = || http::Request::post("/x.Y/Z").body(tonic::body::Body::empty()).expect("a request");
     let result = channel(&nobody().await).oneshot(request()).await;
-    let unseen = Outcome::failure(ErrorClass::Connection).unseen();
-    assert_eq!(GrpcClassifier::new().classify(result.as_ref()), unseen);
+    let unprocessed = Outcome::failure(ErrorClass::Connection).unprocessed();
+    assert_eq!(GrpcClassifier::new().classify(result.as_ref()), unprocessed);
     let status = HealthClient::new(channel(&nobody().await)).check(ask("")).await.expect_err("nobody");
-    assert_eq!(GrpcClassifier::new().outcome_of_status(&status), unseen);
+    assert_eq!(GrpcClassifier::new().outcome_of_status(&status), unprocessed);
 
     let rubbish = serve_bytes(b"220 smtp.example.org ready\r\n").await;
     let result = channel(&rubbish).oneshot(request()).await;
@@ -85,8 +85,8 @@ async fn what_a_real_connection_refuses_is_unseen_and_what_it_resets_is_named() 
         assert_eq!(GrpcClassifier::new().outcome_of_status(&status), outcome, "{status:?}");
         outcome
     };
-    let unseen = Outcome::failure(ErrorClass::Connection).unseen();
-    assert_eq!(outcome(h2::Reason::REFUSED_STREAM).await, unseen);
+    let unprocessed = Outcome::failure(ErrorClass::Connection).unprocessed();
+    assert_eq!(outcome(h2::Reason::REFUSED_STREAM).await, unprocessed);
     assert_eq!(outcome(h2::Reason::INTERNAL_ERROR).await, Outcome::failure(ErrorClass::Server));
     assert_eq!(outcome(h2::Reason::ENHANCE_YOUR_CALM).await, Outcome::failure(ErrorClass::RateLimit));
     assert_eq!(outcome(h2::Reason::CANCEL).await, Outcome::Ignored);
@@ -163,7 +163,7 @@ async fn hanging(
         .circuit_breaker(CircuitBreakerConfig::new())
         .attempt_timeout(limit)
         .classify(GrpcClassifier::new())
-        .limits(GrpcTimeout)
+        .deadlines(GrpcTimeout)
         .build()
         .expect("in range");
     let layers = ServiceBuilder::new().layer(GrpcRejectionLayer).layer(&stack);
@@ -201,7 +201,7 @@ async fn the_server_is_told_how_long_the_client_will_wait() {
     let stack = ReliabilityStack::builder()
         .timeout(Duration::from_secs(10))
         .attempt_timeout(Duration::from_secs(2))
-        .limits(GrpcTimeout)
+        .deadlines(GrpcTimeout)
         .build()
         .expect("in range");
     let layers = ServiceBuilder::new().layer(GrpcRejectionLayer).layer(stack);

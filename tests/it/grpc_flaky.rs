@@ -21,8 +21,8 @@ use tonic_health::pb::{
 };
 use tower::{ServiceBuilder, layer::util::Identity, util::BoxCloneSyncService};
 use tower_reliability::{
-    Repeat,
-    grpc::{GrpcClassifier, GrpcRepeat, GrpcTimeout},
+    Resend,
+    grpc::{GrpcClassifier, GrpcResend, GrpcTimeout},
     http::{ReplayBody, ReplayLayer},
     retry::{Jitter, RetryConfig, RetryLayer},
     retry_budget::RetryBudget,
@@ -34,17 +34,17 @@ pub(crate) const AT_ONCE: RetryConfig = RetryConfig::fixed(Duration::ZERO);
 
 pub(crate) type Client =
     BoxCloneSyncService<http::Request<Body>, http::Response<Body>, tonic::transport::Error>;
-pub(crate) type Retries<R = GrpcRepeat> = RetryLayer<GrpcClassifier, R, GrpcTimeout>;
+pub(crate) type Retries<R = GrpcResend> = RetryLayer<GrpcClassifier, R, GrpcTimeout>;
 
-pub(crate) fn retries<R>(config: RetryConfig, repeat: R) -> Retries<R> {
+pub(crate) fn retries<R>(config: RetryConfig, resend: R) -> Retries<R> {
     let layer = config.jitter(Jitter::None).build().expect("in range").budget(RetryBudget::unlimited());
-    layer.classify(GrpcClassifier::new()).repeat(repeat).limits(GrpcTimeout)
+    layer.classify(GrpcClassifier::new()).resend(resend).deadlines(GrpcTimeout)
 }
 
 /// The way a client is put together, for any code that tonic generates.
 pub(crate) fn client<R>(address: &str, replay: ReplayLayer, retries: Retries<R>) -> Client
 where
-    R: Repeat<http::Request<ReplayBody<Body>>> + Clone + Send + Sync + 'static,
+    R: Resend<http::Request<ReplayBody<Body>>> + Clone + Send + Sync + 'static,
 {
     let layers = ServiceBuilder::new().layer(replay).layer(retries);
     let boxed = |request: http::Request<ReplayBody<Body>>| request.map(Body::new);
@@ -54,7 +54,7 @@ where
 /// A client of the health service, and the handle of its retry.
 pub(crate) fn health<R>(address: &str, retries: &Retries<R>) -> HealthClient<Client>
 where
-    R: Repeat<http::Request<ReplayBody<Body>>> + Clone + Send + Sync + 'static,
+    R: Resend<http::Request<ReplayBody<Body>>> + Clone + Send + Sync + 'static,
 {
     HealthClient::new(client(address, ReplayLayer::new(), retries.clone()))
 }

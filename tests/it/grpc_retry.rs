@@ -18,8 +18,8 @@ use tonic_health::pb::{
 };
 use tower::{ServiceBuilder, layer::layer_fn, service_fn};
 use tower_reliability::{
-    ErrorClass, Outcome, Trail,
-    grpc::{GrpcClassifier, GrpcRepeat, StreamOutcomeLayer},
+    CallHistory, ErrorClass, Outcome,
+    grpc::{GrpcClassifier, GrpcResend, StreamOutcomeLayer},
     http::{Idempotent, ReplayLayer, ReportAttemptsLayer},
     retry::RetryConfig,
 };
@@ -35,7 +35,7 @@ use crate::{
 #[tokio::test]
 async fn a_unary_call_succeeds_at_the_third_attempt_and_the_server_is_told_of_the_two_before() {
     let (server, address, _told) = Flaky::serve([down(), down()]).await;
-    let retries = retries(AT_ONCE, GrpcRepeat::new().idempotent());
+    let retries = retries(AT_ONCE, GrpcResend::new().idempotent());
     let answer = health(&address, &retries).check(ask("")).await.expect("it recovers");
     assert_eq!(answer.into_inner().status, 1);
     let numbers = server.seen("grpc-previous-rpc-attempts");
@@ -46,7 +46,7 @@ async fn a_unary_call_succeeds_at_the_third_attempt_and_the_server_is_told_of_th
 #[tokio::test]
 async fn a_stream_that_fails_before_it_begins_is_tried_again() {
     let (server, address, _told) = Flaky::serve([down()]).await;
-    let retries = retries(AT_ONCE, GrpcRepeat::new().idempotent());
+    let retries = retries(AT_ONCE, GrpcResend::new().idempotent());
     let stream = health(&address, &retries).watch(ask("")).await.expect("it recovers");
     assert_eq!(
         stream.into_inner().message().await.expect("a message"),
@@ -58,7 +58,7 @@ async fn a_stream_that_fails_before_it_begins_is_tried_again() {
 #[tokio::test]
 async fn a_pushback_is_waited_for_and_a_negative_one_stops() {
     let (server, address, _told) = Flaky::serve([pushed("120")]).await;
-    let retries = retries(AT_ONCE, GrpcRepeat::new().idempotent());
+    let retries = retries(AT_ONCE, GrpcResend::new().idempotent());
     let began = Instant::now();
     health(&address, &retries).check(ask("")).await.expect("it recovers");
     assert!(began.elapsed() >= Duration::from_millis(120), "{:?}", began.elapsed());
@@ -73,28 +73,28 @@ async fn a_pushback_is_waited_for_and_a_negative_one_stops() {
 #[tokio::test]
 async fn what_a_server_may_have_done_is_done_again_only_where_that_does_no_harm() {
     for status in [Status::internal("a bug"), down()] {
-        let calls = async |repeat, idempotent: Option<bool>| {
+        let calls = async |resend, idempotent: Option<bool>| {
             let (server, address, _told) = Flaky::serve([status.clone()]).await;
             let mut request = Request::new(ask(""));
             if let Some(idempotent) = idempotent {
                 request.extensions_mut().insert(Idempotent(idempotent));
             }
-            let answer = health(&address, &retries(AT_ONCE, repeat)).check(request).await;
+            let answer = health(&address, &retries(AT_ONCE, resend)).check(request).await;
             (server.calls(), answer.map_err(|status| status.code()).err())
         };
         let once = (1, Some(status.code()));
-        assert_eq!(calls(GrpcRepeat::new(), None).await, once);
-        assert_eq!(calls(GrpcRepeat::new().idempotent(), None).await, (2, None));
-        assert_eq!(calls(GrpcRepeat::new(), Some(true)).await, (2, None));
-        assert_eq!(calls(GrpcRepeat::new().idempotent(), Some(false)).await, once);
+        assert_eq!(calls(GrpcResend::new(), None).await, once);
+        assert_eq!(calls(GrpcResend::new().idempotent(), None).await, (2, None));
+        assert_eq!(calls(GrpcResend::new(), Some(true)).await, (2, None));
+        assert_eq!(calls(GrpcResend::new().idempotent(), Some(false)).await, once);
     }
 }
 
 #[tokio::test]
 async fn who_vouches_for_a_server_that_is_unavailable_asks_it_again_whatever_it_is_asked() {
     let (server, address, _told) = Flaky::serve([down(), down()]).await;
-    let vouching = GrpcClassifier::new().unavailable_is_unseen(true);
-    let retries = retries(AT_ONCE, GrpcRepeat::new()).classify(vouching);
+    let vouching = GrpcClassifier::new().unavailable_is_unprocessed(true);
+    let retries = retries(AT_ONCE, GrpcResend::new()).classify(vouching);
     health(&address, &retries).check(ask("")).await.expect("it recovers");
     assert_eq!(server.calls(), 3);
 }
@@ -112,11 +112,11 @@ async fn what_a_connection_refuses_was_not_seen_and_what_it_resets_may_have_been
             respond.send_response(head, true).expect("it is open");
         })
         .await;
-        let answer = health(&address, &retries(AT_ONCE, GrpcRepeat::new())).check(ask("")).await;
+        let answer = health(&address, &retries(AT_ONCE, GrpcResend::new())).check(ask("")).await;
         let answered = answer.expect_err("not found, at best").code() == Code::NotFound;
         assert_eq!((seen.load(Ordering::Relaxed), answered), (streams, streams == 3), "{reason:?}");
     }
-    let retries = retries(AT_ONCE, GrpcRepeat::new());
+    let retries = retries(AT_ONCE, GrpcResend::new());
     health(&nobody().await, &retries).check(ask("")).await.expect_err("nobody is there");
     assert_eq!(retries.handle().snapshot().counts.retries, 2);
 }
@@ -124,7 +124,7 @@ async fn what_a_connection_refuses_was_not_seen_and_what_it_resets_may_have_been
 #[tokio::test]
 async fn a_stream_that_fails_midway_is_not_tried_again_and_is_told_of() {
     let (server, address, _told) = Flaky::serve([]).await;
-    let retries = retries(AT_ONCE, GrpcRepeat::new().idempotent());
+    let retries = retries(AT_ONCE, GrpcResend::new().idempotent());
     let log = Arc::new(Mutex::new(Vec::new()));
     let writer = log.clone();
     let outcomes = StreamOutcomeLayer::new(GrpcClassifier::new())
@@ -142,7 +142,7 @@ async fn a_stream_that_fails_midway_is_not_tried_again_and_is_told_of() {
 async fn case_41_a_callers_deadline_is_for_all_attempts_and_the_server_is_told_what_is_left() {
     let (server, address, _told) = Flaky::serve(std::iter::repeat_n(down(), 50)).await;
     let often = RetryConfig::fixed(Duration::from_millis(150)).max_attempts(50);
-    let retries = retries(often, GrpcRepeat::new().idempotent());
+    let retries = retries(often, GrpcResend::new().idempotent());
     let mut request = Request::new(ask(""));
     request.set_timeout(Duration::from_secs(1));
     let began = Instant::now();
@@ -161,7 +161,7 @@ async fn a_call_that_is_given_up_is_given_up_by_the_server_in_every_attempt() {
     for failures in [vec![], vec![down()]] {
         let attempts = failures.len() + 1;
         let (server, address, mut told) = Flaky::serve(failures).await;
-        let retries = retries(AT_ONCE, GrpcRepeat::new().idempotent());
+        let retries = retries(AT_ONCE, GrpcResend::new().idempotent());
         let mut client = health(&address, &retries);
         let call = tokio::spawn(async move { client.check(ask("hangs")).await });
         assert_eq!(next(&mut told).await, Hanging::Begun);
@@ -175,7 +175,7 @@ async fn a_call_that_is_given_up_is_given_up_by_the_server_in_every_attempt() {
 #[tokio::test]
 async fn a_call_that_is_given_up_while_it_waits_is_not_sent_again() {
     let (server, address, _told) = Flaky::serve([pushed("300")]).await;
-    let retries = retries(AT_ONCE, GrpcRepeat::new().idempotent());
+    let retries = retries(AT_ONCE, GrpcResend::new().idempotent());
     let mut client = health(&address, &retries);
     let mut call = Box::pin(client.check(ask("")));
     while server.calls() == 0 {
@@ -189,7 +189,7 @@ async fn a_call_that_is_given_up_while_it_waits_is_not_sent_again() {
 #[tokio::test]
 async fn a_stream_that_is_given_up_is_given_up_by_the_server() {
     let (_server, address, mut told) = Flaky::serve([down()]).await;
-    let mut client = health(&address, &retries(AT_ONCE, GrpcRepeat::new().idempotent()));
+    let mut client = health(&address, &retries(AT_ONCE, GrpcResend::new().idempotent()));
     let mut stream = client.watch(ask("")).await.expect("it recovers").into_inner();
     assert!(stream.message().await.expect("the first goes well").is_some());
     assert_eq!(next(&mut told).await, Hanging::Begun);
@@ -209,7 +209,7 @@ impl Health for Hop {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let mut onward = Request::new(ask(""));
-        onward.extensions_mut().insert(request.extensions().get::<Trail>().expect("a trail").clone());
+        onward.extensions_mut().insert(request.extensions().get::<CallHistory>().expect("a trail").clone());
         self.next.clone().check(onward).await
     }
 
@@ -223,9 +223,9 @@ impl Health for Hop {
 #[tokio::test]
 async fn a_caller_stands_down_when_the_server_has_tried_again() {
     let (last, address, _told) = Flaky::serve(std::iter::repeat_n(down(), 9)).await;
-    let next = health(&address, &retries(AT_ONCE, GrpcRepeat::new().idempotent()));
+    let next = health(&address, &retries(AT_ONCE, GrpcResend::new().idempotent()));
     let middle = serve(Hop { next }, ReportAttemptsLayer).await;
-    let retries = retries(AT_ONCE, GrpcRepeat::new().idempotent());
+    let retries = retries(AT_ONCE, GrpcResend::new().idempotent());
     let status = health(&middle, &retries).check(ask("")).await.expect_err("it is down");
     assert_eq!((status.message(), last.calls()), ("later", 3), "and not nine");
     assert_eq!(retries.handle().snapshot().counts.forbidden, 1);
@@ -275,7 +275,7 @@ async fn upload(address: &str, kept: usize, retries: &Retries) -> Result<Bytes, 
 #[tokio::test]
 async fn case_40_what_a_client_streams_is_sent_again_byte_by_byte_if_it_was_kept() {
     let (address, taken) = collector().await;
-    let retries = retries(AT_ONCE, GrpcRepeat::new().idempotent());
+    let retries = retries(AT_ONCE, GrpcResend::new().idempotent());
     assert_eq!(upload(&address, 2_000, &retries).await.expect("it recovers"), "taken");
     let taken = taken.lock().expect("no panic");
     assert_eq!((taken.len(), taken[0].len()), (3, 10 * (5 + 100)));
@@ -285,7 +285,7 @@ async fn case_40_what_a_client_streams_is_sent_again_byte_by_byte_if_it_was_kept
 #[tokio::test]
 async fn case_40_what_a_client_streams_is_sent_once_if_it_is_too_long_to_be_kept() {
     let (address, taken) = collector().await;
-    let retries = retries(AT_ONCE, GrpcRepeat::new().idempotent());
+    let retries = retries(AT_ONCE, GrpcResend::new().idempotent());
     let status = upload(&address, 500, &retries).await.expect_err("it is down");
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "later"));
     let taken = taken.lock().expect("no panic");
@@ -311,7 +311,7 @@ async fn early_answers() {
         async { Ok::<_, Infallible>(down().into_http::<Body>()) }
     });
     let address = serve(Scripted::default(), layer_fn(move |_: Routes| refuse.clone())).await;
-    let retries = retries(AT_ONCE, GrpcRepeat::new().idempotent());
+    let retries = retries(AT_ONCE, GrpcResend::new().idempotent());
     for done in 1..=20 {
         let messages = stream::iter([Bytes::from_static(b"a message")]).chain(stream::pending());
         let mut grpc = tonic::client::Grpc::new(client(&address, ReplayLayer::new(), retries.clone()));

@@ -25,7 +25,7 @@ use crate::grpc_peers::{Scripted, ask, channel, serve, timeout};
 macro_rules! limited {
     ($seconds:literal) => {{
         let limit = TimeoutConfig::new(Duration::from_secs($seconds)).build().expect("in range");
-        let layers = ServiceBuilder::new().layer(GrpcRejectionLayer).layer(limit.limits(GrpcTimeout));
+        let layers = ServiceBuilder::new().layer(GrpcRejectionLayer).layer(limit.deadlines(GrpcTimeout));
         layers.map_err(Error::inner)
     }};
 }
@@ -57,7 +57,7 @@ async fn raw(address: &str, timeout: &str, service: &str) -> http::Response<Byte
 #[tokio::test]
 async fn a_request_that_has_expired_does_not_reach_the_handler() {
     let server = Scripted::default();
-    let limit = TimeoutConfig::new(Duration::from_secs(5)).build().expect("in range").limits(GrpcTimeout);
+    let limit = TimeoutConfig::new(Duration::from_secs(5)).build().expect("in range").deadlines(GrpcTimeout);
     let counts = limit.handle();
     let layers = ServiceBuilder::new().layer(GrpcRejectionLayer).layer(limit).map_err(Error::inner);
     let address = serve(server.clone(), layers.into_inner()).await;
@@ -85,7 +85,7 @@ async fn a_handler_that_hangs_is_deadline_exceeded_and_an_open_circuit_unavailab
         .timeout(Duration::from_millis(50))
         .circuit_breaker(CircuitBreakerConfig::consecutive(2))
         .classify(GrpcClassifier::new())
-        .limits(GrpcTimeout)
+        .deadlines(GrpcTimeout)
         .build()
         .expect("in range");
     let layers = ServiceBuilder::new().layer(GrpcRejectionLayer).layer(stack).into_inner();

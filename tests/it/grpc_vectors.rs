@@ -5,7 +5,7 @@ use std::{convert::Infallible, time::Duration};
 use http::{Request, Response};
 use serde_json::Value;
 use tower_reliability::{
-    Again, Classifier, Deadline, ErrorClass, Limits, Outcome,
+    Classifier, Deadline, DeadlineSource, ErrorClass, Outcome, Retryable,
     grpc::{GrpcClassifier, GrpcTimeout},
 };
 
@@ -31,18 +31,20 @@ fn every_form_of_the_pushback_means_what_it_should() {
             .body(())
             .expect("a response");
         let outcome = GrpcClassifier::new().classify(Ok::<_, &Infallible>(&response));
-        let Outcome::Failure { class: ErrorClass::RateLimit, retry_after, again, .. } = outcome else {
+        let Outcome::Failure { class: ErrorClass::RateLimit, retry_after, retryable, .. } = outcome else {
             panic!("{outcome:?}")
         };
         let expected = match meaning.as_str() {
-            "retry after exactly 5 s" => (Some(Duration::from_secs(5)), Again::IfHarmless),
-            "retry now" => (Some(Duration::ZERO), Again::IfHarmless),
-            "do not retry" => (None, Again::Never),
+            "retry after exactly 5 s" => (Some(Duration::from_secs(5)), Retryable::IfIdempotent),
+            "retry now" => (Some(Duration::ZERO), Retryable::IfIdempotent),
+            "do not retry" => (None, Retryable::Never),
             // Ours to choose: the number as it reads.
-            text if text.starts_with("unspecified") => (Some(Duration::from_millis(100)), Again::IfHarmless),
+            text if text.starts_with("unspecified") => {
+                (Some(Duration::from_millis(100)), Retryable::IfIdempotent)
+            }
             other => panic!("no meaning for {other}"),
         };
-        assert_eq!((retry_after, again), expected, "{value}");
+        assert_eq!((retry_after, retryable), expected, "{value}");
     }
 }
 

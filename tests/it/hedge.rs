@@ -13,7 +13,7 @@ use tokio::time::{Instant, advance, sleep};
 use tokio_test::{assert_pending, assert_ready, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
-    Earlier, Error, ErrorClass, Name, Outcome, Reason, Rejected, Repeat, Trail, Trip,
+    CallHistory, Error, ErrorClass, Name, Outcome, PriorAttempts, Reason, Rejected, Resend, Trip,
     circuit_breaker::CircuitBreakerConfig,
     hedge::{HedgeConfig, HedgeLayer},
     retry_budget::{RetryBudget, RetryBudgetConfig},
@@ -83,7 +83,7 @@ async fn case_56_a_conclusive_failure_is_returned_at_once() {
         assert_eq!(by_primary, (failed(class), vec![0, 100], 107));
         assert_eq!(hedge.handle().snapshot().counts.failed, 3);
     }
-    let never = |_: Result<&(), &Error<Peer>>| Outcome::failure(ErrorClass::Server).never_again();
+    let never = |_: Result<&(), &Error<Peer>>| Outcome::failure(ErrorClass::Server).not_retryable();
     let script = Script::new([Act::BAD]);
     let forbidden = FIXED.build().expect("valid").classify(never).layer(script.service());
     assert!(forbidden.oneshot(()).await.is_err());
@@ -134,7 +134,7 @@ async fn when_all_fail_the_answer_is_that_of_the_first() {
 #[tokio::test(start_paused = true)]
 async fn an_open_circuit_means_go_on_at_once() {
     let open = || Error::Rejected(Rejected::new(Name::new("endpoint"), Reason::CircuitOpen(Trip::ByHand)));
-    for (config, expected, works) in [(FIXED, 2, true), (FIXED.never_elsewhere(), 1, false)] {
+    for (config, expected, works) in [(FIXED, 2, true), (FIXED.no_other_endpoints(), 1, false)] {
         let asked = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&asked);
         let two_endpoints = service_fn(move |()| {
@@ -169,13 +169,13 @@ struct Write {
 #[derive(Clone)]
 struct Careful;
 
-impl Repeat<Write> for Careful {
+impl Resend<Write> for Careful {
     fn copy(&self, write: &mut Write) -> Option<Write> {
         write.copied.then(|| write.clone())
     }
 
-    fn may_repeat(&self, _: &Write, earlier: Earlier) -> bool {
-        earlier == Earlier::Unseen
+    fn may_resend(&self, _: &Write, prior: PriorAttempts) -> bool {
+        prior == PriorAttempts::Unprocessed
     }
 }
 
@@ -184,7 +184,7 @@ async fn case_56_what_must_not_be_sent_twice_is_never_hedged() {
     for config in [FIXED, HedgeConfig::new(), HedgeConfig::fixed(Duration::ZERO), HedgeConfig::on_failure()] {
         for copied in [false, true] {
             let script = Script::new([after(Act::BAD, 1_000), after(Act::GOOD, 1_000)]);
-            let hedge = layer(config).repeat(Careful);
+            let hedge = layer(config).resend(Careful);
             let mut service = hedge.layer(script.service());
             assert!(service.ready().await.expect("always").call(Write { copied }).await.is_err());
             assert_eq!((script.asked(), hedge.handle().snapshot().counts.not_repeatable), (vec![0], 1));
@@ -196,12 +196,12 @@ async fn case_56_what_must_not_be_sent_twice_is_never_hedged() {
 #[derive(Clone, Default)]
 struct Streamed(Arc<AtomicUsize>);
 
-impl Repeat<()> for Streamed {
+impl Resend<()> for Streamed {
     fn copy(&self, (): &mut ()) -> Option<()> {
         Some(())
     }
 
-    fn may_repeat(&self, (): &(), _: Earlier) -> bool {
+    fn may_resend(&self, (): &(), _: PriorAttempts) -> bool {
         self.0.load(Ordering::SeqCst) > 0
     }
 }
@@ -210,7 +210,7 @@ impl Repeat<()> for Streamed {
 async fn whether_it_may_be_sent_twice_is_asked_when_it_would_be() {
     for (sent_in_time, expected) in [(true, vec![0, 100]), (false, vec![0])] {
         let (script, streamed) = (Script::new([after(Act::GOOD, 500)]), Streamed::default());
-        let mut service = layer(FIXED).repeat(streamed.clone()).layer(script.service());
+        let mut service = layer(FIXED).resend(streamed.clone()).layer(script.service());
         let call = tokio::spawn(service.call(()));
         sleep(DELAY / 2).await;
         streamed.0.fetch_add(usize::from(sent_in_time), Ordering::SeqCst);
@@ -244,15 +244,15 @@ async fn several_hedges_are_sent_one_delay_apart() {
 
 /// Leaves the trail where the test can reach it, and the number of each attempt.
 #[derive(Clone, Default)]
-struct Traced(Trail, Arc<Mutex<Vec<u32>>>);
+struct Traced(CallHistory, Arc<Mutex<Vec<u32>>>);
 
-impl Repeat<()> for Traced {
+impl Resend<()> for Traced {
     fn copy(&self, (): &mut ()) -> Option<()> {
         Some(())
     }
 
-    fn prepare(&self, (): &mut (), attempt: u32, trail: &mut Option<Trail>) {
-        trail.get_or_insert_with(|| self.0.clone());
+    fn prepare(&self, (): &mut (), attempt: u32, history: &mut Option<CallHistory>) {
+        history.get_or_insert_with(|| self.0.clone());
         self.1.lock().expect("nobody panics with it").push(attempt);
     }
 }
@@ -265,7 +265,7 @@ async fn case_54_attempts_are_numbered_so_that_they_go_to_different_places() {
         ([Act::HANG, after(Act::BAD, 10), Act::GOOD], true, 0),
     ] {
         let (traced, script) = (Traced::default(), Script::new(acts));
-        let hedge = layer(FIXED.max_hedges(2)).repeat(traced.clone());
+        let hedge = layer(FIXED.max_hedges(2)).resend(traced.clone());
         let hedge = if below_retry { hedge.below_retry() } else { hedge };
         assert!(hedge.layer(script.service()).oneshot(()).await.is_ok());
         let attempts: Vec<_> = (1..).take(script.asked().len()).collect();

@@ -12,7 +12,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_reliability::{
     BoxError, BoxErrorClassifier,
     hedge::HedgeConfig,
-    http::{HttpRepeat, ReplayBody},
+    http::{HttpResend, ReplayBody},
 };
 
 type Sent = Request<ReplayBody<Full<Bytes>>>;
@@ -57,7 +57,7 @@ async fn case_56_what_http_declares_idempotent_is_hedged_with_the_same_body_and_
     ] {
         let peer = Stuck::default();
         let layer = HedgeConfig::fixed(Duration::from_millis(100)).build().expect("valid");
-        let layer = layer.classify(BoxErrorClassifier).repeat(HttpRepeat::new());
+        let layer = layer.classify(BoxErrorClassifier).resend(HttpResend::new());
         let request = Request::builder().method(&method).uri("/orders/7");
         let request = request.body(ReplayBody::new(Full::new(Bytes::from(body)))).expect("a request");
         layer.layer(peer.service()).oneshot(request).await.expect("it is answered in the end");

@@ -265,7 +265,7 @@ async fn case_24_years_may_pass() {
 
 #[test]
 fn a_config_comes_back_from_a_file_as_it_went() {
-    for config in [HedgeConfig::new(), FIXED.max_hedges(3).never_elsewhere(), HedgeConfig::on_failure()] {
+    for config in [HedgeConfig::new(), FIXED.max_hedges(3).no_other_endpoints(), HedgeConfig::on_failure()] {
         let text = toml::to_string(&config).expect("it can be written");
         assert_eq!(toml::from_str::<HedgeConfig>(&text).expect("and read"), config, "{text}");
     }
@@ -282,8 +282,8 @@ type Small = tower::util::BoxCloneSyncService<(), (), Error<std::fmt::Error>>;
 fn a_call_is_not_large_and_can_be_sent() {
     fn send<T: Send + 'static>() {}
     send::<(HedgeLayer, HedgeHandle, Hedge<Small>)>();
-    send::<ResponseFuture<Small, (), ByPeer, tower_reliability::Cloned>>();
-    let own = size_of::<ResponseFuture<Small, (), ByPeer, tower_reliability::Cloned>>();
+    send::<ResponseFuture<Small, (), ByPeer, tower_reliability::CloneRequest>>();
+    let own = size_of::<ResponseFuture<Small, (), ByPeer, tower_reliability::CloneRequest>>();
     let inner = size_of::<<Small as Service<()>>::Future>() + size_of::<Small>();
     assert!(own - inner <= 176, "{} bytes beyond those of the service and its future", own - inner);
 }

@@ -46,8 +46,8 @@ fn reqwest_client() -> reqwest::Client {
 async fn case_26_broken_connections_are_named_over_hyper_and_reqwest() {
     let connection = Outcome::failure(ErrorClass::Connection);
     let dead = nobody().await;
-    assert_eq!(hyper_outcome(&dead).await, connection.unseen());
-    assert_eq!(reqwest_outcome(reqwest_client(), &dead).await, connection.unseen());
+    assert_eq!(hyper_outcome(&dead).await, connection.unprocessed());
+    assert_eq!(reqwest_outcome(reqwest_client(), &dead).await, connection.unprocessed());
 
     let silent = serve_bytes(b"").await;
     assert_eq!(hyper_outcome(&silent).await, connection);
@@ -84,7 +84,7 @@ async fn the_circuit_opens_on_5xx_of_a_real_server_and_stops_the_traffic() {
         .attempt_timeout(Duration::from_secs(2))
         .circuit_breaker(CircuitBreakerConfig::consecutive(3))
         .classify(HttpClassifier::new())
-        .limits(RequestExtensions)
+        .deadlines(RequestExtensions)
         .build()
         .expect("in range");
     let mut client = stack.layer(hyper_client());
@@ -124,7 +124,7 @@ async fn a_request_brings_its_deadline_and_its_limit_in_its_extensions() {
     let stack = ReliabilityStack::builder()
         .timeout(Duration::from_secs(10))
         .attempt_timeout(Duration::from_secs(2))
-        .limits(RequestExtensions)
+        .deadlines(RequestExtensions)
         .build()
         .expect("in range");
     let client = stack.layer(service_fn(|request: Request<()>| async move {
@@ -148,7 +148,7 @@ async fn case_58_a_body_that_does_not_arrive_meets_the_deadline_of_its_request()
     let address = serve_bytes_and_hang(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
     let stack = ReliabilityStack::builder()
         .timeout(Duration::from_millis(200))
-        .limits(RequestExtensions)
+        .deadlines(RequestExtensions)
         .build()
         .expect("in range");
     let client = ServiceBuilder::new().layer(stack).layer(BodyDeadlineLayer).service(hyper_client());

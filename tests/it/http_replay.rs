@@ -25,13 +25,13 @@ use tokio::{
 };
 use tower::ServiceExt;
 use tower_reliability::{
-    Again, BoxError, Classifier, Earlier, ErrorClass, Outcome, Repeat, Trail,
-    http::{Attempt, HttpClassifier, HttpRepeat, ReplayBody, ReportAttemptsLayer},
+    BoxError, CallHistory, Classifier, ErrorClass, Outcome, PriorAttempts, Resend, Retryable,
+    http::{Attempt, HttpClassifier, HttpResend, ReplayBody, ReportAttemptsLayer},
 };
 
 use crate::peers::{listen, nobody, serve};
 
-const REPEAT: HttpRepeat = HttpRepeat::new();
+const REPEAT: HttpResend = HttpResend::new();
 
 /// Answers with the body and the trailers' `sum`, and with what the request said of itself.
 fn echo() -> Router {
@@ -133,7 +133,7 @@ async fn case_40_a_body_of_known_size_is_sent_again_with_its_length() {
     let error = send(first, &hang_up_after("an order").await).await.expect_err("nobody answers");
     let outcome = HttpClassifier::new().classify(Err::<&Response<()>, _>(&error));
     assert_eq!(outcome, Outcome::failure(ErrorClass::Connection), "the peer has seen it");
-    assert!(REPEAT.may_repeat(&second, Earlier::Over));
+    assert!(REPEAT.may_resend(&second, PriorAttempts::Ended));
 
     let response = send(second, &echo).await.expect("an answer");
     assert_eq!(told(&response, "x-length"), Some("8"));
@@ -228,7 +228,7 @@ async fn a_stream_that_was_answered_early_is_taken_over_at_once() {
     feed(&frames, "one, ");
     let response = send(first, &serve(busy).await).await.expect("an answer");
     assert_eq!(response.status(), 503);
-    assert!(REPEAT.may_repeat(&second, Earlier::Over) && REPEAT.take_over(&mut second));
+    assert!(REPEAT.may_resend(&second, PriorAttempts::Ended) && REPEAT.take_over(&mut second));
     feed(&frames, "two");
     drop(frames);
     let response = send(second, &serve(echo()).await).await.expect("an answer");
@@ -245,22 +245,25 @@ async fn above_the_cap_a_stream_arrives_and_is_not_sent_again() {
     drop(frames);
     let response = send(first, &serve(echo()).await).await.expect("an answer");
     assert_eq!(text(response).await, "one, two");
-    assert!(!REPEAT.may_repeat(&second, Earlier::Unseen));
+    assert!(!REPEAT.may_resend(&second, PriorAttempts::Unprocessed));
 }
 
 #[tokio::test]
 async fn a_post_that_nobody_has_seen_is_sent_again_and_numbered() {
     let mut first = full(Method::POST, "an order");
     let mut second = REPEAT.copy(&mut first).expect("a copy");
-    let mut trail = None;
-    REPEAT.prepare(&mut first, 1, &mut trail);
+    let mut history = None;
+    REPEAT.prepare(&mut first, 1, &mut history);
     let error = send(first, &nobody().await).await.expect_err("nobody is there");
     let outcome = HttpClassifier::new().classify(Err::<&Response<()>, _>(&error));
-    let Outcome::Failure { again, .. } = outcome else { panic!("{outcome:?}") };
-    assert_eq!(again, Again::Unseen);
-    assert!(!REPEAT.may_repeat(&second, Earlier::Over) && REPEAT.may_repeat(&second, Earlier::Unseen));
+    let Outcome::Failure { retryable, .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(retryable, Retryable::Unprocessed);
+    assert!(
+        !REPEAT.may_resend(&second, PriorAttempts::Ended)
+            && REPEAT.may_resend(&second, PriorAttempts::Unprocessed)
+    );
 
-    REPEAT.prepare(&mut second, 2, &mut trail);
+    REPEAT.prepare(&mut second, 2, &mut history);
     assert_eq!(second.extensions().get(), Some(&Attempt(2)));
     let response = send(second, &serve(echo()).await).await.expect("an answer");
     assert_eq!((told(&response, "x-method"), told(&response, "x-attempt")), (Some("POST"), Some("1")));
@@ -277,20 +280,20 @@ async fn what_hyper_had_not_begun_to_write_was_not_seen() {
     let error = sender.send_request(full(Method::POST, "an order")).await.expect_err("it is closed");
     assert!(error.is_canceled());
     let outcome = HttpClassifier::new().classify(Err::<&Response<()>, _>(&error));
-    assert_eq!(outcome, Outcome::failure(ErrorClass::Connection).unseen());
+    assert_eq!(outcome, Outcome::failure(ErrorClass::Connection).unprocessed());
 }
 
 #[tokio::test]
 async fn a_caller_stands_down_when_the_server_has_tried_again() {
     let tries = |retries: u64| {
-        let handler = move |Extension(trail): Extension<Trail>| async move {
-            (0..retries).for_each(|_| trail.retried());
+        let handler = move |Extension(history): Extension<CallHistory>| async move {
+            (0..retries).for_each(|_| history.retried());
             StatusCode::BAD_GATEWAY.into_response()
         };
         Router::new().route("/", routing::get(handler)).layer(ReportAttemptsLayer)
     };
     let server = Outcome::failure(ErrorClass::Server);
-    for (retries, expected) in [(0, server), (2, server.never_again())] {
+    for (retries, expected) in [(0, server), (2, server.not_retryable())] {
         let response = send(full(Method::GET, ""), &serve(tries(retries)).await).await;
         assert_eq!(HttpClassifier::new().classify(response.as_ref()), expected, "after {retries} retries");
     }

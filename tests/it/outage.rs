@@ -106,7 +106,7 @@ fn bump(counts: &Mutex<Vec<u32>>, second: u64) {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Budget {
     NoRetries,
-    Unlimited,
+    NoDeadline,
     /// tower's, with its own defaults.
     Tower,
     Ours,
@@ -121,7 +121,7 @@ fn client(server: &Arc<Server>, budget: Budget, seed: u64) -> Client {
     let purse = match budget {
         Budget::Tower => RetryBudget::of(TpsBudget::default()),
         Budget::Ours | Budget::OursAndBreaker => RetryBudgetConfig::new().build().expect("valid"),
-        Budget::NoRetries | Budget::Unlimited => RetryBudget::unlimited(),
+        Budget::NoRetries | Budget::NoDeadline => RetryBudget::unlimited(),
     };
     let classify = |result: Result<&(), &Error<Broken>>| match result {
         Ok(()) => Outcome::Success,
@@ -236,7 +236,7 @@ fn case_37_retries_do_not_keep_a_peer_down() {
     println!("|---|---:|---:|---:|---:|");
     let rows = [
         (Budget::NoRetries, 1),
-        (Budget::Unlimited, 1),
+        (Budget::NoDeadline, 1),
         (Budget::Tower, 1),
         (Budget::Tower, 20),
         (Budget::Ours, 1),
@@ -278,7 +278,7 @@ fn case_37_retries_do_not_keep_a_peer_down() {
                 assert!(recovered.is_some_and(|seconds| seconds <= 8), "{clients} clients: {recovered:?}");
                 assert!(success >= 0.995, "{clients} clients: {success}");
             }
-            Budget::Unlimited => assert!(recovered.is_none(), "else this outage shows nothing"),
+            Budget::NoDeadline => assert!(recovered.is_none(), "else this outage shows nothing"),
             Budget::NoRetries | Budget::Tower => {}
         }
     }

@@ -99,7 +99,7 @@ async fn case_60_a_rejection_survives_the_whole_stack_and_a_box_around_it() {
     assert_eq!(rejected.layer().as_str(), "payments.circuit_breaker");
     assert_eq!(rejected.retry_after(), Some(5 * SECOND));
     assert!(matches!(rejected.reason(), Reason::CircuitOpen(_)));
-    assert_eq!(outcome_of(boxed.as_ref()), Outcome::Elsewhere);
+    assert_eq!(outcome_of(boxed.as_ref()), Outcome::EndpointUnavailable);
 }
 
 #[tokio::test(start_paused = true)]

@@ -104,7 +104,7 @@ async fn without_credit_for_a_hedge_the_retry_gets_the_failure_of_the_first() {
 #[tokio::test(start_paused = true)]
 async fn an_open_circuit_ends_the_call_at_once_and_costs_no_credit() {
     // There is one breaker for all attempts, so there is nowhere else to go.
-    for hedge in [FIXED, FIXED.never_elsewhere()] {
+    for hedge in [FIXED, FIXED.no_other_endpoints()] {
         let stack = ReliabilityStack::builder()
             .retry(RETRY)
             .hedge(hedge)

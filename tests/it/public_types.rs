@@ -13,7 +13,7 @@ use std::{
 
 use tower::{Layer, Service, ServiceExt};
 use tower_reliability::{
-    Deadline, Error, Event, Name, Outcome, Rejected, ReliabilityStack, Verdict,
+    Deadline, Error, Event, Name, Outcome, PendingOutcome, Rejected, ReliabilityStack,
     circuit_breaker::{
         self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, CircuitBreakerSnapshot,
     },
@@ -21,7 +21,7 @@ use tower_reliability::{
         Fallback, FallbackConfig, FallbackHandle, FallbackLayer, FallbackSnapshot, LastGood, Other, Value,
     },
     grpc::{
-        self, GrpcClassifier, GrpcOutcomeBody, GrpcRejection, GrpcRejectionLayer, GrpcRepeat, GrpcTimeout,
+        self, GrpcClassifier, GrpcOutcomeBody, GrpcRejection, GrpcRejectionLayer, GrpcResend, GrpcTimeout,
         StreamOutcome, StreamOutcomeLayer,
     },
     hedge::{
@@ -129,7 +129,7 @@ fn what_users_hold_can_be_sent_and_shared() {
     send_and_sync::<Error<io::Error>>();
     send_and_sync::<Event>();
     send_and_sync::<(Deadline, Name, Outcome)>();
-    send_and_sync::<(GrpcClassifier, GrpcTimeout, GrpcRepeat, GrpcRejectionLayer, StreamOutcomeLayer)>();
+    send_and_sync::<(GrpcClassifier, GrpcTimeout, GrpcResend, GrpcRejectionLayer, StreamOutcomeLayer)>();
     send_and_sync::<(GrpcRejection<()>, StreamOutcome<()>, GrpcOutcomeBody<(), fn(Outcome)>)>();
     send_and_sync::<tower_reliability::http::rejection::future::ResponseFuture<Ready<()>, grpc::GrpcAnswers>>(
     );
@@ -141,7 +141,7 @@ fn what_users_hold_can_be_sent_and_shared() {
 #[test]
 fn case_12_ours_is_send_exactly_when_theirs_is() {
     const { assert!(IsSend::<CircuitBreaker<()>>::ANSWER) };
-    const { assert!(IsSend::<Verdict>::ANSWER) };
+    const { assert!(IsSend::<PendingOutcome>::ANSWER) };
     const { assert!(!IsSend::<CircuitBreaker<Local>>::ANSWER) };
     const { assert!(!IsSend::<Timeout<Local>>::ANSWER) };
     const { assert!(!IsSend::<Fallback<Local, Value<u8>>>::ANSWER) };

@@ -17,7 +17,7 @@ use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceExt};
 use tower_reliability::{
-    Classifier, Deadline, Earlier, ErrorClass, Limits, Outcome, Repeat, Trail,
+    CallHistory, Classifier, Deadline, DeadlineSource, ErrorClass, Outcome, PriorAttempts, Resend,
     retry::{Jitter, RetryConfig, RetryCounts, RetryHandle, RetryLayer, RetryPolicy},
     retry_budget::RetryBudgetConfig,
 };
@@ -156,7 +156,7 @@ enum Culprit {
     Copy,
     MayRepeat,
     Prepare,
-    Limits,
+    DeadlineSource,
     Policies,
 }
 
@@ -168,7 +168,7 @@ const CULPRITS: [Culprit; 9] = [
     Culprit::Copy,
     Culprit::MayRepeat,
     Culprit::Prepare,
-    Culprit::Limits,
+    Culprit::DeadlineSource,
     Culprit::Policies,
 ];
 
@@ -230,25 +230,25 @@ impl Classifier<(), std::io::Error> for Cast {
     }
 }
 
-impl Repeat<()> for Cast {
+impl Resend<()> for Cast {
     fn copy(&self, (): &mut ()) -> Option<()> {
         self.plays(Culprit::Copy);
         Some(())
     }
 
-    fn may_repeat(&self, (): &(), _: Earlier) -> bool {
+    fn may_resend(&self, (): &(), _: PriorAttempts) -> bool {
         self.plays(Culprit::MayRepeat);
         true
     }
 
-    fn prepare(&self, (): &mut (), _: u32, _: &mut Option<Trail>) {
+    fn prepare(&self, (): &mut (), _: u32, _: &mut Option<CallHistory>) {
         self.plays(Culprit::Prepare);
     }
 }
 
-impl Limits<()> for Cast {
+impl DeadlineSource<()> for Cast {
     fn deadline(&self, (): &()) -> Option<Deadline> {
-        self.plays(Culprit::Limits);
+        self.plays(Culprit::DeadlineSource);
         None
     }
 }
@@ -263,8 +263,8 @@ async fn case_08_whoever_panics_nothing_is_lost_and_nothing_stays_locked() {
                 .build()
                 .expect("valid")
                 .classify(cast.clone())
-                .repeat(cast.clone())
-                .limits(cast.clone())
+                .resend(cast.clone())
+                .deadlines(cast.clone())
                 .policy(move |(): &()| -> Option<RetryPolicy> {
                     policies.plays(Culprit::Policies);
                     None
@@ -330,7 +330,7 @@ async fn who_reads_the_log_may_ask_the_handle() {
 #[derive(Clone, Copy)]
 struct Order {
     copies: bool,
-    harmless: bool,
+    idempotent: bool,
     deadline: Option<Deadline>,
 }
 
@@ -340,7 +340,7 @@ impl Order {
         let left = Duration::from_millis(random.random_range(1..300));
         Self {
             copies: random.random_bool(0.9),
-            harmless: random.random_bool(0.9),
+            idempotent: random.random_bool(0.9),
             deadline: deadline.then(|| Deadline::after(left)),
         }
     }
@@ -349,17 +349,17 @@ impl Order {
 #[derive(Clone)]
 struct Orders;
 
-impl Repeat<Order> for Orders {
+impl Resend<Order> for Orders {
     fn copy(&self, order: &mut Order) -> Option<Order> {
         order.copies.then_some(*order)
     }
 
-    fn may_repeat(&self, order: &Order, earlier: Earlier) -> bool {
-        earlier == Earlier::Unseen || order.harmless
+    fn may_resend(&self, order: &Order, prior: PriorAttempts) -> bool {
+        prior == PriorAttempts::Unprocessed || order.idempotent
     }
 }
 
-impl Limits<Order> for Orders {
+impl DeadlineSource<Order> for Orders {
     fn deadline(&self, order: &Order) -> Option<Deadline> {
         order.deadline
     }
@@ -415,8 +415,8 @@ impl Classifier<(), <Backend as Service<Act>>::Error> for Moody {
     fn classify(&self, result: Result<&(), &<Backend as Service<Act>>::Error>) -> Outcome {
         let outcome = ByPeer.classify(result);
         match self.0.lock().expect("nobody panics with it").random_range(0..20) {
-            0 => outcome.never_again(),
-            1..4 => outcome.unseen(),
+            0 => outcome.not_retryable(),
+            1..4 => outcome.unprocessed(),
             _ => outcome,
         }
     }
@@ -438,8 +438,8 @@ async fn case_61_of_a_hundred_thousand_calls_none_is_lost_and_none_counted_twice
         .expect("valid")
         .seed(SEED)
         .classify(Moody(Arc::clone(&random)))
-        .repeat(Orders)
-        .limits(Orders)
+        .resend(Orders)
+        .deadlines(Orders)
         .budget(budget);
     let backend = Backend::default();
     let mut service = retry.layer(Chance(Arc::clone(&random), backend.clone()));

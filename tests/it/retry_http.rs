@@ -28,9 +28,9 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_reliability::{
-    BoxError, Error, Trail,
+    BoxError, CallHistory, Error,
     http::{
-        Attempt, HttpClassifier, HttpRepeat, ReplayBody, ReplayLayer, ReportAttemptsLayer, RequestExtensions,
+        Attempt, HttpClassifier, HttpResend, ReplayBody, ReplayLayer, ReportAttemptsLayer, RequestExtensions,
     },
     retry::{Jitter, RetryConfig, RetryLayer},
     retry_budget::RetryBudget,
@@ -44,15 +44,15 @@ const ROW: RetryConfig = RetryConfig::fixed(Duration::from_millis(1)).jitter(Jit
 /// Longer than anything that does not hang.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-type HttpRetry<L = RequestExtensions> = RetryLayer<HttpClassifier, HttpRepeat, L>;
+type HttpRetry<L = RequestExtensions> = RetryLayer<HttpClassifier, HttpResend, L>;
 
 fn retry(config: RetryConfig) -> HttpRetry {
     config
         .build()
         .expect("valid")
         .classify(HttpClassifier::new())
-        .repeat(HttpRepeat::new())
-        .limits(RequestExtensions)
+        .resend(HttpResend::new())
+        .deadlines(RequestExtensions)
 }
 
 /// hyper's client without its own retries and without a pool, so that every attempt is a connection.
@@ -140,9 +140,9 @@ async fn attempts_are_numbered_for_the_server_and_for_the_layers_below() {
         .layer(retry(ROW))
         .map_request(move |request: Request<ReplayBody<Full<Bytes>>>| {
             let extensions = request.extensions();
-            let trail = extensions.get::<Trail>().expect("every attempt has one");
+            let history = extensions.get::<CallHistory>().expect("every attempt has one");
             let attempt = extensions.get::<Attempt>().expect("every attempt has one");
-            below.lock().expect("nobody panics with it").push((*attempt, trail.retries()));
+            below.lock().expect("nobody panics with it").push((*attempt, history.retries()));
             request
         })
         .service(hyper_client());
@@ -264,9 +264,9 @@ async fn two_hops_that_retry_make_three_requests_and_not_nine() {
     let (app, numbers) = answering([BUSY; 9]);
     let (address, inner, outer) = (serve(app).await, retry(ROW), retry(ROW));
     let onward = client(&inner);
-    let handler = move |Extension(trail): Extension<Trail>| async move {
+    let handler = move |Extension(history): Extension<CallHistory>| async move {
         let mut request = request(Method::GET, &address, "");
-        request.extensions_mut().insert(trail);
+        request.extensions_mut().insert(history);
         onward.oneshot(request).await.map_or(StatusCode::BAD_GATEWAY, |response| response.status())
     };
     let proxy = serve(Router::new().route("/", routing::get(handler)).layer(ReportAttemptsLayer)).await;
@@ -355,7 +355,7 @@ async fn who_drops_a_call_drops_the_body_that_it_was_sending() {
 #[tokio::test]
 async fn case_41_the_deadline_of_the_whole_call_is_kept() {
     let limit = Duration::from_millis(600);
-    let whole = || TimeoutConfig::new(limit).build().expect("valid").limits(RequestExtensions);
+    let whole = || TimeoutConfig::new(limit).build().expect("valid").deadlines(RequestExtensions);
     let patient = RetryConfig::fixed(Duration::from_millis(150)).jitter(Jitter::None).max_attempts(99);
     for hangs in [false, true] {
         let asked = Arc::new(AtomicUsize::new(0));
@@ -398,8 +398,8 @@ async fn reqwest_gets_again_and_posts_once() {
     ] {
         let (app, numbers) = answering([BUSY]);
         let address = serve(app).await;
-        let retry: RetryLayer<HttpClassifier, HttpRepeat> =
-            ROW.build().expect("valid").classify(HttpClassifier::new()).repeat(HttpRepeat::new());
+        let retry: RetryLayer<HttpClassifier, HttpResend> =
+            ROW.build().expect("valid").classify(HttpClassifier::new()).resend(HttpResend::new());
         let mut request = client.request(method, format!("http://{address}/")).body("an order");
         if key {
             request = request.header("idempotency-key", "7");

@@ -13,8 +13,8 @@ use std::{
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
-    BoxError, Cloned, Deadline, Earlier, Error, ErrorClass, Limits, Name, Outcome, Reason, Rejected, Repeat,
-    Trail, Trip,
+    BoxError, CallHistory, CloneRequest, Deadline, DeadlineSource, Error, ErrorClass, Name, Outcome,
+    PriorAttempts, Reason, Rejected, Resend, Trip,
     circuit_breaker::CircuitBreakerConfig,
     retry::{Jitter, Retry, RetryConfig, RetryLayer, Stop},
     retry_budget::{RetryBudget, RetryBudgetConfig},
@@ -130,7 +130,7 @@ struct Stream;
 #[derive(Clone)]
 struct NoCopies;
 
-impl Repeat<Stream> for NoCopies {
+impl Resend<Stream> for NoCopies {
     fn copy(&self, _: &mut Stream) -> Option<Stream> {
         None
     }
@@ -144,7 +144,7 @@ async fn case_40_what_cannot_be_copied_is_sent_once() {
         counter.fetch_add(1, Ordering::Relaxed);
         async { Err::<(), _>(Error::Inner(Peer(Answer::Fail(ErrorClass::Server)))) }
     });
-    let retry = layer(ROW).repeat(NoCopies);
+    let retry = layer(ROW).resend(NoCopies);
     let answer = retry.layer(failing).oneshot(Stream).await;
     assert_eq!(answer, Err(Error::Inner(Peer(Answer::Fail(ErrorClass::Server)))));
     assert_eq!((sent.load(Ordering::Relaxed), retry.handle().snapshot().counts.not_repeatable), (1, 1));
@@ -152,15 +152,15 @@ async fn case_40_what_cannot_be_copied_is_sent_once() {
 
 /// What it is asked in which order; a copy is of no use when it takes over.
 #[derive(Clone, Default)]
-struct Lost(Arc<Mutex<Vec<Option<Earlier>>>>);
+struct Lost(Arc<Mutex<Vec<Option<PriorAttempts>>>>);
 
-impl Repeat<()> for Lost {
+impl Resend<()> for Lost {
     fn copy(&self, (): &mut ()) -> Option<()> {
         Some(())
     }
 
-    fn may_repeat(&self, (): &(), earlier: Earlier) -> bool {
-        self.0.lock().expect("nobody panics with it").push(Some(earlier));
+    fn may_resend(&self, (): &(), prior: PriorAttempts) -> bool {
+        self.0.lock().expect("nobody panics with it").push(Some(prior));
         true
     }
 
@@ -173,10 +173,10 @@ impl Repeat<()> for Lost {
 #[tokio::test(start_paused = true)]
 async fn what_is_lost_after_the_grant_is_not_sent_and_its_credit_goes_back() {
     let (script, lost) = (Script::new([Act::BAD, Act::BAD]), Lost::default());
-    let retry = layer(ROW).repeat(lost.clone());
+    let retry = layer(ROW).resend(lost.clone());
     let answer = retry.layer(script.service()).oneshot(()).await;
     assert_eq!((answer.is_err(), script.asked()), (true, vec![0]));
-    assert_eq!(*lost.0.lock().expect("nobody panics with it"), [Some(Earlier::Over), None]);
+    assert_eq!(*lost.0.lock().expect("nobody panics with it"), [Some(PriorAttempts::Ended), None]);
     let seen = retry.handle().snapshot();
     assert_eq!((seen.counts.not_repeatable, seen.counts.failed, seen.budget.spent), (1, 1, 0));
 }
@@ -230,7 +230,7 @@ async fn a_place_below_that_is_never_free_holds_the_retry_and_nobody_else() {
 #[derive(Clone)]
 struct By(Deadline);
 
-impl Limits<()> for By {
+impl DeadlineSource<()> for By {
     fn deadline(&self, (): &()) -> Option<Deadline> {
         Some(self.0)
     }
@@ -239,7 +239,7 @@ impl Limits<()> for By {
 #[tokio::test(start_paused = true)]
 async fn case_41_no_attempt_begins_that_cannot_end_by_the_deadline() {
     let script = Script::new([Act::BAD.after(Duration::from_millis(200)); 9]);
-    let retry = layer(ROW.max_attempts(9)).limits(By(Deadline::after(Duration::from_secs(1))));
+    let retry = layer(ROW.max_attempts(9)).deadlines(By(Deadline::after(Duration::from_secs(1))));
     let began = Instant::now();
     assert!(retry.layer(script.service()).oneshot(()).await.is_err());
     // After the attempt that ends at 700 ms, 400 ms of delay would be too much.
@@ -258,8 +258,8 @@ async fn case_41_what_an_attempt_takes_as_a_rule_is_left_for_it() {
     assert!((Duration::from_millis(400)..Duration::from_millis(450)).contains(&typical), "{typical:?}");
     for (left, attempts) in [(450, 1), (700, 2)] {
         let script = Script::new([Act::BAD]);
-        let limits = By(Deadline::after(Duration::from_millis(left)));
-        let _ = retry.clone().limits(limits).layer(script.service()).oneshot(()).await;
+        let deadlines = By(Deadline::after(Duration::from_millis(left)));
+        let _ = retry.clone().deadlines(deadlines).layer(script.service()).oneshot(()).await;
         assert_eq!(script.asked().len(), attempts, "{left} ms left");
     }
 }
@@ -267,7 +267,7 @@ async fn case_41_what_an_attempt_takes_as_a_rule_is_left_for_it() {
 #[tokio::test(start_paused = true)]
 async fn case_42_an_open_circuit_is_not_asked_again_unless_there_is_an_elsewhere() {
     let open = || Error::Rejected(Rejected::new(Name::new("endpoint"), Reason::CircuitOpen(Trip::ByHand)));
-    for (config, expected) in [(ROW, 1), (ROW.elsewhere(), 3)] {
+    for (config, expected) in [(ROW, 1), (ROW.other_endpoints(), 3)] {
         let asked = Arc::new(AtomicU32::new(0));
         let counter = Arc::clone(&asked);
         let closed_off = service_fn(move |()| {
@@ -317,15 +317,15 @@ async fn some_requests_have_numbers_of_their_own() {
 
 /// Leaves the trail where the test can reach it.
 #[derive(Clone, Default)]
-struct Traced(Trail, Arc<Mutex<Vec<u32>>>);
+struct Traced(CallHistory, Arc<Mutex<Vec<u32>>>);
 
-impl Repeat<()> for Traced {
+impl Resend<()> for Traced {
     fn copy(&self, (): &mut ()) -> Option<()> {
         Some(())
     }
 
-    fn prepare(&self, (): &mut (), attempt: u32, trail: &mut Option<Trail>) {
-        trail.get_or_insert_with(|| self.0.clone());
+    fn prepare(&self, (): &mut (), attempt: u32, history: &mut Option<CallHistory>) {
+        history.get_or_insert_with(|| self.0.clone());
         self.1.lock().expect("nobody panics with it").push(attempt);
     }
 }
@@ -335,7 +335,7 @@ async fn an_outer_retry_stands_down_when_an_inner_one_has_tried_again() {
     let traced = Traced::default();
     let script = Script::new([Act::BAD; 9]);
     let (outer, inner) =
-        (layer(ROW).repeat(traced.clone()), layer(ROW).repeat(Traced(traced.0.below(), traced.1.clone())));
+        (layer(ROW).resend(traced.clone()), layer(ROW).resend(Traced(traced.0.below(), traced.1.clone())));
     let both = ServiceBuilder::new().layer(outer.clone()).layer(inner).service(script.service());
     assert!(both.oneshot(()).await.is_err());
     assert_eq!(script.asked().len(), 3, "and not nine");
@@ -448,7 +448,7 @@ async fn layers_share_a_budget() {
     let _ = other.layer(Script::new([Act::BAD; 9]).service()).oneshot(()).await;
     assert_eq!(other.handle().snapshot().counts.share_was_used_up, 1);
     assert_eq!(budget.snapshot().spent, 1);
-    let well: Retry<_, ByPeer, Cloned> = one.layer(Script::default().service());
+    let well: Retry<_, ByPeer, CloneRequest> = one.layer(Script::default().service());
     for _ in 0..10 {
         well.clone().oneshot(()).await.expect("it does well");
     }
@@ -458,7 +458,7 @@ async fn layers_share_a_budget() {
 #[tokio::test(start_paused = true)]
 async fn what_was_first_turned_away_elsewhere_is_a_request_all_the_same() {
     let budget = RetryBudgetConfig::new().share(1.0).start(0).build().expect("valid");
-    let retry = layer(ROW.elsewhere()).budget(budget.clone());
+    let retry = layer(ROW.other_endpoints()).budget(budget.clone());
     for _ in 0..10 {
         let turned = Arc::new(AtomicU32::new(0));
         let once = service_fn(move |()| {

@@ -15,7 +15,7 @@ use hyper_util::{
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reliability::{
     Error,
-    http::{HttpClassifier, HttpRepeat, ReplayBody, ReplayLayer},
+    http::{HttpClassifier, HttpResend, ReplayBody, ReplayLayer},
     retry::{Jitter, RetryConfig, RetryCounts, RetryLayer},
     retry_budget::RetryBudget,
     timeout::TimeoutConfig,
@@ -56,7 +56,7 @@ async fn upload_often(first: First) -> RetryCounts {
     let config =
         RetryConfig::fixed(Duration::ZERO).jitter(Jitter::None).max_attempts(9).build().expect("valid");
     let retry: RetryLayer<_, _> =
-        config.budget(RetryBudget::unlimited()).classify(HttpClassifier::new()).repeat(HttpRepeat::new());
+        config.budget(RetryBudget::unlimited()).classify(HttpClassifier::new()).resend(HttpResend::new());
     let limit = match first {
         First::AnsweredEarly => Duration::from_secs(5),
         First::NeverAnswered => PATIENCE,

@@ -14,7 +14,7 @@ use futures::FutureExt;
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_reliability::{
-    BoxError, Deadline, Limits, Reason, Rejected,
+    BoxError, Deadline, DeadlineSource, Reason, Rejected,
     timeout::{TimeoutConfig, TimeoutLayer, TimeoutSnapshot},
 };
 
@@ -47,12 +47,12 @@ struct Request {
 #[derive(Clone, Copy)]
 struct InRequest;
 
-impl Limits<Request> for InRequest {
+impl DeadlineSource<Request> for InRequest {
     fn deadline(&self, request: &Request) -> Option<Deadline> {
         request.deadline
     }
 
-    fn hand_on(&self, request: &mut Request, deadline: Deadline) {
+    fn propagate(&self, request: &mut Request, deadline: Deadline) {
         request.deadline = Some(deadline);
     }
 }
@@ -103,7 +103,7 @@ async fn case_13_the_time_begins_with_the_call_and_not_with_the_first_poll() {
 
 #[tokio::test(start_paused = true)]
 async fn the_deadline_counts_where_it_is_earlier_and_is_another_reason() {
-    let layer = layer(5 * SECOND).limits(InRequest);
+    let layer = layer(5 * SECOND).deadlines(InRequest);
     let service = layer.layer(service_fn(|_: Request| pending::<Result<(), BoxError>>()));
     let began = Instant::now();
     let hurried = Request { deadline: Some(Deadline::after(SECOND)) };
@@ -119,7 +119,7 @@ async fn the_deadline_counts_where_it_is_earlier_and_is_another_reason() {
 async fn an_expired_deadline_is_turned_away_before_any_work() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
-    let service = layer(SECOND).limits(InRequest).layer(service_fn(move |_: Request| {
+    let service = layer(SECOND).deadlines(InRequest).layer(service_fn(move |_: Request| {
         counted.fetch_add(1, Ordering::SeqCst);
         ready(Ok::<_, BoxError>(()))
     }));
@@ -130,7 +130,7 @@ async fn an_expired_deadline_is_turned_away_before_any_work() {
 
 #[tokio::test(start_paused = true)]
 async fn the_earlier_deadline_is_handed_on() {
-    let service = layer(SECOND).limits(InRequest).layer(service_fn(|request: Request| {
+    let service = layer(SECOND).deadlines(InRequest).layer(service_fn(|request: Request| {
         ready(Ok::<_, BoxError>(request.deadline.expect("it was set").remaining()))
     }));
     assert_eq!(service.clone().oneshot(Request::default()).await.expect("an answer"), SECOND);
@@ -141,7 +141,7 @@ async fn the_earlier_deadline_is_handed_on() {
 #[tokio::test(start_paused = true)]
 async fn a_request_may_have_a_limit_of_its_own() {
     let service = layer(SECOND)
-        .limits(|seconds: &u64| (*seconds > 0).then(|| Duration::from_secs(*seconds)))
+        .deadlines(|seconds: &u64| (*seconds > 0).then(|| Duration::from_secs(*seconds)))
         .layer(service_fn(|_: u64| pending::<Result<(), BoxError>>()));
     assert_eq!(reason(service.clone().oneshot(7).await), Reason::Timeout { limit: 7 * SECOND });
     assert_eq!(reason(service.oneshot(0).await), Reason::Timeout { limit: SECOND });

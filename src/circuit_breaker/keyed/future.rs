@@ -11,7 +11,7 @@ use pin_project::pin_project;
 
 use super::registry::InFlight;
 use crate::{
-    call::{Classifier, FromRejected, Outcome, Rejected, Verdict},
+    call::{Classifier, FromRejected, Outcome, PendingOutcome, Rejected},
     circuit_breaker::{admission::Admission, future::ResponseFuture as OneCircuit},
 };
 
@@ -80,9 +80,9 @@ impl<R, E, C: Classifier<R, E>> Classifier<R, E> for Keeping<C> {
         self.classifier.classify(result)
     }
 
-    fn defer(&self, response: &mut R, verdict: Verdict) -> Result<(), Verdict> {
+    fn defer(&self, response: &mut R, verdict: PendingOutcome) -> Result<(), PendingOutcome> {
         let key = Arc::clone(&self.key);
-        let keeping = Verdict::new(move |outcome| {
+        let keeping = PendingOutcome::new(move |outcome| {
             verdict.settle(outcome);
             drop(key);
         });

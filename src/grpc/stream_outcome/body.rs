@@ -10,9 +10,9 @@ use ::http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
-use super::deferred::Deferred;
+use super::pending_outcomes::PendingOutcomes;
 use crate::{
-    call::{Again, BoxError, ErrorClass, Outcome},
+    call::{BoxError, ErrorClass, Outcome, Retryable},
     grpc::GrpcClassifier,
 };
 
@@ -60,7 +60,7 @@ pub struct GrpcOutcomeBody<B, F: FnOnce(Outcome)> {
 struct Ending<F: FnOnce(Outcome)> {
     /// `None` once it has been told.
     on_end: Option<F>,
-    deferred: Option<Deferred>,
+    deferred: Option<PendingOutcomes>,
     abandoned: Option<Outcome>,
 }
 
@@ -74,7 +74,7 @@ impl<B, F: FnOnce(Outcome)> GrpcOutcomeBody<B, F> {
         inner: B,
         classifier: GrpcClassifier,
         on_end: Option<F>,
-        deferred: Option<Deferred>,
+        deferred: Option<PendingOutcomes>,
         abandoned: Option<Outcome>,
     ) -> Self {
         Self { inner, classifier, ending: Ending { on_end, deferred, abandoned } }
@@ -154,10 +154,10 @@ where
     }
 }
 
-/// What an error says in the middle of a stream: whatever it is, it is no success, and what has begun is not unseen.
+/// What an error says in the middle of a stream: whatever it is, it is no success, and what has begun is not unprocessed.
 fn of_error(classifier: &GrpcClassifier, error: &BoxError) -> Outcome {
     match classifier.outcome_of_error(error.as_ref()) {
-        Outcome::Failure { class, retry_after, again: Again::Unseen } => {
+        Outcome::Failure { class, retry_after, retryable: Retryable::Unprocessed } => {
             let seen = Outcome::failure(class);
             retry_after.map_or(seen, |delay| seen.retry_after(delay))
         }

@@ -9,7 +9,7 @@ use std::{
 use ::http::Response;
 use pin_project::pin_project;
 
-use super::{body::GrpcOutcomeBody, deferred::Deferred};
+use super::{body::GrpcOutcomeBody, pending_outcomes::PendingOutcomes};
 use crate::{
     call::Outcome,
     grpc::{GrpcClassifier, classify::code_in},
@@ -41,7 +41,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
-        let mut deferred = response.extensions_mut().remove::<Deferred>();
+        let mut deferred = response.extensions_mut().remove::<PendingOutcomes>();
         // What the head has said, the layers that read heads have heard.
         let streams = code_in(response.headers()).is_none() && response.status().is_success();
         let on_end = this.on_end.take().filter(|_| streams);

@@ -6,9 +6,9 @@ use ::http::Response;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{body::GrpcOutcomeBody, deferred::Deferred, future::ResponseFuture};
+use super::{body::GrpcOutcomeBody, future::ResponseFuture, pending_outcomes::PendingOutcomes};
 use crate::{
-    call::{Outcome, Verdict},
+    call::{Outcome, PendingOutcome},
     grpc::GrpcClassifier,
 };
 
@@ -18,7 +18,7 @@ use crate::{
 /// exactly once: at its trailers, at an error, or when its body is dropped. What the head has said already is not said
 /// again, so that this and a layer that reads heads never both count one failure.
 ///
-/// A breaker below, whose classifier says [`at_end`](GrpcClassifier::at_end), takes its vote from this, but for probes,
+/// A breaker below, whose classifier says [`deferred`](GrpcClassifier::deferred), takes its vote from this, but for probes,
 /// which it judges by their heads. Then nobody else need be told:
 ///
 /// ```
@@ -31,7 +31,7 @@ use crate::{
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let classifier = GrpcClassifier::new();
-/// let stack = grpc::stack().circuit_breaker(CircuitBreakerConfig::new()).classify(classifier.at_end()).build()?;
+/// let stack = grpc::stack().circuit_breaker(CircuitBreakerConfig::new()).classify(classifier.deferred()).build()?;
 /// let channel = tonic::transport::Channel::from_static("http://[::1]:50051").connect_lazy();
 /// let layers = ServiceBuilder::new()
 ///     .layer(GrpcRejectionLayer)
@@ -106,7 +106,7 @@ impl StreamOutcomeLayer {
     /// # Ok(()) }
     /// ```
     pub fn hold<B>(response: &mut Response<B>, value: impl Send + 'static) {
-        Deferred::leave(response.extensions_mut(), Verdict::hold(value));
+        PendingOutcomes::leave(response.extensions_mut(), PendingOutcome::hold(value));
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use http::Response;
 use pin_project::pin_project;
 
-use crate::{call::Trail, http::retry_attempt};
+use crate::{call::CallHistory, http::retry_attempt};
 
 /// The response of the service below, with a header if there were retries.
 ///
@@ -22,7 +22,7 @@ use crate::{call::Trail, http::retry_attempt};
 pub struct ResponseFuture<F> {
     #[pin]
     pub(super) inner: F,
-    pub(super) trail: Trail,
+    pub(super) history: CallHistory,
 }
 
 impl<F, B, E> Future for ResponseFuture<F>
@@ -34,7 +34,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut result = ready!(this.inner.poll(cx));
-        let retries = this.trail.retries();
+        let retries = this.history.retries();
         // Without retries here, what a server further down reports is passed on as it is.
         if let (Ok(response), 1..) = (&mut result, retries) {
             retry_attempt::report(response.headers_mut(), retries);

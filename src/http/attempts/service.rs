@@ -7,7 +7,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::future::ResponseFuture;
-use crate::http::repeat::trail_below;
+use crate::http::resend::nested_history;
 
 /// Says in a response how often this side has tried again: `x-retry-attempt: 2` after two retries.
 ///
@@ -19,15 +19,15 @@ use crate::http::repeat::trail_below;
 /// A gRPC response, as its `content-type` says, gets `grpc-previous-rpc-attempts` too, which the classifier for gRPC
 /// reads. It counts what was tried before the head: a stream that has begun is not tried again.
 ///
-/// It counts by a [`Trail`](crate::Trail) that it puts into the request's extensions, [below](crate::Trail::below) the one that is there if
+/// It counts by a [`CallHistory`](crate::CallHistory) that it puts into the request's extensions, [below](crate::CallHistory::below) the one that is there if
 /// there is one, so that it reports what is tried again below it and not what is above. A proxy that sends the
 /// request on hands the trail on with it; a handler that makes a request of its own puts the trail into that.
 ///
 /// ```
 /// use axum::{Extension, Router, http::StatusCode, routing::get};
-/// use tower_reliability::{Trail, http::ReportAttemptsLayer};
+/// use tower_reliability::{CallHistory, http::ReportAttemptsLayer};
 ///
-/// async fn order(Extension(trail): Extension<Trail>) -> StatusCode {
+/// async fn order(Extension(trail): Extension<CallHistory>) -> StatusCode {
 ///     let mut request = http::Request::get("http://stock.internal/").body(()).expect("a request");
 ///     request.extensions_mut().insert(trail);
 ///     // … and call the stock with it, through a stack that retries
@@ -85,9 +85,9 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         // On the trail of a retry around this, that one's own attempts would look like those of somebody below.
-        let trail = trail_below(request.extensions());
-        request.extensions_mut().insert(trail.clone());
-        ResponseFuture { inner: self.inner.call(request), trail }
+        let history = nested_history(request.extensions());
+        request.extensions_mut().insert(history.clone());
+        ResponseFuture { inner: self.inner.call(request), history }
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
     use tower::{ServiceExt, service_fn};
 
     use super::*;
-    use crate::call::Trail;
+    use crate::call::CallHistory;
 
     /// Has tried again so often, and answers with the header of somebody further down.
     async fn answer(
@@ -107,8 +107,8 @@ mod tests {
         request: Request<()>,
     ) -> Option<String> {
         let service = ReportAttemptsLayer.layer(service_fn(move |request: Request<()>| async move {
-            let trail = request.extensions().get::<Trail>().expect("there is one");
-            (0..retries).for_each(|_| trail.retried());
+            let history = request.extensions().get::<CallHistory>().expect("there is one");
+            (0..retries).for_each(|_| history.retried());
             let mut response = Response::new(());
             if let Some(value) = further_down {
                 response.headers_mut().insert("x-retry-attempt", http::HeaderValue::from_static(value));
@@ -129,13 +129,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_trail_of_a_layer_further_out_is_told_and_its_own_retries_are_not_reported() {
-        let trail = Trail::new();
-        trail.retried();
+        let history = CallHistory::new();
+        history.retried();
         let mut request = Request::new(());
-        request.extensions_mut().insert(trail.clone());
+        request.extensions_mut().insert(history.clone());
         assert_eq!(answer(0, None, request.clone()).await, None);
         assert_eq!(answer(2, None, request).await.as_deref(), Some("2"));
-        assert_eq!(trail.retries(), 3);
+        assert_eq!(history.retries(), 3);
     }
 
     #[tokio::test]

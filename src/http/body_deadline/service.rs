@@ -21,7 +21,7 @@ use super::{body::DeadlineBody, future::ResponseFuture};
 /// use tower_reliability::{ReliabilityStack, http::{BodyDeadlineLayer, RequestExtensions}};
 ///
 /// # let client = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(String::new())) });
-/// let stack = ReliabilityStack::builder().timeout(Duration::from_secs(10)).limits(RequestExtensions).build()?;
+/// let stack = ReliabilityStack::builder().timeout(Duration::from_secs(10)).deadlines(RequestExtensions).build()?;
 /// let client = ServiceBuilder::new().layer(stack).layer(BodyDeadlineLayer).service(client);
 /// # let _ = tower::ServiceExt::<Request<()>>::oneshot(client, Request::new(()));
 /// # Ok::<(), tower_reliability::ConfigError>(())

@@ -32,6 +32,6 @@ pub use error::CannotReplay;
 pub use service::{Replay, ReplayLayer};
 
 #[cfg(test)]
-mod tests;
+mod model;
 #[cfg(test)]
-mod twin;
+mod tests;

@@ -10,7 +10,7 @@ fn failed(class: ErrorClass) -> Facts {
     Facts {
         outcome: Outcome::failure(class),
         was_last: false,
-        may_repeat: true,
+        may_resend: true,
         retried_below: false,
         remaining: None,
         total: None,
@@ -40,7 +40,7 @@ fn the_row_is_followed_to_the_last_attempt() {
     let facts = [failed(ErrorClass::Server); 4];
     assert_eq!(delays(ROW, &facts), [Ok(1), Ok(2), Ok(4), Err(Stop::Exhausted)]);
     assert_eq!(after_one(ROW.max_attempts(1), facts[0]), Err(Stop::Exhausted));
-    let sent_as_last = Facts { was_last: true, may_repeat: false, ..facts[0] };
+    let sent_as_last = Facts { was_last: true, may_resend: false, ..facts[0] };
     assert_eq!(after_one(ROW, sent_as_last), Err(Stop::Exhausted));
 }
 
@@ -64,12 +64,13 @@ fn a_class_may_have_a_row_of_its_own() {
 fn case_42_what_this_side_turned_away_is_not_tried_again_unless_elsewhere() {
     let outcome = |outcome| Facts { outcome, ..failed(ErrorClass::Server) };
     assert_eq!(after_one(ROW, outcome(Outcome::Ignored)), Err(Stop::NotRetryable));
-    assert_eq!(after_one(ROW.elsewhere(), outcome(Outcome::Ignored)), Err(Stop::NotRetryable));
-    assert_eq!(after_one(ROW, outcome(Outcome::Elsewhere)), Err(Stop::NotRetryable));
-    let next = Progress::new(epoch()).judge(&ROW.elsewhere(), &outcome(Outcome::Elsewhere), epoch());
+    assert_eq!(after_one(ROW.other_endpoints(), outcome(Outcome::Ignored)), Err(Stop::NotRetryable));
+    assert_eq!(after_one(ROW, outcome(Outcome::EndpointUnavailable)), Err(Stop::NotRetryable));
+    let next =
+        Progress::new(epoch()).judge(&ROW.other_endpoints(), &outcome(Outcome::EndpointUnavailable), epoch());
     assert_eq!(next, Ok(Next { delay: Duration::ZERO, free: true }));
     assert_eq!(after_one(ROW, outcome(Outcome::Success)), Err(Stop::NotRetryable));
-    assert_eq!(after_one(ROW, outcome(Outcome::AtEnd)), Err(Stop::NotRetryable));
+    assert_eq!(after_one(ROW, outcome(Outcome::Deferred)), Err(Stop::NotRetryable));
 }
 
 #[test]
@@ -112,10 +113,10 @@ fn after_the_peers_word_a_decorrelated_row_begins_anew_too() {
 #[test]
 fn nobody_tries_again_what_the_peer_or_the_request_forbids() {
     let server = failed(ErrorClass::Server);
-    let never = Facts { outcome: server.outcome.never_again(), ..server };
+    let never = Facts { outcome: server.outcome.not_retryable(), ..server };
     assert_eq!(after_one(ROW, never), Err(Stop::Forbidden));
     assert_eq!(after_one(ROW, Facts { retried_below: true, ..server }), Err(Stop::Forbidden));
-    assert_eq!(after_one(ROW, Facts { may_repeat: false, ..server }), Err(Stop::NotRepeatable));
+    assert_eq!(after_one(ROW, Facts { may_resend: false, ..server }), Err(Stop::NotRepeatable));
 }
 
 #[test]
@@ -134,12 +135,12 @@ fn case_41_no_attempt_begins_that_cannot_end_in_time() {
 fn case_41_no_attempt_goes_elsewhere_that_cannot_end_in_time() {
     let left = |remaining| {
         let facts = Facts {
-            outcome: Outcome::Elsewhere,
+            outcome: Outcome::EndpointUnavailable,
             remaining: Some(Duration::from_millis(remaining)),
             typical: Duration::from_millis(100),
             ..failed(ErrorClass::Server)
         };
-        after_one(ROW.elsewhere(), facts)
+        after_one(ROW.other_endpoints(), facts)
     };
     assert_eq!(left(0), Err(Stop::OutOfTime));
     assert_eq!(left(100), Err(Stop::OutOfTime));

@@ -179,39 +179,39 @@ proptest! {
     #[test]
     fn it_agrees_with_lists_of_events(config in config(), steps in prop::collection::vec(step(), 1..250)) {
         let mut state = State::new(config, epoch());
-        let mut twin = Twin::new(config);
+        let mut model = Twin::new(config);
         let mut purses = Vec::new();
         for step in steps {
             match step {
                 Step::Look { succeeded, gap } => {
-                    let now = twin.now + gap;
+                    let now = model.now + gap;
                     state.look(succeeded, epoch() + Duration::from_millis(now));
-                    twin.look(succeeded, now);
+                    model.look(succeeded, now);
                 }
                 Step::Record { first, failed } => {
                     state.record(first, failed);
-                    twin.record(first, failed);
+                    model.record(first, failed);
                 }
                 Step::Withdraw => {
                     let withdrawn = state.withdraw();
-                    prop_assert_eq!(withdrawn, twin.withdraw());
+                    prop_assert_eq!(withdrawn, model.withdraw());
                     purses.extend(withdrawn.ok());
                 }
                 Step::Spend(_) | Step::Refund(_) if purses.is_empty() => {}
                 Step::Spend(index) => {
                     let purse = purses.swap_remove(index.index(purses.len()));
                     state.spend(purse);
-                    twin.spend(purse);
+                    model.spend(purse);
                 }
                 Step::Refund(index) => {
                     let purse = purses.swap_remove(index.index(purses.len()));
                     state.refund(purse);
-                    twin.refund(purse);
+                    model.refund(purse);
                 }
             }
-            prop_assert!((state.balance() - twin.balance()).abs() < 1e-3);
-            prop_assert!((state.gate() - twin.gate()).abs() < 1e-9);
-            prop_assert!((state.reserve() - twin.reserve).abs() < 1e-3);
+            prop_assert!((state.balance() - model.balance()).abs() < 1e-3);
+            prop_assert!((state.gate() - model.gate()).abs() < 1e-9);
+            prop_assert!((state.reserve() - model.reserve).abs() < 1e-3);
         }
     }
 }

@@ -4,16 +4,16 @@ use ::http::{Extensions, HeaderMap, Method, Request};
 use http_body::Body;
 
 use super::{Attempt, Idempotent, replay::ReplayBody, retry_attempt};
-use crate::call::{Earlier, Repeat, Trail};
+use crate::call::{CallHistory, PriorAttempts, Resend};
 
 /// Sends an HTTP request again if that does no harm, and if its body is still to be had.
 ///
 /// Harmless are GET, HEAD, OPTIONS, TRACE, PUT and DELETE, which HTTP declares idempotent; POST and PATCH with an
-/// `Idempotency-Key`; and all others when the peer [has not seen](crate::Again::Unseen) them. [`Idempotent`] in a
+/// `Idempotency-Key`; and all others when the peer [has not seen](crate::Retryable::Unprocessed) them. [`Idempotent`] in a
 /// request's extensions overrides that for the one request.
 ///
-/// An attempt has in its extensions its number, [`Attempt`], and the call's [`Trail`], which lies
-/// [below](Trail::below) that of a layer further out if there is one. From the second on it has the header
+/// An attempt has in its extensions its number, [`Attempt`], and the call's [`CallHistory`], which lies
+/// [below](CallHistory::below) that of a layer further out if there is one. From the second on it has the header
 /// `x-retry-attempt`, the number of attempts that were made before it: 1 in the second. The first attempt keeps that
 /// header as it came, for a proxy passes its caller's on.
 ///
@@ -22,8 +22,8 @@ use crate::call::{Earlier, Repeat, Trail};
 /// that is over; beside one that runs, only a body that was sent to its end is sent again. Requests of reqwest have no extensions for others to use: only the header tells their attempts apart.
 ///
 /// A reqwest client that follows redirects does not say, when it fails to connect, whether it was to the peer or to
-/// where the peer has sent it. A POST that was done and answered with a redirect would then pass for unseen, and be
-/// done again. So with reqwest it does not count that a request is unseen, unless
+/// where the peer has sent it. A POST that was done and answered with a redirect would then pass for unprocessed, and be
+/// done again. So with reqwest it does not count that a request is unprocessed, unless
 /// [`no_redirects`](Self::no_redirects) says that it can be believed.
 ///
 /// ```
@@ -31,28 +31,28 @@ use crate::call::{Earlier, Repeat, Trail};
 /// use http::Request;
 /// use http_body_util::Full;
 /// use tower_reliability::{
-///     Earlier, Repeat,
-///     http::{HttpRepeat, Idempotent, ReplayBody},
+///     PriorAttempts, Resend,
+///     http::{HttpResend, Idempotent, ReplayBody},
 /// };
 ///
 /// let body = || ReplayBody::new(Full::new(Bytes::from("{}")));
-/// let repeat = HttpRepeat::new();
+/// let resend = HttpResend::new();
 ///
 /// let order = Request::post("/orders").body(body())?;
-/// assert!(!repeat.may_repeat(&order, Earlier::Over)); // it may have been placed
-/// assert!(repeat.may_repeat(&order, Earlier::Unseen)); // nobody has seen it
+/// assert!(!resend.may_resend(&order, PriorAttempts::Ended)); // it may have been placed
+/// assert!(resend.may_resend(&order, PriorAttempts::Unprocessed)); // nobody has seen it
 ///
 /// let search = Request::post("/search").extension(Idempotent(true)).body(body())?;
-/// assert!(repeat.may_repeat(&search, Earlier::Over));
+/// assert!(resend.may_resend(&search, PriorAttempts::Ended));
 /// # Ok::<(), http::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HttpRepeat {
+pub struct HttpResend {
     all_methods: bool,
     no_redirects: bool,
 }
 
-impl HttpRepeat {
+impl HttpResend {
     /// Repeats what HTTP declares idempotent.
     #[must_use]
     pub const fn new() -> Self {
@@ -68,7 +68,7 @@ impl HttpRepeat {
     }
 
     /// The reqwest client below follows no redirects, so that a failed connect means that the peer has not seen the
-    /// request. A POST that is unseen is then sent again. It is for a client with `redirect::Policy::none()`.
+    /// request. A POST that is unprocessed is then sent again. It is for a client with `redirect::Policy::none()`.
     ///
     /// Requests of other clients are not concerned: what a client answers with is what one peer has said. Default: off.
     #[must_use]
@@ -77,41 +77,42 @@ impl HttpRepeat {
         self
     }
 
-    fn is_harmless(self, method: &Method, headers: &HeaderMap) -> bool {
+    fn is_idempotent(self, method: &Method, headers: &HeaderMap) -> bool {
         self.all_methods || method.is_idempotent() || has_key(method, headers)
     }
 }
 
-impl<B: Body> Repeat<Request<ReplayBody<B>>> for HttpRepeat {
+impl<B: Body> Resend<Request<ReplayBody<B>>> for HttpResend {
     fn copy(&self, request: &mut Request<ReplayBody<B>>) -> Option<Request<ReplayBody<B>>> {
         copy(request)
     }
 
-    fn may_repeat(&self, copy: &Request<ReplayBody<B>>, earlier: Earlier) -> bool {
-        may_repeat(copy, earlier, || self.is_harmless(copy.method(), copy.headers()))
+    fn may_resend(&self, copy: &Request<ReplayBody<B>>, prior: PriorAttempts) -> bool {
+        may_resend(copy, prior, || self.is_idempotent(copy.method(), copy.headers()))
     }
 
     fn take_over(&self, copy: &mut Request<ReplayBody<B>>) -> bool {
         copy.body_mut().take_over()
     }
 
-    fn prepare(&self, request: &mut Request<ReplayBody<B>>, attempt: u32, trail: &mut Option<Trail>) {
-        let attempt = leave(request.extensions_mut(), attempt, trail);
+    fn prepare(&self, request: &mut Request<ReplayBody<B>>, attempt: u32, history: &mut Option<CallHistory>) {
+        let attempt = leave(request.extensions_mut(), attempt, history);
         number(request.headers_mut(), attempt);
     }
 }
 
 #[cfg(feature = "reqwest")]
-impl Repeat<reqwest::Request> for HttpRepeat {
+impl Resend<reqwest::Request> for HttpResend {
     fn copy(&self, request: &mut reqwest::Request) -> Option<reqwest::Request> {
         request.try_clone()
     }
 
-    fn may_repeat(&self, copy: &reqwest::Request, earlier: Earlier) -> bool {
-        (earlier == Earlier::Unseen && self.no_redirects) || self.is_harmless(copy.method(), copy.headers())
+    fn may_resend(&self, copy: &reqwest::Request, prior: PriorAttempts) -> bool {
+        (prior == PriorAttempts::Unprocessed && self.no_redirects)
+            || self.is_idempotent(copy.method(), copy.headers())
     }
 
-    fn prepare(&self, request: &mut reqwest::Request, attempt: u32, _: &mut Option<Trail>) {
+    fn prepare(&self, request: &mut reqwest::Request, attempt: u32, _: &mut Option<CallHistory>) {
         number(request.headers_mut(), attempt);
     }
 }
@@ -128,30 +129,30 @@ pub(crate) fn copy<B: Body>(request: &mut Request<ReplayBody<B>>) -> Option<Requ
 }
 
 /// Whether a copy may be sent: `harmless` is what its protocol says, if the request itself says nothing.
-pub(crate) fn may_repeat<B>(
+pub(crate) fn may_resend<B>(
     copy: &Request<ReplayBody<B>>,
-    earlier: Earlier,
-    harmless: impl FnOnce() -> bool,
+    prior: PriorAttempts,
+    idempotent: impl FnOnce() -> bool,
 ) -> bool {
-    let is_harmless = || match copy.extensions().get() {
+    let is_idempotent = || match copy.extensions().get() {
         Some(Idempotent(idempotent)) => *idempotent,
-        None => harmless(),
+        None => idempotent(),
     };
-    let is_there = match earlier {
+    let is_there = match prior {
         // What runs keeps what it streams.
-        Earlier::Running => copy.body().can_replay(),
-        Earlier::Unseen | Earlier::Over => copy.body().can_take_over(),
+        PriorAttempts::Running => copy.body().can_replay(),
+        PriorAttempts::Unprocessed | PriorAttempts::Ended => copy.body().can_take_over(),
     };
-    (earlier == Earlier::Unseen || is_harmless()) && is_there
+    (prior == PriorAttempts::Unprocessed || is_idempotent()) && is_there
 }
 
 /// Leaves the number of the attempt and the call's trail in its extensions. Returns that number, which counts on from that
 /// of a layer further out: the hedge of a second attempt is no second attempt again.
-pub(crate) fn leave(extensions: &mut Extensions, attempt: u32, trail: &mut Option<Trail>) -> u32 {
+pub(crate) fn leave(extensions: &mut Extensions, attempt: u32, history: &mut Option<CallHistory>) -> u32 {
     // That of a layer further out stays its own: in its second attempt, its retry would look here like one that
     // somebody below has made. A copy has the outer one too, taken before the first attempt, and has to get ours.
-    let trail = trail.get_or_insert_with(|| trail_below(extensions));
-    extensions.insert(trail.clone());
+    let history = history.get_or_insert_with(|| nested_history(extensions));
+    extensions.insert(history.clone());
     let before = extensions.get().map_or(0, |Attempt(outer)| outer.saturating_sub(1));
     let attempt = attempt.saturating_add(before);
     extensions.insert(Attempt(attempt));
@@ -159,8 +160,8 @@ pub(crate) fn leave(extensions: &mut Extensions, attempt: u32, trail: &mut Optio
 }
 
 /// A trail for a layer of its own: below that of a layer further out, if there is one.
-pub(crate) fn trail_below(extensions: &Extensions) -> Trail {
-    extensions.get::<Trail>().map(Trail::below).unwrap_or_default()
+pub(crate) fn nested_history(extensions: &Extensions) -> CallHistory {
+    extensions.get::<CallHistory>().map(CallHistory::below).unwrap_or_default()
 }
 
 /// Whether the server can tell a repetition from a second request by its key.

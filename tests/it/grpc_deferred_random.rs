@@ -108,7 +108,7 @@ async fn answer(request: Request<Plan>) -> Answer {
 }
 
 fn breaker(config: CircuitBreakerConfig) -> Breaker {
-    config.build().expect("valid").classify(GrpcClassifier::new().at_end())
+    config.build().expect("valid").classify(GrpcClassifier::new().deferred())
 }
 
 async fn call(breaker: &Breaker, plan: Plan) -> Answer<Told> {
@@ -190,7 +190,8 @@ async fn a_response_that_nobody_watches_is_abandoned_with_its_extensions() {
 
 #[tokio::test(start_paused = true)]
 async fn a_closure_that_says_at_end_has_nobody_who_sees_it_and_is_a_success_at_once() {
-    let layer = CONFIG.build().expect("valid").classify(|_: Result<&(), &Error<io::Error>>| Outcome::AtEnd);
+    let layer =
+        CONFIG.build().expect("valid").classify(|_: Result<&(), &Error<io::Error>>| Outcome::Deferred);
     for result in [Ok(()), Err(Error::Inner(io::ErrorKind::ConnectionRefused.into()))] {
         let mut result = Some(result);
         let service = service_fn(move |()| std::future::ready(result.take().expect("it is called once")));

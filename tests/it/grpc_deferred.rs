@@ -33,7 +33,7 @@ async fn client(config: CircuitBreakerConfig, streams: StreamOutcomeLayer) -> (C
     let address = serve(Scripted::default(), Identity::new()).await;
     let stack = grpc::stack()
         .circuit_breaker(config)
-        .classify(GrpcClassifier::new().at_end())
+        .classify(GrpcClassifier::new().deferred())
         .build()
         .expect("in range");
     let handle = stack.circuit_breaker();

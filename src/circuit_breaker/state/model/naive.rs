@@ -1,4 +1,4 @@
-//! The naive twin: lists, loops, and no cleverness.
+//! The naive model: lists, loops, and no cleverness.
 
 use std::time::{Duration, Instant};
 

@@ -29,28 +29,31 @@ fn header(request: &Request<Body>) -> Option<&str> {
 
 #[test]
 fn what_may_have_been_done_is_repeated_only_where_doing_it_twice_does_no_harm() {
-    let repeat = HttpRepeat::new();
+    let resend = HttpResend::new();
     for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"] {
-        assert!(repeat.may_repeat(&request(method), Earlier::Over), "{method}");
-        assert!(!repeat.may_repeat(&with(false, method), Earlier::Over), "{method}");
+        assert!(resend.may_resend(&request(method), PriorAttempts::Ended), "{method}");
+        assert!(!resend.may_resend(&with(false, method), PriorAttempts::Ended), "{method}");
     }
     for method in ["POST", "PATCH", "CONNECT", "PURGE"] {
-        assert!(!repeat.may_repeat(&request(method), Earlier::Over), "{method}");
-        assert!(repeat.may_repeat(&request(method), Earlier::Unseen), "{method}");
-        assert!(repeat.may_repeat(&with(true, method), Earlier::Over), "{method}");
-        assert!(repeat.may_repeat(&with(false, method), Earlier::Unseen), "{method}");
-        assert!(repeat.all_methods().may_repeat(&request(method), Earlier::Over), "{method}");
-        assert!(!repeat.all_methods().may_repeat(&with(false, method), Earlier::Over), "{method}");
+        assert!(!resend.may_resend(&request(method), PriorAttempts::Ended), "{method}");
+        assert!(resend.may_resend(&request(method), PriorAttempts::Unprocessed), "{method}");
+        assert!(resend.may_resend(&with(true, method), PriorAttempts::Ended), "{method}");
+        assert!(resend.may_resend(&with(false, method), PriorAttempts::Unprocessed), "{method}");
+        assert!(resend.all_methods().may_resend(&request(method), PriorAttempts::Ended), "{method}");
+        assert!(!resend.all_methods().may_resend(&with(false, method), PriorAttempts::Ended), "{method}");
     }
 }
 
 #[test]
 fn a_key_makes_post_and_patch_harmless_if_there_is_something_in_it() {
     for method in ["POST", "PATCH"] {
-        assert!(HttpRepeat::new().may_repeat(&with_key(method, "8e03978e"), Earlier::Over), "{method}");
-        assert!(!HttpRepeat::new().may_repeat(&with_key(method, ""), Earlier::Over), "{method}");
+        assert!(
+            HttpResend::new().may_resend(&with_key(method, "8e03978e"), PriorAttempts::Ended),
+            "{method}"
+        );
+        assert!(!HttpResend::new().may_resend(&with_key(method, ""), PriorAttempts::Ended), "{method}");
     }
-    assert!(!HttpRepeat::new().may_repeat(&with_key("CONNECT", "8e03978e"), Earlier::Over));
+    assert!(!HttpResend::new().may_resend(&with_key("CONNECT", "8e03978e"), PriorAttempts::Ended));
 }
 
 #[tokio::test]
@@ -59,7 +62,7 @@ async fn a_copy_is_the_same_request() {
     *first.version_mut() = Version::HTTP_2;
     first.headers_mut().insert(CONTENT_TYPE, ::http::HeaderValue::from_static("text/plain"));
     first.extensions_mut().insert(7_u8);
-    let copy = HttpRepeat::new().copy(&mut first).expect("a copy");
+    let copy = HttpResend::new().copy(&mut first).expect("a copy");
     assert_eq!((copy.method(), copy.uri(), copy.version()), (&Method::PUT, first.uri(), Version::HTTP_2));
     assert_eq!(copy.headers(), first.headers());
     assert_eq!(copy.extensions().get(), Some(&7_u8));
@@ -71,47 +74,49 @@ async fn a_copy_is_the_same_request() {
 #[test]
 fn a_body_that_an_attempt_streams_is_not_to_be_had_beside_it_but_after_it() {
     let mut first = request("GET");
-    let copy = HttpRepeat::new().copy(&mut first).expect("a copy");
-    for (earlier, may) in [(Earlier::Unseen, true), (Earlier::Over, true), (Earlier::Running, false)] {
-        assert_eq!(HttpRepeat::new().may_repeat(&copy, earlier), may, "{earlier:?}");
+    let copy = HttpResend::new().copy(&mut first).expect("a copy");
+    for (prior, may) in
+        [(PriorAttempts::Unprocessed, true), (PriorAttempts::Ended, true), (PriorAttempts::Running, false)]
+    {
+        assert_eq!(HttpResend::new().may_resend(&copy, prior), may, "{prior:?}");
     }
     drop(first);
-    assert!(HttpRepeat::new().may_repeat(&copy, Earlier::Running));
+    assert!(HttpResend::new().may_resend(&copy, PriorAttempts::Running));
 
     let mut large = request("GET").map(|body| body.max_bytes(3));
-    assert!(HttpRepeat::new().copy(&mut large).is_none());
+    assert!(HttpResend::new().copy(&mut large).is_none());
 }
 
 #[test]
 fn attempts_are_numbered_and_share_a_trail() {
-    let mut trail = None;
+    let mut history = None;
     let mut first = request("GET");
-    let mut second = HttpRepeat::new().copy(&mut first).expect("a copy");
-    HttpRepeat::new().prepare(&mut first, 1, &mut trail);
+    let mut second = HttpResend::new().copy(&mut first).expect("a copy");
+    HttpResend::new().prepare(&mut first, 1, &mut history);
     assert_eq!((first.extensions().get(), header(&first)), (Some(&Attempt(1)), None));
-    trail.as_ref().expect("a new one").retried();
-    HttpRepeat::new().prepare(&mut second, 2, &mut trail);
+    history.as_ref().expect("a new one").retried();
+    HttpResend::new().prepare(&mut second, 2, &mut history);
     assert_eq!((second.extensions().get(), header(&second)), (Some(&Attempt(2)), Some("1")));
     for request in [first, second] {
-        assert_eq!(request.extensions().get::<Trail>().map(Trail::retries), Some(1));
+        assert_eq!(request.extensions().get::<CallHistory>().map(CallHistory::retries), Some(1));
     }
 }
 
 #[test]
 fn the_trail_of_a_layer_further_out_learns_of_retries_and_the_other_way_round_not() {
-    let (outer, mut trail) = (Trail::new(), None);
+    let (outer, mut history) = (CallHistory::new(), None);
     let mut first = request("GET");
     first.extensions_mut().insert(outer.clone());
-    let mut second = HttpRepeat::new().copy(&mut first).expect("a copy");
+    let mut second = HttpResend::new().copy(&mut first).expect("a copy");
     outer.retried();
-    HttpRepeat::new().prepare(&mut first, 1, &mut trail);
-    HttpRepeat::new().prepare(&mut second, 2, &mut trail);
-    let trail = trail.expect("one of its own");
-    assert_eq!(trail.retries(), 0, "nobody below has tried again");
-    trail.retried();
+    HttpResend::new().prepare(&mut first, 1, &mut history);
+    HttpResend::new().prepare(&mut second, 2, &mut history);
+    let history = history.expect("one of its own");
+    assert_eq!(history.retries(), 0, "nobody below has tried again");
+    history.retried();
     assert_eq!(outer.retries(), 2);
     for request in [first, second] {
-        assert_eq!(request.extensions().get::<Trail>().map(Trail::retries), Some(1));
+        assert_eq!(request.extensions().get::<CallHistory>().map(CallHistory::retries), Some(1));
     }
 }
 
@@ -119,10 +124,10 @@ fn the_trail_of_a_layer_further_out_learns_of_retries_and_the_other_way_round_no
 fn what_a_caller_says_of_its_attempts_is_passed_on_once_and_then_replaced() {
     let mut first = request("GET");
     retry_attempt::set(first.headers_mut(), 5);
-    let mut second = HttpRepeat::new().copy(&mut first).expect("a copy");
-    HttpRepeat::new().prepare(&mut first, 1, &mut None);
+    let mut second = HttpResend::new().copy(&mut first).expect("a copy");
+    HttpResend::new().prepare(&mut first, 1, &mut None);
     assert_eq!(header(&first), Some("5"));
-    HttpRepeat::new().prepare(&mut second, 2, &mut None);
+    HttpResend::new().prepare(&mut second, 2, &mut None);
     assert_eq!(header(&second), Some("1"));
 }
 
@@ -132,39 +137,39 @@ fn requests_of_reqwest_are_cloned_and_numbered() {
     let url = "http://example.org/orders".parse().expect("a url");
     let mut first = reqwest::Request::new(Method::POST, url);
     *first.body_mut() = Some("an order".into());
-    let repeat = HttpRepeat::new();
-    let mut copy = repeat.copy(&mut first).expect("its body is at hand");
+    let resend = HttpResend::new();
+    let mut copy = resend.copy(&mut first).expect("its body is at hand");
     assert_eq!(copy.body().and_then(reqwest::Body::as_bytes), Some(&b"an order"[..]));
-    assert!(repeat.all_methods().may_repeat(&copy, Earlier::Over));
-    let mut trail = None;
-    repeat.prepare(&mut copy, 3, &mut trail);
+    assert!(resend.all_methods().may_resend(&copy, PriorAttempts::Ended));
+    let mut history = None;
+    resend.prepare(&mut copy, 3, &mut history);
     assert_eq!(copy.headers()["x-retry-attempt"], "2");
-    assert!(trail.is_none(), "there is no place for one");
+    assert!(history.is_none(), "there is no place for one");
 }
 
 #[cfg(feature = "reqwest")]
 #[test]
 fn reqwest_is_believed_that_a_post_is_unseen_only_where_it_follows_no_redirects() {
     let request = |method| reqwest::Request::new(method, "http://example.org/".parse().expect("a url"));
-    let (plain, firm) = (HttpRepeat::new(), HttpRepeat::new().no_redirects());
+    let (plain, firm) = (HttpResend::new(), HttpResend::new().no_redirects());
     for method in [Method::POST, Method::PATCH] {
-        assert!(!plain.may_repeat(&request(method.clone()), Earlier::Unseen), "{method}");
-        assert!(firm.may_repeat(&request(method.clone()), Earlier::Unseen), "{method}");
-        assert!(!firm.may_repeat(&request(method.clone()), Earlier::Over), "{method}");
+        assert!(!plain.may_resend(&request(method.clone()), PriorAttempts::Unprocessed), "{method}");
+        assert!(firm.may_resend(&request(method.clone()), PriorAttempts::Unprocessed), "{method}");
+        assert!(!firm.may_resend(&request(method.clone()), PriorAttempts::Ended), "{method}");
     }
-    for earlier in [Earlier::Unseen, Earlier::Over, Earlier::Running] {
-        assert!(plain.may_repeat(&request(Method::PUT), earlier));
+    for prior in [PriorAttempts::Unprocessed, PriorAttempts::Ended, PriorAttempts::Running] {
+        assert!(plain.may_resend(&request(Method::PUT), prior));
     }
 }
 
 #[test]
 fn attempts_are_counted_on_from_those_of_a_layer_further_out() {
-    let (repeat, mut outer, mut inner) = (HttpRepeat::new(), None, None);
+    let (resend, mut outer, mut inner) = (HttpResend::new(), None, None);
     let mut second = request("GET");
-    repeat.prepare(&mut second, 2, &mut outer);
-    let mut hedge = repeat.copy(&mut second).expect("a copy");
-    repeat.prepare(&mut second, 1, &mut inner);
-    repeat.prepare(&mut hedge, 2, &mut inner);
+    resend.prepare(&mut second, 2, &mut outer);
+    let mut hedge = resend.copy(&mut second).expect("a copy");
+    resend.prepare(&mut second, 1, &mut inner);
+    resend.prepare(&mut hedge, 2, &mut inner);
     assert_eq!((header(&second), header(&hedge)), (Some("1"), Some("2")));
     assert_eq!(hedge.extensions().get(), Some(&Attempt(3)));
 }

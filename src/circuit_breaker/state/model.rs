@@ -1,4 +1,4 @@
-//! The machine beside a naive twin, which keeps every sample and recounts them every time.
+//! The machine beside a naive model, which keeps every sample and recounts them every time.
 
 use std::time::Duration;
 
@@ -26,14 +26,14 @@ enum Step {
     Begin,
     End(usize, Ending),
     TakeOver(Override),
-    /// Healthy calls that the gate lets pass unseen.
-    Unseen(u8),
+    /// Healthy calls that the gate lets pass unprocessed.
+    Unprocessed(u8),
     Look,
 }
 
 fn run(config: CircuitBreakerConfig, steps: &[Step]) -> Result<(), TestCaseError> {
     let mut machine = Driven::new(config);
-    let mut twin = Naive::new(config, epoch());
+    let mut model = Naive::new(config, epoch());
     let mut out: Vec<(Permit, naive::Ticket)> = Vec::new();
     for (at, step) in steps.iter().enumerate() {
         match *step {
@@ -43,12 +43,12 @@ fn run(config: CircuitBreakerConfig, steps: &[Step]) -> Result<(), TestCaseError
                 let dice = || StdRng::seed_from_u64(at as u64);
                 let draw = dice().random::<f64>();
                 machine.rng = dice();
-                let (permit, ticket) = (machine.admit(), twin.admit(draw, machine.now));
+                let (permit, ticket) = (machine.admit(), model.admit(draw, machine.now));
                 prop_assert_eq!(permit.is_ok(), ticket.is_some(), "admitted at step {}", at);
                 match (permit, ticket, *step) {
                     (Ok(permit), Some(ticket), Step::Call(ending)) => {
                         machine.end(permit, ending);
-                        twin.end(ticket, ending, machine.now);
+                        model.end(ticket, ending, machine.now);
                     }
                     (Ok(permit), Some(ticket), _) => out.push((permit, ticket)),
                     _ => {}
@@ -57,15 +57,15 @@ fn run(config: CircuitBreakerConfig, steps: &[Step]) -> Result<(), TestCaseError
             Step::End(nth, ending) if !out.is_empty() => {
                 let (permit, ticket) = out.swap_remove(nth % out.len());
                 machine.end(permit, ending);
-                twin.end(ticket, ending, machine.now);
+                model.end(ticket, ending, machine.now);
             }
             Step::TakeOver(to) => {
                 machine.take_over(to);
-                twin.take_over(to, machine.now);
+                model.take_over(to, machine.now);
             }
-            Step::Unseen(count) => {
+            Step::Unprocessed(count) => {
                 machine.tick();
-                twin.tick(machine.now);
+                model.tick(machine.now);
                 let calm = match machine.state.gate() {
                     Gate::Free(Calm::Always) => true,
                     Gate::Free(Calm::Until(end)) => machine.now < end,
@@ -74,24 +74,24 @@ fn run(config: CircuitBreakerConfig, steps: &[Step]) -> Result<(), TestCaseError
                 if calm {
                     machine.state.absorb(Collected { healthy: count.into(), rejected: 0 });
                     for _ in 0..count {
-                        let ticket = twin.admit(0.0, machine.now).expect("a free gate is free");
-                        twin.end(ticket, SUCCESS, machine.now);
+                        let ticket = model.admit(0.0, machine.now).expect("a free gate is free");
+                        model.end(ticket, SUCCESS, machine.now);
                     }
                 }
             }
             Step::End(..) | Step::Look => {}
         }
         machine.tick();
-        twin.tick(machine.now);
-        prop_assert_eq!(machine.state.state(), twin.state, "after step {}", at);
-        prop_assert_eq!(machine.state.generation(), twin.generation, "after step {}", at);
+        model.tick(machine.now);
+        prop_assert_eq!(machine.state.state(), model.state, "after step {}", at);
+        prop_assert_eq!(machine.state.generation(), model.generation, "after step {}", at);
         prop_assert_eq!(machine.state.next_timeout().is_some_and(|at| at <= machine.now), false);
         if matches!(step, Step::Look) {
             let snapshot = machine.snapshot();
             let seen = (snapshot.window_calls, snapshot.window_failures, snapshot.window_slow);
-            prop_assert_eq!(seen, twin.tally(machine.now), "after step {}", at);
-            prop_assert_eq!(snapshot.consecutive_failures, twin.row, "after step {}", at);
-            prop_assert_eq!(snapshot.retry_after, twin.until.map(|until| until - machine.now));
+            prop_assert_eq!(seen, model.tally(machine.now), "after step {}", at);
+            prop_assert_eq!(snapshot.consecutive_failures, model.row, "after step {}", at);
+            prop_assert_eq!(snapshot.retry_after, model.until.map(|until| until - machine.now));
         }
     }
     Ok(())
@@ -179,7 +179,7 @@ fn steps() -> impl Strategy<Value = Step> {
         4 => Just(Step::Begin),
         4 => (any::<usize>(), endings()).prop_map(|(nth, ending)| Step::End(nth, ending)),
         1 => overrides.prop_map(Step::TakeOver),
-        2 => any::<u8>().prop_map(Step::Unseen),
+        2 => any::<u8>().prop_map(Step::Unprocessed),
         4 => Just(Step::Look),
     ]
 }

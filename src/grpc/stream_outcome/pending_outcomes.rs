@@ -4,16 +4,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::Extensions;
 
-use crate::call::{Outcome, Verdict};
+use crate::call::{Outcome, PendingOutcome};
 
 /// The verdicts of one response.
 // Extensions have to be cloned, and a verdict cannot be: clones share them, and the first to take them has them.
 #[derive(Clone, Debug, Default)]
-pub(in crate::grpc) struct Deferred(Arc<Mutex<Vec<Verdict>>>);
+pub(in crate::grpc) struct PendingOutcomes(Arc<Mutex<Vec<PendingOutcome>>>);
 
-impl Deferred {
+impl PendingOutcomes {
     /// Leaves a verdict with a response.
-    pub(in crate::grpc) fn leave(extensions: &mut Extensions, verdict: Verdict) {
+    pub(in crate::grpc) fn leave(extensions: &mut Extensions, verdict: PendingOutcome) {
         extensions
             .get_or_insert_default::<Self>()
             .0
@@ -35,7 +35,7 @@ impl Deferred {
     }
 
     /// Takes them out, so that code of others' does not run under the lock.
-    fn take(&self) -> Vec<Verdict> {
+    fn take(&self) -> Vec<PendingOutcome> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -53,12 +53,12 @@ mod tests {
         for number in 0..2 {
             let tell = tell.clone();
             let verdict =
-                Verdict::new(move |outcome| tell.send((number, outcome)).expect("somebody listens"));
-            Deferred::leave(&mut extensions, verdict);
+                PendingOutcome::new(move |outcome| tell.send((number, outcome)).expect("somebody listens"));
+            PendingOutcomes::leave(&mut extensions, verdict);
         }
-        let clone = extensions.clone().remove::<Deferred>().expect("they were left");
+        let clone = extensions.clone().remove::<PendingOutcomes>().expect("they were left");
         clone.settle(Outcome::Success);
-        extensions.remove::<Deferred>().expect("they were left").settle(Outcome::Ignored);
+        extensions.remove::<PendingOutcomes>().expect("they were left").settle(Outcome::Ignored);
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [(0, Outcome::Success), (1, Outcome::Success)]);
     }
 }

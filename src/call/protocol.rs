@@ -1,0 +1,46 @@
+//! The three behaviours that layers need to know of a protocol, in one bundle.
+
+use super::{CloneRequest, NoDeadline, StandardClassifier};
+
+/// What layers need to know of a protocol: how results are classified, how requests are sent again, and where requests
+/// carry their deadline.
+///
+/// `http::protocol()` and `grpc::protocol()` give it whole. A stack hands it to each of its stages.
+///
+/// ```
+/// use tower_reliability::{BoxErrorClassifier, Protocol};
+///
+/// let protocol = Protocol::new().classify(BoxErrorClassifier);
+/// # let _ = protocol;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Protocol<C = StandardClassifier, R = CloneRequest, D = NoDeadline> {
+    pub(crate) classifier: C,
+    pub(crate) resend: R,
+    pub(crate) deadlines: D,
+}
+
+impl Protocol {
+    /// Every `Ok` is a success, every request may be cloned and sent again, and no request has a deadline.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { classifier: StandardClassifier, resend: CloneRequest, deadlines: NoDeadline }
+    }
+}
+
+impl<C, R, D> Protocol<C, R, D> {
+    /// Classifies results with `classifier`. Default: [`StandardClassifier`].
+    pub fn classify<C2>(self, classifier: C2) -> Protocol<C2, R, D> {
+        Protocol { classifier, resend: self.resend, deadlines: self.deadlines }
+    }
+
+    /// Sends requests again as `resend` says. Default: [`CloneRequest`].
+    pub fn resend<R2>(self, resend: R2) -> Protocol<C, R2, D> {
+        Protocol { classifier: self.classifier, resend, deadlines: self.deadlines }
+    }
+
+    /// Reads the deadline of each request from `deadlines`. Default: [`NoDeadline`].
+    pub fn deadlines<D2>(self, deadlines: D2) -> Protocol<C, R, D2> {
+        Protocol { classifier: self.classifier, resend: self.resend, deadlines }
+    }
+}
