@@ -25,6 +25,11 @@ pub enum Outcome {
     /// A circuit breaker waits for that with its vote, if [`Classifier::defer`](crate::Classifier::defer) can arrange it;
     /// to everybody else it is a success: what has begun cannot be tried again, nor answered otherwise.
     Deferred,
+    /// The caller's deadline ended the call before the peer answered.
+    ///
+    /// A circuit breaker judges such a call by the time that the peer had. Every other layer treats it as
+    /// [`Ignored`](Self::Ignored).
+    DeadlineExceeded,
     /// Says nothing about the peer, such as a rejection made on this side.
     Ignored,
     /// Turned away on this side in front of one endpoint; another endpoint may take it. Else as [`Ignored`](Self::Ignored).

@@ -78,7 +78,7 @@ impl Rejected {
         match self.reason {
             Reason::Timeout { .. } => Outcome::failure(ErrorClass::Timeout),
             Reason::CircuitOpen(_) | Reason::ProbesTaken | Reason::Ramping => Outcome::EndpointUnavailable,
-            Reason::DeadlineExceeded => Outcome::Ignored,
+            Reason::DeadlineExceeded => Outcome::DeadlineExceeded,
         }
     }
 }
@@ -146,7 +146,7 @@ mod tests {
     fn only_a_timeout_is_a_verdict_on_the_peer() {
         let outcome = |reason| Rejected::new(Name::new("x"), reason).outcome();
         assert_eq!(outcome(Reason::Timeout { limit: Duration::ZERO }), Outcome::failure(ErrorClass::Timeout));
-        assert_eq!(outcome(Reason::DeadlineExceeded), Outcome::Ignored);
+        assert_eq!(outcome(Reason::DeadlineExceeded), Outcome::DeadlineExceeded);
         assert_eq!(outcome(Reason::CircuitOpen(Trip::ByHand)), Outcome::EndpointUnavailable);
     }
 }

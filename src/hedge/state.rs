@@ -67,7 +67,7 @@ impl Judgement {
             }
             Outcome::EndpointUnavailable if config.other_endpoints => Self::GoOn { free: true },
             // It says nothing about the peer, so nothing against an attempt that has reached it.
-            Outcome::EndpointUnavailable | Outcome::Ignored => Self::Wait,
+            Outcome::EndpointUnavailable | Outcome::DeadlineExceeded | Outcome::Ignored => Self::Wait,
         }
     }
 }

@@ -74,8 +74,6 @@ pub enum Trip {
         /// Of how many that were allowed.
         total: u32,
     },
-    /// The circuit stayed half-open for too long without a verdict.
-    Undecided,
     /// Somebody opened it by hand.
     ByHand,
 }
@@ -88,8 +86,7 @@ impl Trip {
             Self::FailureRate { failed, total } => (1, failed, total),
             Self::SlowCallRate { slow, total } => (2, slow, total),
             Self::Probes { failed, total } => (3, failed, total),
-            Self::Undecided => (4, 0, 0),
-            Self::ByHand => (5, 0, 0),
+            Self::ByHand => (4, 0, 0),
         };
         tag << (2 * COUNT_BITS)
             | u64::from(part.min(MAX_COUNT)) << COUNT_BITS
@@ -105,7 +102,6 @@ impl Trip {
             1 => Self::FailureRate { failed: part, total },
             2 => Self::SlowCallRate { slow: part, total },
             3 => Self::Probes { failed: part, total },
-            4 => Self::Undecided,
             _ => Self::ByHand,
         }
     }
@@ -118,7 +114,6 @@ impl fmt::Display for Trip {
             Self::FailureRate { failed, total } => write!(f, "{failed} of {total} calls failed"),
             Self::SlowCallRate { slow, total } => write!(f, "{slow} of {total} calls were slow"),
             Self::Probes { failed, total } => write!(f, "{failed} of {total} probes did not pass"),
-            Self::Undecided => f.write_str("the probes gave no verdict in time"),
             Self::ByHand => f.write_str("opened by hand"),
         }
     }
@@ -152,7 +147,6 @@ mod tests {
             Trip::FailureRate { failed: 60, total: 100 },
             Trip::SlowCallRate { slow: MAX_COUNT, total: MAX_COUNT },
             Trip::Probes { failed: 2, total: 3 },
-            Trip::Undecided,
             Trip::ByHand,
         ] {
             assert_eq!(Trip::unpack(trip.pack()), trip);

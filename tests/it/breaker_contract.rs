@@ -235,7 +235,7 @@ async fn case_21_the_extremes_that_are_allowed_do_no_harm() {
         new().slow_call(Duration::from_nanos(1), 1.0).open_for(Duration::from_nanos(1)).min_requests(1),
         new().open_for(day).max_open_for(day).open_multiplier(100.0).open_jitter(1.0).min_requests(1),
         new().half_open_probes(1_000).half_open_successes(1_000).ramp(day).max_retry_after(day),
-        new().probe_timeout(Duration::from_nanos(1)).half_open_for(Duration::from_nanos(1)),
+        new().probe_timeout(Duration::from_nanos(1)),
     ] {
         let bench = Bench::new(config);
         for act in [Act::GOOD, Act::BAD, Act::GOOD.after(Duration::from_millis(1))] {

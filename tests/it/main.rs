@@ -4,13 +4,13 @@
     reason = "tests start servers, and read the clock that they have paused"
 )]
 
-mod breaker_alarm;
 mod breaker_axum;
 mod breaker_cancellation;
 mod breaker_contract;
 mod breaker_keyed;
 mod breaker_quality;
 mod breaker_races;
+mod breaker_runtimes;
 mod breaker_shell;
 mod breaker_vectors;
 mod configs;
