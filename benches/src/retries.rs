@@ -12,10 +12,7 @@ use tower::{
     },
     util::rng::HasherRng,
 };
-use tower_reliability::{
-    CloneRequest, NoDeadline, StandardClassifier,
-    retry::{self, OnePolicy, RetryConfig},
-};
+use tower_reliability::retry::{self, RetryConfig};
 
 use crate::{
     drive::Contender,
@@ -35,7 +32,7 @@ pub fn ours() -> Ours {
 }
 
 /// Ours around the bare service.
-pub type Ours = retry::Retry<Bare<OurError>, StandardClassifier, CloneRequest, NoDeadline, OnePolicy>;
+pub type Ours = retry::Retry<Bare<OurError>>;
 
 /// tower's, put together as its documentation does.
 #[must_use]

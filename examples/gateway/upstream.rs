@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use tower::{ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 use tower_reliability::{
-    ConfigError, Deadline, Error, Listener,
+    ConfigError, Deadline, Error, Listener, Protocol,
     circuit_breaker::CircuitBreakerHandle,
     fallback::{FallbackConfig, FallbackHandle, FallbackLayer},
     hedge::{HedgeHandle, HedgeLayer},
@@ -158,7 +158,7 @@ fn hedge(
     name: &str,
     config: &UpstreamConfig,
     budget: &RetryBudget,
-) -> Result<Option<HedgeLayer<HttpClassifier, HttpResend>>, ConfigError> {
+) -> Result<Option<HedgeLayer<Protocol<HttpClassifier, HttpResend>>>, ConfigError> {
     let Some(hedge) = config.hedge else { return Ok(None) };
     // Where one server has turned it away, there may be another one that does not.
     let hedge = if config.url.len() > 1 { hedge } else { hedge.no_other_endpoints() };

@@ -43,7 +43,7 @@ use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
 /// # Ok(()) }
 /// ```
 #[must_use]
-pub fn stack() -> StackBuilder<GrpcClassifier, GrpcTimeout, GrpcResend, WrappedErrors> {
+pub fn stack() -> StackBuilder<GrpcClassifier, GrpcResend, GrpcTimeout, WrappedErrors> {
     ReliabilityStack::builder()
         .classify(GrpcClassifier::new())
         .deadlines(GrpcTimeout)

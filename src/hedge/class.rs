@@ -26,12 +26,3 @@ where
         self(request)
     }
 }
-
-/// What is attached to a hedge: who classifies results, who knows how requests are repeated, and who knows of which
-/// class they are.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Terms<C, R, K> {
-    pub(super) classifier: C,
-    pub(super) resend: R,
-    pub(super) classes: K,
-}

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     algo,
-    call::{CallHistory, Classifier, Outcome, PriorAttempts, Resend, superseded::supersede},
+    call::{CallHistory, Classifier, Outcome, PriorAttempts, Protocol, Resend, superseded::supersede},
     rt::clock,
 };
 
@@ -39,7 +39,7 @@ use crate::{
 /// sent is spent.
 #[pin_project(PinnedDrop)]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<S: Service<Req>, Req, C, R> {
+pub struct ResponseFuture<S: Service<Req>, Req, P> {
     /// `None` when it has ended.
     #[pin]
     primary: Option<S::Future>,
@@ -52,27 +52,25 @@ pub struct ResponseFuture<S: Service<Req>, Req, C, R> {
     call: Progress,
     done: bool,
     history: Option<CallHistory>,
-    classifier: C,
-    resend: R,
+    protocol: P,
     handle: HedgeHandle,
 }
 
-impl<S: Service<Req>, Req, C, R> ResponseFuture<S, Req, C, R> {
+impl<S: Service<Req>, Req, P> ResponseFuture<S, Req, P> {
     pub(super) fn new(
         primary: S::Future,
         spare: Option<Spare<S, Req>>,
         history: Option<CallHistory>,
         call: Progress,
-        classifier: C,
-        resend: R,
+        protocol: P,
         handle: HedgeHandle,
     ) -> Self {
         let (primary, timer, hedges, done) = (Some(primary), None, None, false);
-        Self { primary, timer, spare, hedges, call, done, history, classifier, resend, handle }
+        Self { primary, timer, spare, hedges, call, done, history, protocol, handle }
     }
 }
 
-impl<S, Req, C, R> Future for ResponseFuture<S, Req, C, R>
+impl<S, Req, C, R, D> Future for ResponseFuture<S, Req, Protocol<C, R, D>>
 where
     S: Service<Req> + Clone,
     C: Classifier<S::Response, S::Error>,
@@ -85,7 +83,7 @@ where
         if let Some(primary) = this.primary.as_pin_mut()
             && let Poll::Ready(result) = primary.poll(cx)
         {
-            let outcome = this.classifier.classify(result.as_ref());
+            let outcome = this.protocol.classifier.classify(result.as_ref());
             if outcome.is_success() {
                 this.handle.won_by_primary(this.call);
                 if this.hedges.is_some() {
@@ -112,7 +110,7 @@ where
     }
 }
 
-impl<S, Req, C, R> ResponseFuture<S, Req, C, R>
+impl<S, Req, C, R, D> ResponseFuture<S, Req, Protocol<C, R, D>>
 where
     S: Service<Req> + Clone,
     C: Classifier<S::Response, S::Error>,
@@ -157,7 +155,7 @@ where
                 // It was granted once; whether there is another one is for the budget to say.
                 Ended::Unready => self.as_mut().hedge(false, false),
                 Ended::Answered(result) => {
-                    let outcome = this.classifier.classify(result.as_ref());
+                    let outcome = this.protocol.classifier.classify(result.as_ref());
                     if outcome.is_success() {
                         self.end(End::WonByHedge, false);
                         return Some(result);
@@ -229,19 +227,19 @@ where
         let running = this.primary.is_some() || this.hedges.as_ref().is_some_and(|hedges| !hedges.is_empty());
         let prior = this.call.earlier(running);
         let repeatable =
-            this.spare.as_ref().is_some_and(|spare| this.resend.may_resend(&spare.request, prior));
+            this.spare.as_ref().is_some_and(|spare| this.protocol.resend.may_resend(&spare.request, prior));
         let grant = this.handle.grant(this.call, repeatable, free);
         // Without credit there will be no other hedge, and nothing to keep a copy for.
         let Some(Spare { service, mut request }) = this.spare.take() else { return };
         let Some(grant) = grant else { return };
-        if prior != PriorAttempts::Running && !this.resend.take_over(&mut request) {
+        if prior != PriorAttempts::Running && !this.protocol.resend.take_over(&mut request) {
             return;
         }
         if !grant.last {
-            let copy = this.resend.copy(&mut request);
+            let copy = this.protocol.resend.copy(&mut request);
             *this.spare = copy.map(|request| Spare { service: service.clone(), request });
         }
-        this.resend.prepare(&mut request, this.call.attempt(), this.history);
+        this.protocol.resend.prepare(&mut request, this.call.attempt(), this.history);
         // After a failure it is a retry in all but name, and a retry further up should know. The one right above shares
         // the budget, which is enough.
         if after_failure
@@ -255,7 +253,7 @@ where
     }
 }
 
-impl<S: Service<Req>, Req, C, R> ResponseFuture<S, Req, C, R> {
+impl<S: Service<Req>, Req, P> ResponseFuture<S, Req, P> {
     /// The call is over, otherwise than by the success of its first attempt.
     #[cold]
     fn end(self: Pin<&mut Self>, end: End, by_primary: bool) {
@@ -283,7 +281,7 @@ impl<S: Service<Req>, Req, C, R> ResponseFuture<S, Req, C, R> {
 }
 
 #[pinned_drop]
-impl<S: Service<Req>, Req, C, R> PinnedDrop for ResponseFuture<S, Req, C, R> {
+impl<S: Service<Req>, Req, P> PinnedDrop for ResponseFuture<S, Req, P> {
     fn drop(self: Pin<&mut Self>) {
         if !self.done {
             self.end(End::Abandoned, false);
@@ -291,7 +289,7 @@ impl<S: Service<Req>, Req, C, R> PinnedDrop for ResponseFuture<S, Req, C, R> {
     }
 }
 
-impl<S: Service<Req>, Req, C, R> fmt::Debug for ResponseFuture<S, Req, C, R> {
+impl<S: Service<Req>, Req, P> fmt::Debug for ResponseFuture<S, Req, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
             .field("layer", self.handle.name())

@@ -4,14 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use tower_layer::Layer;
 
-use super::{
-    class::{OneClass, Terms},
-    config::HedgeConfig,
-    handle::HedgeHandle,
-    service::Hedge,
-};
+use super::{class::OneClass, config::HedgeConfig, handle::HedgeHandle, service::Hedge};
 use crate::{
-    call::{CloneRequest, ConfigError, StandardClassifier},
+    call::{ConfigError, Protocol},
     retry_budget::{RetryBudget, RetryBudgetConfig},
     telemetry::Name,
 };
@@ -23,12 +18,13 @@ use crate::{
 /// All services made by this layer and by its clones share one budget and what was learnt. [`isolated`](Self::isolated)
 /// gives a layer with its own.
 #[derive(Clone, Debug)]
-pub struct HedgeLayer<C = StandardClassifier, R = CloneRequest, K = OneClass> {
+pub struct HedgeLayer<P = Protocol, K = OneClass> {
     config: HedgeConfig,
     name: Name,
     budget: Option<RetryBudget>,
     below_retry: bool,
-    terms: Terms<C, R, K>,
+    protocol: P,
+    classes: K,
     handle: Arc<OnceLock<HedgeHandle>>,
 }
 
@@ -47,32 +43,39 @@ impl HedgeConfig {
 impl HedgeLayer {
     /// The config has been checked.
     pub(crate) fn checked(config: HedgeConfig) -> Self {
-        let terms = Terms { classifier: StandardClassifier, resend: CloneRequest, classes: OneClass };
         Self {
             config,
             name: Name::new("hedge"),
             budget: None,
             below_retry: false,
-            terms,
+            protocol: Protocol::new(),
+            classes: OneClass,
             handle: Arc::default(),
         }
     }
 }
 
-impl<C, R, K> HedgeLayer<C, R, K> {
-    /// Decides by `classifier` what a result means. Default: [`StandardClassifier`].
-    pub fn classify<D>(self, classifier: D) -> HedgeLayer<D, R, K> {
-        self.on_terms(|Terms { resend, classes, .. }| Terms { classifier, resend, classes })
+impl<C, R, D, K> HedgeLayer<Protocol<C, R, D>, K> {
+    /// Decides by `classifier` what a result means. Default: [`StandardClassifier`](crate::StandardClassifier).
+    pub fn classify<C2>(self, classifier: C2) -> HedgeLayer<Protocol<C2, R, D>, K> {
+        self.change(|protocol, classes| (protocol.classify(classifier), classes))
     }
 
-    /// Learns from `repeat` how requests are copied, and which of them may be sent twice. That is asked
-    /// when a hedge is due, while the first attempt is running; the others pass once. Default: [`CloneRequest`], which clones
-    /// all of them and takes none for harmful.
+    /// Learns from `resend` how requests are copied, and which of them may be sent twice. That is asked
+    /// when a hedge is due, while the first attempt is running; the others pass once. Default:
+    /// [`CloneRequest`](crate::CloneRequest), which clones all of them and takes none for harmful.
     ///
-    /// **Around HTTP take `http::HttpResend`**, or the stack of `http::stack()`, which has it: [`CloneRequest`] takes a POST for
+    /// **Around HTTP take `http::HttpResend`**, or the stack of `http::stack()`, which has it: `CloneRequest` takes a POST for
     /// harmless, and sends it again after it may have been done.
-    pub fn resend<T>(self, resend: T) -> HedgeLayer<C, T, K> {
-        self.on_terms(|Terms { classifier, classes, .. }| Terms { classifier, resend, classes })
+    pub fn resend<R2>(self, resend: R2) -> HedgeLayer<Protocol<C, R2, D>, K> {
+        self.change(|protocol, classes| (protocol.resend(resend), classes))
+    }
+}
+
+impl<P, K> HedgeLayer<P, K> {
+    /// Classifies and resends as this protocol does; its deadlines are not asked. Default: [`Protocol::new`].
+    pub fn protocol<P2>(self, protocol: P2) -> HedgeLayer<P2, K> {
+        self.change(|_, classes| (protocol, classes))
     }
 
     /// Tells calls apart that take different times: a closure `Fn(&Req) -> usize`. The delay of each class is learnt by
@@ -91,8 +94,8 @@ impl<C, R, K> HedgeLayer<C, R, K> {
     /// });
     /// # Ok::<(), tower_reliability::ConfigError>(())
     /// ```
-    pub fn class_of<J>(self, classes: J) -> HedgeLayer<C, R, J> {
-        self.on_terms(|Terms { classifier, resend, .. }| Terms { classifier, resend, classes })
+    pub fn class_of<K2>(self, classes: K2) -> HedgeLayer<P, K2> {
+        self.change(|protocol, _| (protocol, classes))
     }
 
     /// Asks this budget for credit. Default: one of its own, with the numbers of [`RetryBudgetConfig::new`].
@@ -141,22 +144,24 @@ impl<C, R, K> HedgeLayer<C, R, K> {
         self.handle.get_or_init(new).clone()
     }
 
-    fn on_terms<D, T, J>(self, change: impl FnOnce(Terms<C, R, K>) -> Terms<D, T, J>) -> HedgeLayer<D, T, J> {
+    fn change<P2, K2>(self, change: impl FnOnce(P, K) -> (P2, K2)) -> HedgeLayer<P2, K2> {
+        let (protocol, classes) = change(self.protocol, self.classes);
         HedgeLayer {
             config: self.config,
             name: self.name,
             budget: self.budget,
             below_retry: self.below_retry,
-            terms: change(self.terms),
+            protocol,
+            classes,
             handle: self.handle,
         }
     }
 }
 
-impl<S, C: Clone, R: Clone, K: Clone> Layer<S> for HedgeLayer<C, R, K> {
-    type Service = Hedge<S, C, R, K>;
+impl<S, P: Clone, K: Clone> Layer<S> for HedgeLayer<P, K> {
+    type Service = Hedge<S, P, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Hedge::new(inner, self.terms.clone(), self.handle())
+        Hedge::new(inner, self.protocol.clone(), self.classes.clone(), self.handle())
     }
 }

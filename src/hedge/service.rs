@@ -6,12 +6,12 @@ use tower_service::Service;
 
 use super::{
     attempt::Spare,
-    class::{CallClass, OneClass, Terms},
+    class::{CallClass, OneClass},
     future::ResponseFuture,
     handle::{HedgeHandle, MAX_CLASSES},
     state::Progress,
 };
-use crate::call::{Classifier, CloneRequest, Resend, StandardClassifier};
+use crate::call::{Classifier, Protocol, Resend};
 
 /// A service whose slow calls are sent once more.
 ///
@@ -22,15 +22,16 @@ use crate::call::{Classifier, CloneRequest, Resend, StandardClassifier};
 ///
 /// Clones share the budget and what was learnt.
 #[derive(Clone, Debug)]
-pub struct Hedge<S, C = StandardClassifier, R = CloneRequest, K = OneClass> {
+pub struct Hedge<S, P = Protocol, K = OneClass> {
     inner: S,
-    terms: Terms<C, R, K>,
+    protocol: P,
+    classes: K,
     handle: HedgeHandle,
 }
 
-impl<S, C, R, K> Hedge<S, C, R, K> {
-    pub(super) fn new(inner: S, terms: Terms<C, R, K>, handle: HedgeHandle) -> Self {
-        Self { inner, terms, handle }
+impl<S, P, K> Hedge<S, P, K> {
+    pub(super) fn new(inner: S, protocol: P, classes: K, handle: HedgeHandle) -> Self {
+        Self { inner, protocol, classes, handle }
     }
 
     /// A hold on what it learns.
@@ -54,30 +55,31 @@ impl<S, C, R, K> Hedge<S, C, R, K> {
     }
 }
 
-impl<S, C, R, K, Req> Service<Req> for Hedge<S, C, R, K>
+impl<S, C, R, D, K, Req> Service<Req> for Hedge<S, Protocol<C, R, D>, K>
 where
     S: Service<Req> + Clone,
     C: Classifier<S::Response, S::Error> + Clone,
     R: Resend<Req> + Clone,
+    D: Clone,
     K: CallClass<Req>,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, C, R>;
+    type Future = ResponseFuture<S, Req, Protocol<C, R, D>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let Terms { classifier, resend, classes } = &self.terms;
-        let class = u8::try_from(classes.class(&request)).unwrap_or(u8::MAX).min(MAX_CLASSES - 1);
+        let resend = &self.protocol.resend;
+        let class = u8::try_from(self.classes.class(&request)).unwrap_or(u8::MAX).min(MAX_CLASSES - 1);
         // Whether it may be sent is asked when it would be: of a body that is about to be streamed nobody knows yet.
         let spare = resend.copy(&mut request).map(|request| Spare { service: self.inner.clone(), request });
         let mut history = None;
         resend.prepare(&mut request, 1, &mut history);
-        let (classifier, resend, handle) = (classifier.clone(), resend.clone(), self.handle.clone());
+        let (protocol, handle) = (self.protocol.clone(), self.handle.clone());
         let primary = self.inner.call(request);
-        ResponseFuture::new(primary, spare, history, Progress::new(class), classifier, resend, handle)
+        ResponseFuture::new(primary, spare, history, Progress::new(class), protocol, handle)
     }
 }

@@ -31,7 +31,7 @@ use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
 /// # Ok(()) }
 /// ```
 #[must_use]
-pub fn stack() -> StackBuilder<HttpClassifier, RequestExtensions, HttpResend, WrappedErrors> {
+pub fn stack() -> StackBuilder<HttpClassifier, HttpResend, RequestExtensions, WrappedErrors> {
     ReliabilityStack::builder()
         .classify(HttpClassifier::new())
         .deadlines(RequestExtensions)

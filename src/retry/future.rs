@@ -15,12 +15,12 @@ use tower_service::Service;
 use super::{
     config::RetryPolicy,
     handle::{Failed, RetryHandle},
-    policy::{Policies, Terms},
+    policy::Policies,
     state::Progress,
 };
 use crate::{
     algo,
-    call::{CallHistory, Classifier, DeadlineSource, Outcome, PriorAttempts, Resend},
+    call::{CallHistory, Classifier, DeadlineSource, Outcome, PriorAttempts, Protocol, Resend},
     retry_budget::Credit,
     rt::clock,
 };
@@ -34,7 +34,7 @@ use crate::{
 /// Dropping it drops the attempt that runs. While it waits for the next one, the credit goes back to the budget.
 #[pin_project(PinnedDrop)]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<S: Service<Req>, Req, C, R, L, P> {
+pub struct ResponseFuture<S: Service<Req>, Req, P, Q> {
     #[pin]
     phase: Phase<S::Future>,
     /// What the next attempt is made of, if there may be one.
@@ -44,7 +44,8 @@ pub struct ResponseFuture<S: Service<Req>, Req, C, R, L, P> {
     history: Option<CallHistory>,
     /// `None` until the first attempt has failed.
     retrying: Option<Box<Retrying>>,
-    terms: Terms<C, R, L, P>,
+    protocol: P,
+    policies: Q,
     handle: RetryHandle,
 }
 
@@ -87,15 +88,17 @@ struct Retrying {
     credit: Option<Credit>,
 }
 
-impl<S: Service<Req>, Req, C, R, L, P> ResponseFuture<S, Req, C, R, L, P> {
+impl<S: Service<Req>, Req, P, Q> ResponseFuture<S, Req, P, Q> {
     pub(super) fn new(
         inner: S::Future,
         spare: Result<Spare<S, Req>, NoSpare>,
         history: Option<CallHistory>,
-        terms: Terms<C, R, L, P>,
+        protocol: P,
+        policies: Q,
         handle: RetryHandle,
     ) -> Self {
-        Self { phase: Phase::Running(inner), spare, started: None, history, retrying: None, terms, handle }
+        let phase = Phase::Running(inner);
+        Self { phase, spare, started: None, history, retrying: None, protocol, policies, handle }
     }
 
     /// Lets go of everything: whoever called may hold on to this for long. With it goes a credit that nobody will spend.
@@ -107,13 +110,13 @@ impl<S: Service<Req>, Req, C, R, L, P> ResponseFuture<S, Req, C, R, L, P> {
     }
 }
 
-impl<S, Req, C, R, L, P> Future for ResponseFuture<S, Req, C, R, L, P>
+impl<S, Req, C, R, D, Q> Future for ResponseFuture<S, Req, Protocol<C, R, D>, Q>
 where
     S: Service<Req>,
     C: Classifier<S::Response, S::Error>,
     R: Resend<Req>,
-    L: DeadlineSource<Req>,
-    P: Policies<Req>,
+    D: DeadlineSource<Req>,
+    Q: Policies<Req>,
 {
     type Output = Result<S::Response, S::Error>;
 
@@ -126,7 +129,7 @@ where
                         this.started.get_or_insert_with(clock::now);
                         return Poll::Pending;
                     };
-                    let outcome = this.terms.classifier.classify(result.as_ref());
+                    let outcome = this.protocol.classifier.classify(result.as_ref());
                     if outcome.is_success() {
                         match this.retrying {
                             None => this.handle.succeeded(*this.started),
@@ -169,25 +172,25 @@ where
     }
 }
 
-impl<S, Req, C, R, L, P> ResponseFuture<S, Req, C, R, L, P>
+impl<S, Req, C, R, D, Q> ResponseFuture<S, Req, Protocol<C, R, D>, Q>
 where
     S: Service<Req>,
     R: Resend<Req>,
-    L: DeadlineSource<Req>,
-    P: Policies<Req>,
+    D: DeadlineSource<Req>,
+    Q: Policies<Req>,
 {
     /// An attempt has failed: after what time there is another one.
     #[cold]
     fn next(self: Pin<&mut Self>, outcome: Outcome) -> Option<Duration> {
         let this = self.project();
-        let (terms, started) = (this.terms, *this.started);
+        let (protocol, policies, started) = (this.protocol, this.policies, *this.started);
         let (copy, was_last) = match this.spare {
             Ok(spare) => (Some(&spare.request), false),
             Err(why) => (None, *why == NoSpare::LastAttempt),
         };
         let it = this.retrying.get_or_insert_with(|| {
             let call = Progress::new(started.unwrap_or_else(clock::now));
-            let policy = copy.and_then(|copy| terms.policies.policy(copy));
+            let policy = copy.and_then(|copy| policies.policy(copy));
             Box::new(Retrying { call, policy, credit: None })
         });
         let prior = if outcome.is_unprocessed() { PriorAttempts::Unprocessed } else { PriorAttempts::Ended };
@@ -195,15 +198,15 @@ where
         let failed = Failed {
             outcome,
             started,
-            deadline: copy.and_then(|copy| terms.deadlines.deadline(copy)),
+            deadline: copy.and_then(|copy| protocol.deadlines.deadline(copy)),
             was_last,
-            may_resend: copy.is_some_and(|copy| terms.resend.may_resend(copy, prior)),
+            may_resend: copy.is_some_and(|copy| protocol.resend.may_resend(copy, prior)),
             retried_below: this.history.as_ref().is_some_and(|history| history.retries() > own_retries),
         };
         let (delay, credit) = this.handle.failed(&mut it.call, &failed, it.policy.as_ref()).ok()?;
         // Not after the wait: the transport would go on reading a body meanwhile, up to where it is not kept any more.
         if let Ok(spare) = this.spare
-            && !terms.resend.take_over(&mut spare.request)
+            && !protocol.resend.take_over(&mut spare.request)
         {
             this.handle.lost();
             return None;
@@ -226,7 +229,7 @@ where
     /// Sends the copy, and makes another one if there may be another attempt.
     fn send(self: Pin<&mut Self>) {
         let mut this = self.project();
-        let (resend, handle) = (&this.terms.resend, this.handle);
+        let (resend, handle) = (&this.protocol.resend, this.handle);
         let taken = std::mem::replace(this.spare, Err(NoSpare::LastAttempt));
         let Ok(Spare { mut service, mut request }) = taken else {
             unreachable!("the only caller has made its service ready");
@@ -255,7 +258,7 @@ where
 }
 
 #[pinned_drop]
-impl<S: Service<Req>, Req, C, R, L, P> PinnedDrop for ResponseFuture<S, Req, C, R, L, P> {
+impl<S: Service<Req>, Req, P, Q> PinnedDrop for ResponseFuture<S, Req, P, Q> {
     fn drop(self: Pin<&mut Self>) {
         if !matches!(self.phase, Phase::Done) {
             self.handle.abandoned();
@@ -263,7 +266,7 @@ impl<S: Service<Req>, Req, C, R, L, P> PinnedDrop for ResponseFuture<S, Req, C, 
     }
 }
 
-impl<S: Service<Req>, Req, C, R, L, P> fmt::Debug for ResponseFuture<S, Req, C, R, L, P> {
+impl<S: Service<Req>, Req, P, Q> fmt::Debug for ResponseFuture<S, Req, P, Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phase = match self.phase {
             Phase::Running(_) => "running",

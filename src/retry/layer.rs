@@ -7,14 +7,9 @@ use std::{
 
 use tower_layer::Layer;
 
-use super::{
-    config::RetryConfig,
-    handle::RetryHandle,
-    policy::{OnePolicy, Terms},
-    service::Retry,
-};
+use super::{config::RetryConfig, handle::RetryHandle, policy::OnePolicy, service::Retry};
 use crate::{
-    call::{CloneRequest, ConfigError, NoDeadline, StandardClassifier},
+    call::{ConfigError, Protocol},
     retry_budget::{RetryBudget, RetryBudgetConfig},
     telemetry::Name,
 };
@@ -26,13 +21,14 @@ use crate::{
 /// All services made by this layer and by its clones share one budget and one memory. [`isolated`](Self::isolated) gives
 /// a layer with its own.
 #[derive(Clone, Debug)]
-pub struct RetryLayer<C = StandardClassifier, R = CloneRequest, L = NoDeadline, P = OnePolicy> {
+pub struct RetryLayer<P = Protocol, Q = OnePolicy> {
     config: RetryConfig,
     name: Name,
     budget: Option<RetryBudget>,
     total: Option<Duration>,
     seed: Option<u64>,
-    terms: Terms<C, R, L, P>,
+    protocol: P,
+    policies: Q,
     handle: Arc<OnceLock<RetryHandle>>,
 }
 
@@ -51,57 +47,44 @@ impl RetryConfig {
 impl RetryLayer {
     /// The config has been checked.
     pub(crate) fn checked(config: RetryConfig) -> Self {
-        let terms = Terms {
-            classifier: StandardClassifier,
-            resend: CloneRequest,
-            deadlines: NoDeadline,
-            policies: OnePolicy,
-        };
         Self {
             config,
             name: Name::new("retry"),
             budget: None,
             total: None,
             seed: None,
-            terms,
+            protocol: Protocol::new(),
+            policies: OnePolicy,
             handle: Arc::default(),
         }
     }
 }
 
-impl<C, R, L, P> RetryLayer<C, R, L, P> {
-    /// Decides by `classifier` what a result means. Default: [`StandardClassifier`].
-    pub fn classify<D>(self, classifier: D) -> RetryLayer<D, R, L, P> {
-        self.on_terms(|Terms { resend, deadlines, policies, .. }| Terms {
-            classifier,
-            resend,
-            deadlines,
-            policies,
-        })
+impl<C, R, D, Q> RetryLayer<Protocol<C, R, D>, Q> {
+    /// Decides by `classifier` what a result means. Default: [`StandardClassifier`](crate::StandardClassifier).
+    pub fn classify<C2>(self, classifier: C2) -> RetryLayer<Protocol<C2, R, D>, Q> {
+        self.change(|protocol, policies| (protocol.classify(classifier), policies))
     }
 
-    /// Learns from `repeat` how requests are copied, and which of them may be sent twice. Default: [`CloneRequest`], which
-    /// clones all of them and takes none for harmful.
+    /// Learns from `resend` how requests are copied, and which of them may be sent twice. Default:
+    /// [`CloneRequest`](crate::CloneRequest), which clones all of them and takes none for harmful.
     ///
-    /// **Around HTTP take `http::HttpResend`**, or the stack of `http::stack()`, which has it: [`CloneRequest`] takes a POST for
+    /// **Around HTTP take `http::HttpResend`**, or the stack of `http::stack()`, which has it: `CloneRequest` takes a POST for
     /// harmless, and sends it again after it may have been done.
-    pub fn resend<T>(self, resend: T) -> RetryLayer<C, T, L, P> {
-        self.on_terms(|Terms { classifier, deadlines, policies, .. }| Terms {
-            classifier,
-            resend,
-            deadlines,
-            policies,
-        })
+    pub fn resend<R2>(self, resend: R2) -> RetryLayer<Protocol<C, R2, D>, Q> {
+        self.change(|protocol, policies| (protocol.resend(resend), policies))
     }
 
-    /// Learns from each request by when its answer is wanted. Default: [`NoDeadline`].
-    pub fn deadlines<M>(self, deadlines: M) -> RetryLayer<C, R, M, P> {
-        self.on_terms(|Terms { classifier, resend, policies, .. }| Terms {
-            classifier,
-            resend,
-            deadlines,
-            policies,
-        })
+    /// Learns from each request by when its answer is wanted. Default: [`NoDeadline`](crate::NoDeadline).
+    pub fn deadlines<D2>(self, deadlines: D2) -> RetryLayer<Protocol<C, R, D2>, Q> {
+        self.change(|protocol, policies| (protocol.deadlines(deadlines), policies))
+    }
+}
+
+impl<P, Q> RetryLayer<P, Q> {
+    /// Classifies, resends and reads deadlines as this protocol does. Default: [`Protocol::new`].
+    pub fn protocol<P2>(self, protocol: P2) -> RetryLayer<P2, Q> {
+        self.change(|_, policies| (protocol, policies))
     }
 
     /// Chooses other numbers for some requests: a closure `Fn(&Req) -> Option<RetryPolicy>`.
@@ -115,13 +98,8 @@ impl<C, R, L, P> RetryLayer<C, R, L, P> {
     ///     .policy(move |query: &Query| query.expensive.then(|| once.clone()));
     /// # Ok::<(), tower_reliability::ConfigError>(())
     /// ```
-    pub fn policy<Q>(self, policies: Q) -> RetryLayer<C, R, L, Q> {
-        self.on_terms(|Terms { classifier, resend, deadlines, .. }| Terms {
-            classifier,
-            resend,
-            deadlines,
-            policies,
-        })
+    pub fn policy<Q2>(self, policies: Q2) -> RetryLayer<P, Q2> {
+        self.change(|protocol, _| (protocol, policies))
     }
 
     /// Asks this budget for credit. Default: one of its own, with the numbers of [`RetryBudgetConfig::new`].
@@ -175,26 +153,25 @@ impl<C, R, L, P> RetryLayer<C, R, L, P> {
         self.handle.get_or_init(new).clone()
     }
 
-    fn on_terms<D, T, M, Q>(
-        self,
-        change: impl FnOnce(Terms<C, R, L, P>) -> Terms<D, T, M, Q>,
-    ) -> RetryLayer<D, T, M, Q> {
+    fn change<P2, Q2>(self, change: impl FnOnce(P, Q) -> (P2, Q2)) -> RetryLayer<P2, Q2> {
+        let (protocol, policies) = change(self.protocol, self.policies);
         RetryLayer {
             config: self.config,
             name: self.name,
             budget: self.budget,
             total: self.total,
             seed: self.seed,
-            terms: change(self.terms),
+            protocol,
+            policies,
             handle: self.handle,
         }
     }
 }
 
-impl<S, C: Clone, R: Clone, L: Clone, P: Clone> Layer<S> for RetryLayer<C, R, L, P> {
-    type Service = Retry<S, C, R, L, P>;
+impl<S, P: Clone, Q: Clone> Layer<S> for RetryLayer<P, Q> {
+    type Service = Retry<S, P, Q>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Retry::new(inner, self.terms.clone(), self.handle())
+        Retry::new(inner, self.protocol.clone(), self.policies.clone(), self.handle())
     }
 }

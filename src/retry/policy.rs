@@ -29,13 +29,3 @@ where
         self(request)
     }
 }
-
-/// What is attached to a retry: who classifies, who knows how requests are repeated, who knows their deadline, and
-/// who chooses their numbers.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Terms<C, R, L, P> {
-    pub(super) classifier: C,
-    pub(super) resend: R,
-    pub(super) deadlines: L,
-    pub(super) policies: P,
-}

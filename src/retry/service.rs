@@ -7,9 +7,9 @@ use tower_service::Service;
 use super::{
     future::{NoSpare, ResponseFuture, Spare},
     handle::RetryHandle,
-    policy::{OnePolicy, Policies, Terms},
+    policy::{OnePolicy, Policies},
 };
-use crate::call::{Classifier, CloneRequest, DeadlineSource, NoDeadline, Resend, StandardClassifier};
+use crate::call::{Classifier, DeadlineSource, Protocol, Resend};
 
 /// A service whose failed calls are tried again.
 ///
@@ -20,15 +20,16 @@ use crate::call::{Classifier, CloneRequest, DeadlineSource, NoDeadline, Resend, 
 ///
 /// Clones share the budget and the memory.
 #[derive(Clone, Debug)]
-pub struct Retry<S, C = StandardClassifier, R = CloneRequest, L = NoDeadline, P = OnePolicy> {
+pub struct Retry<S, P = Protocol, Q = OnePolicy> {
     inner: S,
-    terms: Terms<C, R, L, P>,
+    protocol: P,
+    policies: Q,
     handle: RetryHandle,
 }
 
-impl<S, C, R, L, P> Retry<S, C, R, L, P> {
-    pub(super) fn new(inner: S, terms: Terms<C, R, L, P>, handle: RetryHandle) -> Self {
-        Self { inner, terms, handle }
+impl<S, P, Q> Retry<S, P, Q> {
+    pub(super) fn new(inner: S, protocol: P, policies: Q, handle: RetryHandle) -> Self {
+        Self { inner, protocol, policies, handle }
     }
 
     /// A hold on the memory.
@@ -52,33 +53,34 @@ impl<S, C, R, L, P> Retry<S, C, R, L, P> {
     }
 }
 
-impl<S, C, R, L, P, Req> Service<Req> for Retry<S, C, R, L, P>
+impl<S, C, R, D, Q, Req> Service<Req> for Retry<S, Protocol<C, R, D>, Q>
 where
     S: Service<Req> + Clone,
     C: Classifier<S::Response, S::Error> + Clone,
     R: Resend<Req> + Clone,
-    L: DeadlineSource<Req> + Clone,
-    P: Policies<Req> + Clone,
+    D: DeadlineSource<Req> + Clone,
+    Q: Policies<Req> + Clone,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, C, R, L, P>;
+    type Future = ResponseFuture<S, Req, Protocol<C, R, D>, Q>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let policy = self.terms.policies.policy(&request);
+        let policy = self.policies.policy(&request);
         let attempts =
             policy.map_or_else(|| self.handle.max_attempts(), |policy| policy.config().max_attempts.into());
         let spare = if attempts > 1 {
-            Spare::new(self.terms.resend.copy(&mut request), || self.inner.clone())
+            Spare::new(self.protocol.resend.copy(&mut request), || self.inner.clone())
         } else {
             Err(NoSpare::LastAttempt)
         };
         let mut history = None;
-        self.terms.resend.prepare(&mut request, 1, &mut history);
-        ResponseFuture::new(self.inner.call(request), spare, history, self.terms.clone(), self.handle.clone())
+        self.protocol.resend.prepare(&mut request, 1, &mut history);
+        let (protocol, policies) = (self.protocol.clone(), self.policies.clone());
+        ResponseFuture::new(self.inner.call(request), spare, history, protocol, policies, self.handle.clone())
     }
 }

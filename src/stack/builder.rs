@@ -12,7 +12,7 @@ use super::{
     wrap::WrapLayer,
 };
 use crate::{
-    call::{CloneRequest, ConfigError, NoDeadline, StandardClassifier},
+    call::{CloneRequest, ConfigError, NoDeadline, Protocol, StandardClassifier},
     circuit_breaker::CircuitBreakerConfig,
     fallback::{FallbackConfig, FallbackLayer},
     hedge::HedgeConfig,

@@ -10,8 +10,8 @@ macro_rules! stages {
         ///
         /// Made by [`ReliabilityStack::builder`].
         #[derive(Debug)]
-        pub struct StackBuilder<C, L, R, W, $($Slot = Unused),*> {
-            common: Common<C, L, R>,
+        pub struct StackBuilder<C, R, D, W, $($Slot = Unused),*> {
+            common: Common<C, R, D>,
             errors: W,
             $($field: $Slot,)*
         }
@@ -30,33 +30,43 @@ macro_rules! stages {
         impl ReliabilityStack {
             /// A stack without any stage.
             #[must_use]
-            pub fn builder() -> StackBuilder<StandardClassifier, NoDeadline, CloneRequest, WrappedErrors> {
-                StackBuilder { common: Common::new(), errors: WrappedErrors, $($field: Unused,)* }
+            pub fn builder() -> StackBuilder<StandardClassifier, CloneRequest, NoDeadline, WrappedErrors> {
+                StackBuilder { common: Common::new(Protocol::new()), errors: WrappedErrors, $($field: Unused,)* }
             }
         }
 
-        impl<C, L, R, W, $($Slot),*> StackBuilder<C, L, R, W, $($Slot),*> {
+        impl<C, R, D, W, $($Slot),*> StackBuilder<C, R, D, W, $($Slot),*> {
             /// The same stages with something else in common.
-            fn with<D, M, T, X>(
+            fn with<C2, R2, D2, W2>(
                 self,
-                change: impl FnOnce(Common<C, L, R>, W) -> (Common<D, M, T>, X),
-            ) -> StackBuilder<D, M, T, X, $($Slot),*> {
+                change: impl FnOnce(Common<C, R, D>, W) -> (Common<C2, R2, D2>, W2),
+            ) -> StackBuilder<C2, R2, D2, W2, $($Slot),*> {
                 let (common, errors) = change(self.common, self.errors);
                 StackBuilder { common, errors, $($field: self.$field,)* }
+            }
+
+            /// Classifies, resends and reads deadlines as this protocol does, in all stages.
+            ///
+            /// Default: [`Protocol::new`].
+            pub fn protocol<C2, R2, D2>(
+                self,
+                protocol: Protocol<C2, R2, D2>,
+            ) -> StackBuilder<C2, R2, D2, W, $($Slot),*> {
+                self.with(|common, errors| (common.protocol(|_| protocol), errors))
             }
 
             /// Decides for all stages what a result means. It sees the errors of the service below.
             ///
             /// Default: [`StandardClassifier`].
-            pub fn classify<D>(self, classifier: D) -> StackBuilder<D, L, R, W, $($Slot),*> {
-                self.with(|common, errors| (common.classify(|_| classifier), errors))
+            pub fn classify<C2>(self, classifier: C2) -> StackBuilder<C2, R, D, W, $($Slot),*> {
+                self.with(|common, errors| (common.protocol(|protocol| protocol.classify(classifier)), errors))
             }
 
             /// Where all stages find the deadline of a request, and leave it for those below.
             ///
             /// Default: [`NoDeadline`], nowhere. For HTTP requests take `http::RequestExtensions`.
-            pub fn deadlines<M>(self, deadlines: M) -> StackBuilder<C, M, R, W, $($Slot),*> {
-                self.with(|common, errors| (common.deadlines(deadlines), errors))
+            pub fn deadlines<D2>(self, deadlines: D2) -> StackBuilder<C, R, D2, W, $($Slot),*> {
+                self.with(|common, errors| (common.protocol(|protocol| protocol.deadlines(deadlines)), errors))
             }
 
             /// How requests are copied for a further attempt, and which of them may be sent twice.
@@ -65,8 +75,8 @@ macro_rules! stages {
             ///
             /// **Around HTTP take `http::HttpResend`**, or begin with `http::stack()`, which has it: [`CloneRequest`] takes a POST
             /// for harmless, and sends it again after it may have been done.
-            pub fn resend<T>(self, resend: T) -> StackBuilder<C, L, T, W, $($Slot),*> {
-                self.with(|common, errors| (common.resend(resend), errors))
+            pub fn resend<R2>(self, resend: R2) -> StackBuilder<C, R2, D, W, $($Slot),*> {
+                self.with(|common, errors| (common.protocol(|protocol| protocol.resend(resend)), errors))
             }
 
             /// Who gives credit for further attempts. Share one among the stacks that talk to the same peer.
@@ -82,7 +92,7 @@ macro_rules! stages {
             /// Leaves the service's error type as it is; it must be `From<Rejected>`, as a `BoxError` or an enum of your own.
             ///
             /// Default: the error is wrapped in [`Error`](crate::Error).
-            pub fn flat_errors(self) -> StackBuilder<C, L, R, FlatErrors, $($Slot),*> {
+            pub fn flat_errors(self) -> StackBuilder<C, R, D, FlatErrors, $($Slot),*> {
                 self.with(|common, _| (common, FlatErrors))
             }
 
@@ -109,15 +119,19 @@ macro_rules! stages {
             #[expect(private_bounds, reason = "what the linter asks of a stage is nobody else's business")]
             pub fn build(
                 self,
-            ) -> Result<ReliabilityStack<W::Layer, $(<$Slot as Stage<Common<W::Classifier<C>, L, R>>>::Layer),*>, ConfigError>
+            ) -> Result<ReliabilityStack<W::Layer, $(<$Slot as Stage<Common<W::Classifier<C>, R, D>>>::Layer),*>, ConfigError>
             where
                 W: Errors,
-                $($Slot: Stage<Common<W::Classifier<C>, L, R>> + Planned<$Config>,)*
+                $($Slot: Stage<Common<W::Classifier<C>, R, D>> + Planned<$Config>,)*
             {
                 let plan = Plan { $($field: Planned::<$Config>::numbers(&self.$field),)* };
                 plan.check()?;
                 let errors = self.errors;
-                let mut common = self.common.classify(|classifier| errors.classifier(classifier));
+                let mut common = self.common.protocol(|Protocol { classifier, resend, deadlines }| Protocol {
+                    classifier: errors.classifier(classifier),
+                    resend,
+                    deadlines,
+                });
                 common.plan = plan;
                 Ok(ReliabilityStack {
                     errors: self.errors.layer(),
@@ -149,7 +163,7 @@ macro_rules! stages {
         $(#[$doc:meta])* $field:ident $Slot:ident($Config:ty) $layer:tt;
         $( $(#[$after_doc:meta])* $after:ident $After:ident($AfterConfig:ty) $after_layer:tt; )*
     ) => {
-        impl<C, L, R, W, $($Before,)* $Slot, $($After),*> StackBuilder<C, L, R, W, $($Before,)* $Slot, $($After),*> {
+        impl<C, R, D, W, $($Before,)* $Slot, $($After),*> StackBuilder<C, R, D, W, $($Before,)* $Slot, $($After),*> {
             stages!(
                 @setter $layer [$($Before)*] [$($before)*] [$($After)*] [$($after)*]
                 $(#[$doc])* $field($Config)
@@ -169,7 +183,7 @@ macro_rules! stages {
         pub fn $field(
             self,
             config: impl Into<$Config>,
-        ) -> StackBuilder<C, L, R, W, $($Before,)* $Config, $($After),*> {
+        ) -> StackBuilder<C, R, D, W, $($Before,)* $Config, $($After),*> {
             StackBuilder {
                 common: self.common,
                 errors: self.errors,
@@ -189,7 +203,7 @@ macro_rules! stages {
         pub fn $field<$($Own),*>(
             self,
             layer: $Layer,
-        ) -> StackBuilder<C, L, R, W, $($Before,)* $Layer, $($After),*> {
+        ) -> StackBuilder<C, R, D, W, $($Before,)* $Layer, $($After),*> {
             StackBuilder {
                 common: self.common,
                 errors: self.errors,

@@ -6,7 +6,7 @@ use tower_layer::Identity;
 
 use super::plan::Plan;
 use crate::{
-    call::{CloneRequest, NoDeadline, StandardClassifier},
+    call::{Protocol, StandardClassifier},
     circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer},
     fallback::{FallbackConfig, FallbackHandle, FallbackLayer, Isolate},
     hedge::{HedgeConfig, HedgeHandle, HedgeLayer},
@@ -16,25 +16,21 @@ use crate::{
     timeout::{TimeoutConfig, TimeoutHandle, TimeoutLayer},
 };
 
-/// What all stages of one stack have in common: `C` classifies, `L` knows the limits of a request, `R` repeats it.
-pub struct Common<C, L, R> {
+/// What all stages of one stack have in common; `C`, `R` and `D` are those of its [`Protocol`].
+pub struct Common<C, R, D> {
     pub(super) name: Option<Name>,
-    pub(super) classifier: C,
-    pub(super) deadlines: L,
-    pub(super) resend: R,
+    pub(super) protocol: Protocol<C, R, D>,
     pub(super) budget: RetryBudget,
     pub(super) listeners: Vec<Arc<dyn Listener>>,
     /// The numbers of all stages.
     pub(super) plan: Plan,
 }
 
-impl Common<StandardClassifier, NoDeadline, CloneRequest> {
-    pub(super) fn new() -> Self {
+impl<C, R, D> Common<C, R, D> {
+    pub(super) fn new(protocol: Protocol<C, R, D>) -> Self {
         Self {
             name: None,
-            classifier: StandardClassifier,
-            deadlines: NoDeadline,
-            resend: CloneRequest,
+            protocol,
             budget: RetryBudget::checked(RetryBudgetConfig::new()),
             listeners: Vec::new(),
             plan: Plan::default(),
@@ -42,23 +38,14 @@ impl Common<StandardClassifier, NoDeadline, CloneRequest> {
     }
 }
 
-impl<C, L, R> Common<C, L, R> {
-    pub(super) fn classify<D>(self, change: impl FnOnce(C) -> D) -> Common<D, L, R> {
-        self.change(|classifier, deadlines, resend| (change(classifier), deadlines, resend))
-    }
-
-    pub(super) fn deadlines<M>(self, deadlines: M) -> Common<C, M, R> {
-        self.change(|classifier, _, resend| (classifier, deadlines, resend))
-    }
-
-    pub(super) fn resend<T>(self, resend: T) -> Common<C, L, T> {
-        self.change(|classifier, deadlines, _| (classifier, deadlines, resend))
-    }
-
-    fn change<D, M, T>(self, change: impl FnOnce(C, L, R) -> (D, M, T)) -> Common<D, M, T> {
-        let (classifier, deadlines, resend) = change(self.classifier, self.deadlines, self.resend);
-        let Self { name, budget, listeners, plan, .. } = self;
-        Common { name, classifier, deadlines, resend, budget, listeners, plan }
+impl<C, R, D> Common<C, R, D> {
+    /// The same with another protocol.
+    pub(super) fn protocol<C2, R2, D2>(
+        self,
+        change: impl FnOnce(Protocol<C, R, D>) -> Protocol<C2, R2, D2>,
+    ) -> Common<C2, R2, D2> {
+        let Self { name, protocol, budget, listeners, plan } = self;
+        Common { name, protocol: change(protocol), budget, listeners, plan }
     }
 
     /// The stage's name within the named stack.
@@ -70,7 +57,7 @@ impl<C, L, R> Common<C, L, R> {
     }
 }
 
-impl<C, L, R> fmt::Debug for Common<C, L, R> {
+impl<C, R, D> fmt::Debug for Common<C, R, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Common").field("name", &self.name).finish_non_exhaustive()
     }
@@ -111,11 +98,11 @@ impl<N> Planned<N> for Unused {
     }
 }
 
-impl<C, L: Clone, R> Stage<Common<C, L, R>> for TimeoutConfig {
-    type Layer = TimeoutLayer<L>;
+impl<C, R, D: Clone> Stage<Common<C, R, D>> for TimeoutConfig {
+    type Layer = TimeoutLayer<D>;
 
-    fn assemble(self, field: &'static str, common: &Common<C, L, R>) -> TimeoutLayer<L> {
-        TimeoutLayer::checked(self).deadlines(common.deadlines.clone()).named(common.name(field))
+    fn assemble(self, field: &'static str, common: &Common<C, R, D>) -> TimeoutLayer<D> {
+        TimeoutLayer::checked(self).deadlines(common.protocol.deadlines.clone()).named(common.name(field))
     }
 }
 
@@ -125,16 +112,14 @@ impl Planned<Self> for TimeoutConfig {
     }
 }
 
-impl<C: Clone, L: Clone, R: Clone> Stage<Common<C, L, R>> for RetryConfig {
-    type Layer = RetryLayer<C, R, L>;
+impl<C: Clone, R: Clone, D: Clone> Stage<Common<C, R, D>> for RetryConfig {
+    type Layer = RetryLayer<Protocol<C, R, D>>;
 
-    fn assemble(self, field: &'static str, common: &Common<C, L, R>) -> RetryLayer<C, R, L> {
+    fn assemble(self, field: &'static str, common: &Common<C, R, D>) -> Self::Layer {
         // A deadline in the request says the same, where there is a place for one.
         RetryLayer::checked(self)
             .within(common.plan.timeout.map(|timeout| timeout.limit()))
-            .classify(common.classifier.clone())
-            .resend(common.resend.clone())
-            .deadlines(common.deadlines.clone())
+            .protocol(common.protocol.clone())
             .budget(common.budget.clone())
             .named(common.name(field))
     }
@@ -146,15 +131,14 @@ impl Planned<Self> for RetryConfig {
     }
 }
 
-impl<C: Clone, L, R: Clone> Stage<Common<C, L, R>> for HedgeConfig {
-    type Layer = HedgeLayer<C, R>;
+impl<C: Clone, R: Clone, D: Clone> Stage<Common<C, R, D>> for HedgeConfig {
+    type Layer = HedgeLayer<Protocol<C, R, D>>;
 
-    fn assemble(self, field: &'static str, common: &Common<C, L, R>) -> HedgeLayer<C, R> {
+    fn assemble(self, field: &'static str, common: &Common<C, R, D>) -> Self::Layer {
         // The only breaker of the stack is that of every attempt.
         let config = if common.plan.circuit_breaker.is_some() { self.no_other_endpoints() } else { self };
         let hedge = HedgeLayer::checked(config)
-            .classify(common.classifier.clone())
-            .resend(common.resend.clone())
+            .protocol(common.protocol.clone())
             .budget(common.budget.clone())
             .named(common.name(field));
         // What a request is, the outer of the two tells the budget.
@@ -168,11 +152,11 @@ impl Planned<Self> for HedgeConfig {
     }
 }
 
-impl<A: Isolate, M, C: Clone, L, R> Stage<Common<C, L, R>> for FallbackLayer<A, StandardClassifier, M> {
+impl<A: Isolate, M, C: Clone, R, D> Stage<Common<C, R, D>> for FallbackLayer<A, StandardClassifier, M> {
     type Layer = FallbackLayer<A, C, M>;
 
-    fn assemble(self, field: &'static str, common: &Common<C, L, R>) -> FallbackLayer<A, C, M> {
-        self.classify(common.classifier.clone()).named(common.name(field))
+    fn assemble(self, field: &'static str, common: &Common<C, R, D>) -> FallbackLayer<A, C, M> {
+        self.classify(common.protocol.classifier.clone()).named(common.name(field))
     }
 }
 
@@ -182,12 +166,13 @@ impl<A, M> Planned<FallbackConfig> for FallbackLayer<A, StandardClassifier, M> {
     }
 }
 
-impl<C: Clone, L, R> Stage<Common<C, L, R>> for CircuitBreakerConfig {
+impl<C: Clone, R, D> Stage<Common<C, R, D>> for CircuitBreakerConfig {
     type Layer = CircuitBreakerLayer<C>;
 
-    fn assemble(self, field: &'static str, common: &Common<C, L, R>) -> CircuitBreakerLayer<C> {
-        let layer =
-            CircuitBreakerLayer::checked(self).classify(common.classifier.clone()).named(common.name(field));
+    fn assemble(self, field: &'static str, common: &Common<C, R, D>) -> CircuitBreakerLayer<C> {
+        let layer = CircuitBreakerLayer::checked(self)
+            .classify(common.protocol.classifier.clone())
+            .named(common.name(field));
         common.listeners.iter().fold(layer, |layer, listener| layer.listen_shared(Arc::clone(listener)))
     }
 }
@@ -219,7 +204,7 @@ impl<L> Handled for TimeoutLayer<L> {
     }
 }
 
-impl<C, R, L> Handled for RetryLayer<C, R, L> {
+impl<P, Q> Handled for RetryLayer<P, Q> {
     type Handle = RetryHandle;
 
     fn handle(&self) -> RetryHandle {
@@ -227,7 +212,7 @@ impl<C, R, L> Handled for RetryLayer<C, R, L> {
     }
 }
 
-impl<C, R> Handled for HedgeLayer<C, R> {
+impl<P, K> Handled for HedgeLayer<P, K> {
     type Handle = HedgeHandle;
 
     fn handle(&self) -> HedgeHandle {

@@ -21,7 +21,7 @@ use tonic_health::pb::{
 };
 use tower::{ServiceBuilder, layer::util::Identity, util::BoxCloneSyncService};
 use tower_reliability::{
-    Resend,
+    Protocol, Resend,
     grpc::{GrpcClassifier, GrpcResend, GrpcTimeout},
     http::{ReplayBody, ReplayLayer},
     retry::{Jitter, RetryConfig, RetryLayer},
@@ -34,7 +34,7 @@ pub(crate) const AT_ONCE: RetryConfig = RetryConfig::fixed(Duration::ZERO);
 
 pub(crate) type Client =
     BoxCloneSyncService<http::Request<Body>, http::Response<Body>, tonic::transport::Error>;
-pub(crate) type Retries<R = GrpcResend> = RetryLayer<GrpcClassifier, R, GrpcTimeout>;
+pub(crate) type Retries<R = GrpcResend> = RetryLayer<Protocol<GrpcClassifier, R, GrpcTimeout>>;
 
 pub(crate) fn retries<R>(config: RetryConfig, resend: R) -> Retries<R> {
     let layer = config.jitter(Jitter::None).build().expect("in range").budget(RetryBudget::unlimited());

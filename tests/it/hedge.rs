@@ -13,7 +13,7 @@ use tokio::time::{Instant, advance, sleep};
 use tokio_test::{assert_pending, assert_ready, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
-    CallHistory, Error, ErrorClass, Name, Outcome, PriorAttempts, Reason, Rejected, Resend, Trip,
+    CallHistory, Error, ErrorClass, Name, Outcome, PriorAttempts, Protocol, Reason, Rejected, Resend, Trip,
     circuit_breaker::CircuitBreakerConfig,
     hedge::{HedgeConfig, HedgeLayer},
     retry_budget::{RetryBudget, RetryBudgetConfig},
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// One call. Gives the answer, when the requests were sent, and how long it took.
-async fn run(layer: &HedgeLayer<ByPeer>, acts: &[Act]) -> (Answered, Vec<u128>, u128) {
+async fn run(layer: &HedgeLayer<Protocol<ByPeer>>, acts: &[Act]) -> (Answered, Vec<u128>, u128) {
     let script = Script::new(acts.iter().copied());
     let began = Instant::now();
     let answer = layer.layer(script.service()).oneshot(()).await;

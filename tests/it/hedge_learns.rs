@@ -282,8 +282,8 @@ type Small = tower::util::BoxCloneSyncService<(), (), Error<std::fmt::Error>>;
 fn a_call_is_not_large_and_can_be_sent() {
     fn send<T: Send + 'static>() {}
     send::<(HedgeLayer, HedgeHandle, Hedge<Small>)>();
-    send::<ResponseFuture<Small, (), ByPeer, tower_reliability::CloneRequest>>();
-    let own = size_of::<ResponseFuture<Small, (), ByPeer, tower_reliability::CloneRequest>>();
+    send::<ResponseFuture<Small, (), tower_reliability::Protocol<ByPeer>>>();
+    let own = size_of::<ResponseFuture<Small, (), tower_reliability::Protocol<ByPeer>>>();
     let inner = size_of::<<Small as Service<()>>::Future>() + size_of::<Small>();
     assert!(own - inner <= 176, "{} bytes beyond those of the service and its future", own - inner);
 }

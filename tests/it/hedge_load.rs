@@ -4,6 +4,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 use tower_reliability::{
+    Protocol,
     hedge::{HedgeConfig, HedgeLayer},
     retry_budget::{RetryBudget, RetryBudgetConfig},
 };
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// Calls that take 1 ‥ 100 ms, each as often, in some order.
-async fn uniform_calls(hedge: &HedgeLayer<ByPeer>, hundreds: u64, seed: u64) {
+async fn uniform_calls(hedge: &HedgeLayer<Protocol<ByPeer>>, hundreds: u64, seed: u64) {
     let mut acts: Vec<_> = (0..hundreds * 100).map(|n| Act::GOOD.after(millis(n % 100 + 1))).collect();
     acts.shuffle(&mut StdRng::seed_from_u64(seed));
     let hedges = acts.clone().into_iter().cycle().skip(1);

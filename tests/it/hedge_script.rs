@@ -13,7 +13,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 use tower::{Service, service_fn};
 use tower_reliability::{
-    Error, ErrorClass,
+    Error, ErrorClass, Protocol,
     hedge::{HedgeConfig, HedgeLayer},
 };
 
@@ -90,6 +90,6 @@ pub(crate) const fn fails(class: ErrorClass) -> Act {
     Act::now(Answer::Fail(class))
 }
 
-pub(crate) fn layer(config: HedgeConfig) -> HedgeLayer<ByPeer> {
+pub(crate) fn layer(config: HedgeConfig) -> HedgeLayer<Protocol<ByPeer>> {
     config.build().expect("it is valid").classify(ByPeer)
 }

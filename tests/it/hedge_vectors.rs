@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 use tower_reliability::{
-    Error, ErrorClass,
+    Error, ErrorClass, Protocol,
     hedge::{HedgeConfig, HedgeLayer},
     retry::RetryConfig,
     retry_budget::{RetryBudget, RetryBudgetConfig},
@@ -30,13 +30,13 @@ fn vector(name: &str) -> (Value, Value) {
 }
 
 /// One call. Gives the answer and when the requests were sent.
-async fn call(hedge: &HedgeLayer<ByPeer>, acts: &[Act]) -> (Answered, Vec<u128>) {
+async fn call(hedge: &HedgeLayer<Protocol<ByPeer>>, acts: &[Act]) -> (Answered, Vec<u128>) {
     let script = Script::new(acts.iter().copied());
     (hedge.layer(script.service()).oneshot(()).await, script.asked())
 }
 
 /// The share of pages on which one call of `fanout` is slow, each of which is slow with this probability.
-async fn slow_pages(hedge: &HedgeLayer<ByPeer>, fanout: u64, p_slow: f64) -> f64 {
+async fn slow_pages(hedge: &HedgeLayer<Protocol<ByPeer>>, fanout: u64, p_slow: f64) -> f64 {
     let (mut random, mut slow) = (StdRng::seed_from_u64(1), 0);
     for _ in 0..PAGES {
         let mut is_slow = false;

@@ -17,7 +17,7 @@ use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceExt};
 use tower_reliability::{
-    CallHistory, Classifier, Deadline, DeadlineSource, ErrorClass, Outcome, PriorAttempts, Resend,
+    CallHistory, Classifier, Deadline, DeadlineSource, ErrorClass, Outcome, PriorAttempts, Protocol, Resend,
     retry::{Jitter, RetryConfig, RetryCounts, RetryHandle, RetryLayer, RetryPolicy},
     retry_budget::RetryBudgetConfig,
 };
@@ -56,7 +56,7 @@ impl Service<()> for Scripted {
     }
 }
 
-fn layer() -> RetryLayer<ByPeer> {
+fn layer() -> RetryLayer<Protocol<ByPeer>> {
     ROW.build().expect("valid").classify(ByPeer)
 }
 

@@ -28,7 +28,7 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_reliability::{
-    BoxError, CallHistory, Error,
+    BoxError, CallHistory, Error, Protocol,
     http::{
         Attempt, HttpClassifier, HttpResend, ReplayBody, ReplayLayer, ReportAttemptsLayer, RequestExtensions,
     },
@@ -44,7 +44,7 @@ const ROW: RetryConfig = RetryConfig::fixed(Duration::from_millis(1)).jitter(Jit
 /// Longer than anything that does not hang.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-type HttpRetry<L = RequestExtensions> = RetryLayer<HttpClassifier, HttpResend, L>;
+type HttpRetry<L = RequestExtensions> = RetryLayer<Protocol<HttpClassifier, HttpResend, L>>;
 
 fn retry(config: RetryConfig) -> HttpRetry {
     config
@@ -398,7 +398,7 @@ async fn reqwest_gets_again_and_posts_once() {
     ] {
         let (app, numbers) = answering([BUSY]);
         let address = serve(app).await;
-        let retry: RetryLayer<HttpClassifier, HttpResend> =
+        let retry: RetryLayer<Protocol<HttpClassifier, HttpResend>> =
             ROW.build().expect("valid").classify(HttpClassifier::new()).resend(HttpResend::new());
         let mut request = client.request(method, format!("http://{address}/")).body("an order");
         if key {

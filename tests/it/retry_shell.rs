@@ -14,7 +14,7 @@ use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
     BoxError, CallHistory, CloneRequest, Deadline, DeadlineSource, Error, ErrorClass, Name, Outcome,
-    PriorAttempts, Reason, Rejected, Resend, Trip,
+    PriorAttempts, Protocol, Reason, Rejected, Resend, Trip,
     circuit_breaker::CircuitBreakerConfig,
     retry::{Jitter, Retry, RetryConfig, RetryLayer, Stop},
     retry_budget::{RetryBudget, RetryBudgetConfig},
@@ -61,7 +61,7 @@ impl Script {
 
 pub(crate) const ROW: RetryConfig = RetryConfig::exponential(Duration::from_millis(100)).jitter(Jitter::None);
 
-pub(crate) fn layer(config: RetryConfig) -> RetryLayer<ByPeer> {
+pub(crate) fn layer(config: RetryConfig) -> RetryLayer<Protocol<ByPeer>> {
     config.build().expect("it is valid").classify(ByPeer)
 }
 
@@ -403,7 +403,7 @@ async fn what_has_worked_is_learnt() {
     // It recovers half a second after it was asked first.
     let retry = layer(RetryConfig::adaptive(Duration::from_millis(10)).max_attempts(8).jitter(Jitter::None))
         .budget(RetryBudget::unlimited());
-    let tries = |retry: RetryLayer<ByPeer>| async move {
+    let tries = |retry: RetryLayer<Protocol<ByPeer>>| async move {
         let began = Instant::now();
         let tried = Arc::new(AtomicU32::new(0));
         let counter = Arc::clone(&tried);
@@ -448,7 +448,7 @@ async fn layers_share_a_budget() {
     let _ = other.layer(Script::new([Act::BAD; 9]).service()).oneshot(()).await;
     assert_eq!(other.handle().snapshot().counts.share_was_used_up, 1);
     assert_eq!(budget.snapshot().spent, 1);
-    let well: Retry<_, ByPeer, CloneRequest> = one.layer(Script::default().service());
+    let well: Retry<_, Protocol<ByPeer, CloneRequest>> = one.layer(Script::default().service());
     for _ in 0..10 {
         well.clone().oneshot(()).await.expect("it does well");
     }

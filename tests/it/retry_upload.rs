@@ -14,7 +14,7 @@ use hyper_util::{
 };
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reliability::{
-    Error,
+    Error, Protocol,
     http::{HttpClassifier, HttpResend, ReplayBody, ReplayLayer},
     retry::{Jitter, RetryConfig, RetryCounts, RetryLayer},
     retry_budget::RetryBudget,
@@ -55,7 +55,7 @@ async fn upload_often(first: First) -> RetryCounts {
     let address = serve(Router::new().route("/", routing::put(handler))).await;
     let config =
         RetryConfig::fixed(Duration::ZERO).jitter(Jitter::None).max_attempts(9).build().expect("valid");
-    let retry: RetryLayer<_, _> =
+    let retry: RetryLayer<Protocol<_, _>> =
         config.budget(RetryBudget::unlimited()).classify(HttpClassifier::new()).resend(HttpResend::new());
     let limit = match first {
         First::AnsweredEarly => Duration::from_secs(5),

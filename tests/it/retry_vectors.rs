@@ -22,7 +22,7 @@ use std::{
 use serde_json::Value;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_reliability::{
-    Classifier, ErrorClass, Outcome,
+    Classifier, ErrorClass, Outcome, Protocol,
     grpc::GrpcClassifier,
     retry::{Jitter, RetryConfig, RetryHandle, RetryLayer},
     retry_budget::{RetryBudget, RetryBudgetConfig},
@@ -32,7 +32,7 @@ const SERVER: Outcome = Outcome::failure(ErrorClass::Server);
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One call whose attempts come to these outcomes.
-async fn call<C: Clone>(layer: &RetryLayer<C>, outcomes: impl IntoIterator<Item = Outcome>) {
+async fn call<C: Clone>(layer: &RetryLayer<Protocol<C>>, outcomes: impl IntoIterator<Item = Outcome>) {
     let outcomes: VecDeque<_> = outcomes.into_iter().collect();
     let next = Arc::new(Mutex::new(outcomes));
     let said = move |_: Result<&(), &std::io::Error>| next.lock().expect("nobody panics with it").pop_front();
