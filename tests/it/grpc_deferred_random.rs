@@ -84,7 +84,7 @@ impl Plan {
 async fn answer(request: Request<Plan>) -> Answer {
     let plan = request.into_body();
     sleep(plan.head_after).await;
-    let mut response = Response::builder();
+    let mut response = Response::builder().header("content-type", "application/grpc");
     let mut frames: Vec<io::Result<Frame<Bytes>>> =
         (0..plan.frames).map(|_| Ok(Frame::data(Bytes::from_static(b"x")))).collect();
     match plan.ending {

@@ -12,7 +12,7 @@ use pin_project::pin_project;
 use super::{body::GrpcOutcomeBody, pending_outcomes::PendingOutcomes};
 use crate::{
     call::Outcome,
-    grpc::{GrpcClassifier, classify::code_in},
+    grpc::{GrpcClassifier, classify::Head},
 };
 
 /// The response of the service below, its body watched.
@@ -42,8 +42,8 @@ where
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
         let mut deferred = response.extensions_mut().remove::<PendingOutcomes>();
-        // What the head has said, the layers that read heads have heard.
-        let streams = code_in(response.headers()).is_none() && response.status().is_success();
+        // Layers that read heads have counted a head that says how the call ended.
+        let streams = matches!(Head::of(response.status(), response.headers()), Head::Begun);
         let on_end = this.on_end.take().filter(|_| streams);
         let (classifier, abandoned) = (*this.classifier, *this.abandoned);
         if !streams && let Some(deferred) = deferred.take() {
