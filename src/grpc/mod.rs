@@ -72,6 +72,6 @@ mod timeout;
 pub use classify::GrpcClassifier;
 pub use rejection::{GrpcAnswers, GrpcRejection, GrpcRejectionLayer};
 pub use resend::GrpcResend;
-pub use stack::stack;
+pub use stack::{protocol, stack};
 pub use stream_outcome::{GrpcOutcomeBody, StreamOutcome, StreamOutcomeLayer};
 pub use timeout::GrpcTimeout;

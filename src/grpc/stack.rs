@@ -1,7 +1,16 @@
 //! A stack that knows gRPC.
 
 use super::{GrpcClassifier, GrpcResend, GrpcTimeout};
-use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
+use crate::{
+    call::Protocol,
+    stack::{ReliabilityStack, StackBuilder},
+};
+
+/// The [`Protocol`] of gRPC: [`GrpcClassifier`], [`GrpcResend`] and [`GrpcTimeout`].
+#[must_use]
+pub const fn protocol() -> Protocol<GrpcClassifier, GrpcResend, GrpcTimeout> {
+    Protocol { classifier: GrpcClassifier::new(), resend: GrpcResend::new(), deadlines: GrpcTimeout }
+}
 
 /// A [`ReliabilityStack`] builder for gRPC: [`GrpcClassifier`], [`GrpcResend`] and [`GrpcTimeout`], each of which can be
 /// replaced.
@@ -42,10 +51,6 @@ use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
 /// # let _ = client;
 /// # Ok(()) }
 /// ```
-#[must_use]
-pub fn stack() -> StackBuilder<GrpcClassifier, GrpcResend, GrpcTimeout, WrappedErrors> {
-    ReliabilityStack::builder()
-        .classify(GrpcClassifier::new())
-        .deadlines(GrpcTimeout)
-        .resend(GrpcResend::new())
+pub fn stack() -> StackBuilder<Protocol<GrpcClassifier, GrpcResend, GrpcTimeout>> {
+    ReliabilityStack::builder().protocol(protocol())
 }

@@ -62,12 +62,15 @@
 mod builder;
 mod errors;
 pub mod future;
+mod layer;
 mod plan;
 mod slots;
 mod stage;
 mod wrap;
 
-pub use builder::{ReliabilityStack, StackBuilder};
+pub use builder::StackBuilder;
 pub use errors::{Errors, FlatErrors, PeerClassifier, WrappedErrors};
-pub use stage::{Common, Handled, Stage, Unused};
-pub use wrap::{Wrap, WrapLayer};
+pub use layer::ReliabilityStack;
+pub use slots::{Slots, Stages};
+pub use stage::{Common, HasHandle, Stage, Unused};
+pub use wrap::Wrap;
