@@ -131,8 +131,8 @@ where
             hedge: self.hedge.config(),
             circuit_breaker: self.circuit_breaker.config(),
             attempt_timeout: self.attempt_timeout.config(),
-        };
-        common.plan.check()?;
+        }
+        .checked()?;
         Ok(Slots {
             fallback: self.fallback.assemble("fallback", &common),
             timeout: self.timeout.assemble("timeout", &common),

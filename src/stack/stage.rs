@@ -149,7 +149,8 @@ impl<C: Clone, R, D> Stage<Self, Protocol<C, R, D>> for CircuitBreakerConfig {
     }
 
     fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>>) -> Self::Layer {
-        let layer = CircuitBreakerLayer::checked(self)
+        // The plan has adapted its defaults to the other stages.
+        let layer = CircuitBreakerLayer::checked(common.plan.circuit_breaker.unwrap_or(self))
             .classify(common.protocol.classifier.clone())
             .named(common.name(name));
         common.listeners.iter().fold(layer, |layer, listener| layer.listen_shared(Arc::clone(listener)))
