@@ -57,58 +57,27 @@ impl Plan {
             Window::Calls(_) => None,
         });
         let two_attempts = attempt.map(|attempt| attempt.saturating_mul(2));
-        let rules = [
-            (
-                at_most(attempt, total),
-                ConfigError::new("attempt_timeout", "must be at most timeout, which ends every attempt"),
-            ),
-            (
-                below(backoff, total),
-                ConfigError::new("backoff", "must begin below timeout, or no attempt follows the first")
-                    .within("retry"),
-            ),
-            (
-                at_most(max_elapsed, total),
-                ConfigError::new("max_elapsed", "must be at most timeout, which ends the call")
-                    .within("retry"),
-            ),
-            (
-                below(hedge, total),
-                ConfigError::new(hedge_key, "must be below timeout, which ends the call before a hedge")
-                    .within("hedge"),
-            ),
-            (
-                below(hedge, attempt),
-                ConfigError::new(
-                    hedge_key,
-                    "must be below attempt_timeout, which ends the attempt before its hedge",
-                )
-                .within("hedge"),
-            ),
-            (
-                below(slow, attempt),
-                ConfigError::new(
-                    "slow_call",
-                    "must be below attempt_timeout, which ends an attempt before it is slow",
-                )
-                .within("circuit_breaker"),
-            ),
-            (
-                at_most(attempt, probe),
-                ConfigError::new(
-                    "probe_timeout",
-                    "must be at least attempt_timeout, or a probe loses its place before it ends",
-                )
-                .within("circuit_breaker"),
-            ),
-            (
-                // Microsoft's standard pipeline has this rule: a shorter window holds too few slow calls.
-                at_most(two_attempts, window),
-                ConfigError::new("window", "must be at least twice attempt_timeout")
-                    .within("circuit_breaker"),
-            ),
-        ];
-        rules.into_iter().try_for_each(|(holds, error)| if holds { Ok(()) } else { Err(error) })
+
+        let rule = |holds, stage, field, text| {
+            ConfigError::check(holds, field, text).map_err(|error| error.within(stage))
+        };
+        let text = "must be at most timeout, which ends every attempt";
+        ConfigError::check(at_most(attempt, total), "attempt_timeout", text)?;
+        let text = "must begin below timeout, or no attempt follows the first";
+        rule(below(backoff, total), "retry", "backoff", text)?;
+        let text = "must be at most timeout, which ends the call";
+        rule(at_most(max_elapsed, total), "retry", "max_elapsed", text)?;
+        let text = "must be below timeout, which ends the call before a hedge";
+        rule(below(hedge, total), "hedge", hedge_key, text)?;
+        let text = "must be below attempt_timeout, which ends the attempt before its hedge";
+        rule(below(hedge, attempt), "hedge", hedge_key, text)?;
+        let text = "must be below attempt_timeout, which ends an attempt before it is slow";
+        rule(below(slow, attempt), "circuit_breaker", "slow_call", text)?;
+        let text = "must be at least attempt_timeout, or a probe loses its place before it ends";
+        rule(at_most(attempt, probe), "circuit_breaker", "probe_timeout", text)?;
+        // Microsoft's standard pipeline has this rule: a shorter window holds too few slow calls.
+        let text = "must be at least twice attempt_timeout";
+        rule(at_most(two_attempts, window), "circuit_breaker", "window", text)
     }
 }
 
