@@ -1,4 +1,4 @@
-//! A stack that knows gRPC.
+//! The protocol and the stack of gRPC.
 
 use super::{GrpcClassifier, GrpcResend, GrpcTimeout};
 use crate::{
@@ -12,14 +12,13 @@ pub const fn protocol() -> Protocol<GrpcClassifier, GrpcResend, GrpcTimeout> {
     Protocol { classifier: GrpcClassifier::new(), resend: GrpcResend::new(), deadlines: GrpcTimeout }
 }
 
-/// A [`ReliabilityStack`] builder for gRPC: [`GrpcClassifier`], [`GrpcResend`] and [`GrpcTimeout`], each of which can be
-/// replaced.
+/// A builder of a [`ReliabilityStack`] with the [`protocol`] of gRPC, each part of which can be replaced.
 ///
-/// Without a word on which calls do no harm twice, a retry sends again only what no server has seen:
-/// [`GrpcResend::idempotent_if`] says it.
+/// By default, a retry resends only calls that no server has processed. [`GrpcResend::idempotent_if`] names the calls
+/// that it may also resend after a failure.
 ///
-/// In a client, a stack with a retry or a hedge wants requests whose bodies can be sent again: a
-/// [`ReplayLayer`](crate::http::ReplayLayer) goes outside it, and below it the body becomes tonic's.
+/// A retry and a hedge need requests whose bodies can be sent twice. In a client, put a
+/// [`ReplayLayer`](crate::http::ReplayLayer) outside the stack, and turn the body back into tonic's inside it:
 ///
 /// ```
 /// use std::time::Duration;
