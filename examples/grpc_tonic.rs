@@ -53,7 +53,7 @@ async fn serve(listener: TcpListener) -> Result<(), BoxError> {
         .layer(
             ServiceBuilder::new()
                 .layer(ReportAttemptsLayer)
-                .layer(GrpcRejectionLayer)
+                .layer(GrpcRejectionLayer::new())
                 .layer(stack)
                 .into_inner(),
         )
@@ -96,11 +96,11 @@ async fn ask(address: SocketAddr) -> Result<(), BoxError> {
     let channel = Channel::from_shared(format!("http://{address}"))?.connect_lazy();
     let layers = ServiceBuilder::new()
         .layer(streams)
-        .layer(GrpcRejectionLayer)
+        .layer(GrpcRejectionLayer::new())
         .layer(call)
         .layer(ReplayLayer::new())
         .layer(retry)
-        .layer(GrpcRejectionLayer)
+        .layer(GrpcRejectionLayer::new())
         .layer(attempt)
         .map_request(|request: http::Request<ReplayBody<Body>>| request.map(Body::new));
     let mut client = HealthClient::new(layers.service(channel));

@@ -115,6 +115,15 @@ mod tests {
     }
 
     #[test]
+    fn the_timer_of_a_channel_is_a_timeout_and_any_other_cancellation_is_ignored() {
+        let timeout = Outcome::failure(ErrorClass::Timeout);
+        let status = Status::from_error(Box::new(TimeoutExpired(())));
+        assert_eq!((status.code(), outcome(status)), (tonic::Code::Cancelled, timeout));
+        assert_eq!(outcome(TimeoutExpired(())), timeout);
+        assert_eq!(outcome(Status::cancelled("Timeout expired")), Outcome::Ignored);
+    }
+
+    #[test]
     fn resets_have_reasons() {
         let reset = |reason: Reason| outcome(h2::Error::from(reason));
         assert_eq!(reset(Reason::ENHANCE_YOUR_CALM), Outcome::failure(ErrorClass::RateLimit));

@@ -29,7 +29,8 @@
 //!     .attempt_timeout(Duration::from_secs(2))
 //!     .build()?;
 //! let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
-//! let client = HealthClient::new(ServiceBuilder::new().layer(GrpcRejectionLayer).layer(stack).service(channel));
+//! let layers = ServiceBuilder::new().layer(GrpcRejectionLayer::new()).layer(stack);
+//! let client = HealthClient::new(layers.service(channel));
 //! # let _ = client;
 //! # Ok(()) }
 //! ```
@@ -51,12 +52,12 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let stack = grpc::stack()
 //!     .retry(RetryConfig::new())
-//!     .resend(GrpcResend::new().idempotent_if(|path: &str| path == "/grpc.health.v1.Health/Check"))
+//!     .resend(GrpcResend::new().idempotent_if(|path: &str| path.ends_with("/Check")))
 //!     .build()?;
 //! let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
 //! let layers = ServiceBuilder::new()
-//!     .layer(GrpcRejectionLayer)
-//!     .layer(ReplayLayer::new()) // keeps what is sent, up to 64 KiB
+//!     .layer(GrpcRejectionLayer::new())
+//!     .layer(ReplayLayer::new()) // keeps the body, up to 64 KiB
 //!     .layer(stack)
 //!     .map_request(|request: Request<ReplayBody<Body>>| request.map(Body::new));
 //! let client = HealthClient::new(layers.service(channel));
@@ -93,7 +94,7 @@ pub mod stream_outcome;
 mod timeout;
 
 pub use classify::GrpcClassifier;
-pub use rejection::{GrpcAnswers, GrpcRejection, GrpcRejectionLayer};
+pub use rejection::{DetailedGrpcAnswers, GrpcAnswers, GrpcRejection, GrpcRejectionLayer};
 pub use resend::GrpcResend;
 pub use stack::{protocol, stack};
 pub use stream_outcome::{GrpcOutcomeBody, StreamOutcome, StreamOutcomeLayer};

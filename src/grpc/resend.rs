@@ -38,7 +38,8 @@ use crate::{
 /// ```
 /// use tower_reliability::grpc::GrpcResend;
 ///
-/// let reads = GrpcResend::new().idempotent_if(|path: &str| path.starts_with("/shop.Catalogue/"));
+/// let is_read = |path: &str| path.starts_with("/shop.Catalogue/");
+/// let reads = GrpcResend::new().idempotent_if(is_read);
 /// # let _ = reads;
 /// ```
 #[derive(Clone, Copy, Debug)]

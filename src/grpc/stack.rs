@@ -35,18 +35,16 @@ pub const fn protocol() -> Protocol<GrpcClassifier, GrpcResend, GrpcTimeout> {
 /// let stack = grpc::stack()
 ///     .timeout(Duration::from_secs(10))
 ///     .retry(RetryConfig::new())
-///     .resend(GrpcResend::new().idempotent_if(|path: &str| path == "/grpc.health.v1.Health/Check"))
+///     .resend(GrpcResend::new().idempotent_if(|path: &str| path.ends_with("/Check")))
 ///     .attempt_timeout(Duration::from_secs(2))
 ///     .build()?;
 /// let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
-/// let client = HealthClient::new(
-///     ServiceBuilder::new()
-///         .layer(GrpcRejectionLayer)
-///         .layer(ReplayLayer::new())
-///         .layer(stack)
-///         .map_request(|request: http::Request<ReplayBody<Body>>| request.map(Body::new))
-///         .service(channel),
-/// );
+/// let layers = ServiceBuilder::new()
+///     .layer(GrpcRejectionLayer::new())
+///     .layer(ReplayLayer::new())
+///     .layer(stack)
+///     .map_request(|request: http::Request<ReplayBody<Body>>| request.map(Body::new));
+/// let client = HealthClient::new(layers.service(channel));
 /// # let _ = client;
 /// # Ok(()) }
 /// ```

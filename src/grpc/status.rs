@@ -33,7 +33,8 @@ use crate::{
 ///     .layer(breaker)
 ///     .service(service_fn(|()| async { Ok::<_, Status>(()) }));
 /// let status = service.oneshot(()).await.unwrap_err();
-/// assert_eq!((status.code(), status.message()), (Code::Unavailable, "temporarily unavailable"));
+/// assert_eq!(status.code(), Code::Unavailable);
+/// assert_eq!(status.message(), "temporarily unavailable");
 /// # Ok(()) }
 /// ```
 impl From<Rejected> for Status {

@@ -30,8 +30,8 @@ use crate::{
 ///     .timeout(Duration::from_secs(5))
 ///     .deadlines(GrpcTimeout)
 ///     .build()?;
-/// let layers = ServiceBuilder::new().layer(GrpcRejectionLayer).layer(stack).into_inner();
-/// let server = tonic::transport::Server::builder().layer(layers);
+/// let layers = ServiceBuilder::new().layer(GrpcRejectionLayer::new()).layer(stack);
+/// let server = tonic::transport::Server::builder().layer(layers.into_inner());
 /// # let _ = server;
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```

@@ -1,7 +1,9 @@
 //! A layer made of layers, in the one order in which they work together.
 //!
 //! ```text
-//! caller ─► fallback ─► timeout ─► retry ─► hedge ─► circuit_breaker ─► attempt_timeout ─► service
+//! caller ─► fallback ─► timeout ─► retry ─► hedge ─┐
+//!           ┌──────────────────────────────────────┘
+//!           └─► circuit_breaker ─► attempt_timeout ─► service
 //! ```
 //!
 //! The setters come in any order. An unused stage costs nothing and asks nothing of the service. `build()` refuses
@@ -11,7 +13,7 @@
 //! use std::time::Duration;
 //! use tower::{Layer, Service, ServiceExt, service_fn};
 //! use tower_reliability::{
-//!     Error, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig, stack::ReliabilityStack,
+//!     Error, ReliabilityStack, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig,
 //! };
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -39,7 +39,7 @@ async fn client(config: CircuitBreakerConfig, streams: StreamOutcomeLayer) -> (C
     let handle = stack.circuit_breaker();
     let layers = ServiceBuilder::new()
         .map_response(|response: http::Response<_>| response.map(tonic::body::Body::new))
-        .layer(GrpcRejectionLayer)
+        .layer(GrpcRejectionLayer::new())
         .layer(streams)
         .layer(&stack);
     (HealthClient::new(BoxCloneSyncService::new(layers.service::<Channel>(channel(&address)))), handle)

@@ -22,6 +22,7 @@ use crate::{
 /// for probes, which count by their heads:
 ///
 /// ```
+/// use tonic::transport::Channel;
 /// use tonic_health::pb::health_client::HealthClient;
 /// use tower::ServiceBuilder;
 /// use tower_reliability::{
@@ -35,9 +36,9 @@ use crate::{
 ///     .circuit_breaker(CircuitBreakerConfig::new())
 ///     .classify(classifier.deferred())
 ///     .build()?;
-/// let channel = tonic::transport::Channel::from_static("http://[::1]:50051").connect_lazy();
+/// let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
 /// let layers = ServiceBuilder::new()
-///     .layer(GrpcRejectionLayer)
+///     .layer(GrpcRejectionLayer::new())
 ///     .layer(StreamOutcomeLayer::new(classifier))
 ///     .layer(stack);
 /// let client = HealthClient::new(layers.service(channel));
@@ -49,6 +50,7 @@ use crate::{
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
+/// use tonic::transport::Channel;
 /// use tonic_health::pb::health_client::HealthClient;
 /// use tower::ServiceBuilder;
 /// use tower_reliability::{Outcome, grpc::{GrpcClassifier, StreamOutcomeLayer}};
@@ -61,8 +63,9 @@ use crate::{
 ///         BROKEN.fetch_add(1, Ordering::Relaxed);
 ///     }
 /// });
-/// let channel = tonic::transport::Channel::from_static("http://[::1]:50051").connect_lazy();
-/// let client = HealthClient::new(ServiceBuilder::new().layer(streams).service(channel));
+/// let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
+/// let service = ServiceBuilder::new().layer(streams).service(channel);
+/// let client = HealthClient::new(service);
 /// # let _ = client; }
 /// ```
 ///
@@ -90,6 +93,7 @@ impl StreamOutcomeLayer {
     ///
     /// ```
     /// use std::{convert::Infallible, sync::Arc};
+    /// use bytes::Bytes;
     /// use http::{Request, Response};
     /// use http_body_util::{BodyExt, Full};
     /// use tokio::sync::Semaphore;
@@ -99,14 +103,15 @@ impl StreamOutcomeLayer {
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let slots = Arc::new(Semaphore::new(1));
     /// let taken = slots.clone();
-    /// let service = ServiceBuilder::new().layer(StreamOutcomeLayer::new(GrpcClassifier::new())).service_fn(
-    ///     move |_: Request<()>| {
-    ///         let permit = taken.clone().try_acquire_owned().expect("there is one");
-    ///         let mut response = Response::new(Full::<bytes::Bytes>::default());
-    ///         StreamOutcomeLayer::hold(&mut response, permit);
-    ///         async { Ok::<_, Infallible>(response) }
-    ///     },
-    /// );
+    /// let answer = service_fn(move |_: Request<()>| {
+    ///     let permit = taken.clone().try_acquire_owned().expect("there is one");
+    ///     let head = Response::builder().header("content-type", "application/grpc");
+    ///     let mut response = head.body(Full::<Bytes>::default()).expect("a response");
+    ///     StreamOutcomeLayer::hold(&mut response, permit);
+    ///     async { Ok::<_, Infallible>(response) }
+    /// });
+    /// let streams = StreamOutcomeLayer::new(GrpcClassifier::new());
+    /// let service = ServiceBuilder::new().layer(streams).service(answer);
     /// let response = service.oneshot(Request::new(())).await?;
     /// assert_eq!(slots.available_permits(), 0);
     /// response.into_body().collect().await.map_err(|error| error.to_string())?;
