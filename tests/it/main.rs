@@ -21,6 +21,7 @@ mod grpc_client;
 mod grpc_deferred;
 mod grpc_deferred_random;
 mod grpc_flaky;
+mod grpc_foreign;
 mod grpc_peers;
 mod grpc_retry;
 mod grpc_server;

@@ -1,4 +1,4 @@
-//! The stack: its order, what a rejected call touches, what its errors look like.
+//! The stack: its order, the reach of a rejected call, and its errors.
 
 use std::{
     error::Error as _,
@@ -13,7 +13,7 @@ use std::{
 
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
-    BoxError, BoxErrorClassifier, CircuitState, Error, ErrorClass, Outcome, Reason, Rejected,
+    BoxError, BoxErrorClassifier, CircuitState, Error, ErrorClass, Outcome, Protocol, Reason, Rejected,
     ReliabilityStack,
     circuit_breaker::{Abandoned, CircuitBreakerConfig},
     outcome_of,
@@ -26,7 +26,7 @@ fn refused() -> io::Error {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_59_a_rejected_call_touches_nothing_below() {
+async fn case_59_a_rejected_call_reaches_no_inner_stage() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let stack = ReliabilityStack::builder()
@@ -177,13 +177,56 @@ async fn a_listener_of_the_stack_hears_every_transition_once() {
 }
 
 #[test]
-fn stages_that_do_not_go_together_are_refused_by_name() {
+fn numbers_that_conflict_are_refused_by_name() {
     let error = ReliabilityStack::builder()
         .timeout(SECOND)
         .attempt_timeout(2 * SECOND)
         .build()
         .expect_err("an attempt cannot outlast the call");
     assert_eq!((error.field(), error.rule().contains("timeout")), ("attempt_timeout", true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_84_setters_in_any_order_build_the_same_stack() {
+    let config = CircuitBreakerConfig::consecutive(2).open_jitter(0.0);
+    let classifier = |result: Result<&(), &io::Error>| match result {
+        Ok(()) => Outcome::Success,
+        Err(_) => Outcome::failure(ErrorClass::Server),
+    };
+    let protocol = Protocol::new().classify(classifier);
+    // One array holds both, so both have one type.
+    let stacks = [
+        ReliabilityStack::builder()
+            .named("x")
+            .protocol(protocol)
+            .timeout(5 * SECOND)
+            .circuit_breaker(config)
+            .attempt_timeout(SECOND)
+            .build(),
+        ReliabilityStack::builder()
+            .attempt_timeout(9 * SECOND)
+            .circuit_breaker(CircuitBreakerConfig::new())
+            .classify(classifier)
+            .attempt_timeout(SECOND)
+            .circuit_breaker(config)
+            .timeout(5 * SECOND)
+            .named("x")
+            .build(),
+    ];
+    let mut told = Vec::new();
+    for stack in stacks {
+        let stack = stack.expect("the numbers go together");
+        let client = stack.layer(service_fn(|answers: bool| async move {
+            if answers { Err::<(), _>(refused()) } else { pending().await }
+        }));
+        let mut log = Vec::new();
+        for answers in [false, true, true, false] {
+            log.push(client.clone().oneshot(answers).await.expect_err("no call succeeds").to_string());
+        }
+        told.push((log, stack.circuit_breaker().snapshot().counts));
+    }
+    assert_eq!(told[0], told[1]);
+    assert!(told[0].0[2].starts_with("x.circuit_breaker: circuit open"), "{told:?}");
 }
 
 #[test]
