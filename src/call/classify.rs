@@ -127,6 +127,11 @@ pub(crate) fn find_named(
     chain(error).find_map(name)
 }
 
+/// The first error of a type in a chain.
+pub(crate) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
 /// An error and its sources, outermost first.
 pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     // A chain has an end, but one that somebody tied into a ring has not.
@@ -172,7 +177,7 @@ pub(crate) fn standard(error: &(dyn Error + 'static)) -> Option<Outcome> {
 }
 
 /// Deeper than any chain that was ever seen.
-const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -16,9 +16,9 @@ mod upload;
 
 pub(crate) use classes::ErrorClasses;
 pub use classes::PerClass;
-pub(crate) use classify::chain;
 #[cfg(feature = "grpc")]
 pub(crate) use classify::find_named;
+pub(crate) use classify::{MAX_DEPTH, chain, find};
 pub use classify::{BoxErrorClassifier, Classifier, StandardClassifier, outcome_of};
 #[cfg(feature = "http")]
 pub(crate) use classify::{first_named, standard};

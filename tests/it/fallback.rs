@@ -8,7 +8,7 @@ use std::{
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
-    CircuitState, Error, ErrorClass, PriorAttempts, Reason, Resend,
+    BoxError, CircuitState, Error, ErrorClass, PriorAttempts, Reason, Resend,
     circuit_breaker::CircuitBreakerConfig,
     fallback::{Cause, Failed, FallbackConfig, FallbackSnapshot},
     timeout::TimeoutConfig,
@@ -288,18 +288,14 @@ async fn case_12_it_works_over_services_that_are_neither_clone_nor_send_nor_unpi
 
 #[tokio::test(start_paused = true)]
 async fn case_60_an_error_that_is_not_answered_comes_back_as_it_was() {
-    let root = Arc::new(());
-    let held = Arc::clone(&root);
-    let service = FallbackConfig::new()
-        .build()
-        .expect("valid")
-        .classify(|_: Result<&u32, &Error<Arc<()>>>| tower_reliability::Outcome::failure(ErrorClass::Server));
-    let service = service.value(7).layer(service_fn(move |()| {
-        let error = Error::Inner(Arc::clone(&held));
-        async move { Err::<u32, _>(error) }
+    let service = FallbackConfig::new().build().expect("valid").value(7);
+    let service = service.layer(service_fn(|()| async {
+        Err::<u32, _>(Error::Inner(std::io::Error::other(BoxError::from("the root"))))
     }));
-    let Err(Error::Inner(error)) = service.oneshot(()).await else { panic!("it is not answered") };
-    assert!(Arc::ptr_eq(&error, &root));
+    let error = service.oneshot(()).await.expect_err("it is not answered");
+    assert_eq!(error.report().to_string(), "call failed: the root");
+    let Error::Inner(error) = error else { panic!("it is wrapped once") };
+    assert_eq!(error.into_inner().expect("a root").to_string(), "the root");
 }
 
 #[tokio::test(start_paused = true)]

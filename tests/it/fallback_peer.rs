@@ -1,6 +1,7 @@
 //! A peer that says what each request asks for, in numbers.
 
 use std::{
+    fmt,
     future::pending,
     sync::{
         Arc,
@@ -30,6 +31,14 @@ pub(crate) enum Say {
     TurnAway(Reason),
     Hang,
 }
+
+impl fmt::Display for Say {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl std::error::Error for Say {}
 
 pub(crate) type Answer = Result<u32, Error<Say>>;
 
