@@ -18,8 +18,8 @@ pub(crate) use classes::ErrorClasses;
 pub use classes::PerClass;
 #[cfg(feature = "grpc")]
 pub(crate) use classify::find_named;
-pub(crate) use classify::{MAX_DEPTH, chain, find};
 pub use classify::{BoxErrorClassifier, Classifier, StandardClassifier, outcome_of};
+pub(crate) use classify::{MAX_DEPTH, chain, find};
 #[cfg(feature = "http")]
 pub(crate) use classify::{first_named, standard};
 pub use deadline::{Deadline, DeadlineSource, NoDeadline};

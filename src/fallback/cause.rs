@@ -1,6 +1,6 @@
 //! Why a call is answered otherwise.
 
-use crate::call::{ErrorClass, ErrorClasses, Outcome, Reason, Rejected};
+use crate::call::{ErrorClass, ErrorClasses, Outcome, PriorAttempts, Reason, Rejected};
 
 /// Why a call was answered by a fallback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,20 @@ impl<'a, Res, Err> Failed<'a, Res, Err> {
     #[must_use]
     pub const fn is_unprocessed(&self) -> bool {
         self.outcome.is_unprocessed()
+    }
+}
+
+impl<Res, Err> Failed<'_, Res, Err> {
+    /// The state of the first attempt, for a copy of its request.
+    ///
+    /// A response may still depend on the upload of its request: a backend that answers early reads on. The caller may
+    /// get that response, so the attempt counts as running until then.
+    pub(super) const fn prior_attempts(&self) -> PriorAttempts {
+        match self.result {
+            Ok(_) => PriorAttempts::Running,
+            Err(_) if self.outcome.is_unprocessed() => PriorAttempts::Unprocessed,
+            Err(_) => PriorAttempts::Ended,
+        }
     }
 }
 

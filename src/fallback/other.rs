@@ -48,10 +48,11 @@ where
     }
 
     fn answer(self, copy: Option<Req>, failed: Failed<'_, Res, Err>) -> Self::Future {
-        let prior = if failed.is_unprocessed() { PriorAttempts::Unprocessed } else { PriorAttempts::Ended };
-        let copy = copy
-            .filter(|copy| self.resend.may_resend(copy, prior))
-            .and_then(|mut copy| self.resend.take_over(&mut copy).then_some(copy));
+        let prior = failed.prior_attempts();
+        let copy = copy.filter(|copy| self.resend.may_resend(copy, prior)).and_then(|mut copy| {
+            let is_whole = prior == PriorAttempts::Running || self.resend.take_over(&mut copy);
+            is_whole.then_some(copy)
+        });
         match copy {
             Some(copy) => Asking { phase: Phase::Readying { service: self.service, copy: Some(copy) } },
             None => Asking { phase: Phase::Done },

@@ -17,6 +17,7 @@ mod configs;
 mod fallback;
 mod fallback_cancellation;
 mod fallback_peer;
+mod fallback_upload;
 mod grpc_client;
 mod grpc_deferred;
 mod grpc_deferred_random;
