@@ -1,12 +1,11 @@
-//! The error types: the error of a call, and the error of a config.
+//! The error of a call, and the traits by which layers put rejections into errors and find them there.
 
-use std::{
-    error,
-    fmt::{self, Write},
-    iter,
+use std::{error, fmt};
+
+use crate::call::{
+    Rejected,
+    chain::{Report, find, reads},
 };
-
-use crate::call::{MAX_DEPTH, Rejected, find};
 
 /// An error of any type.
 pub type BoxError = Box<dyn error::Error + Send + Sync>;
@@ -115,40 +114,6 @@ impl<E: error::Error + 'static> error::Error for Error<E> {
 /// The text of an [`Error::Inner`].
 const CALL_FAILED: &str = "call failed";
 
-/// Whether an error displays as exactly this text. It allocates nothing.
-fn reads(error: &dyn error::Error, text: &str) -> bool {
-    struct Rest<'a>(&'a str);
-
-    impl Write for Rest<'_> {
-        fn write_str(&mut self, part: &str) -> fmt::Result {
-            self.0 = self.0.strip_prefix(part).ok_or(fmt::Error)?;
-            Ok(())
-        }
-    }
-
-    let mut rest = Rest(text);
-    write!(rest, "{error}").is_ok() && rest.0.is_empty()
-}
-
-/// An error and its sources, as one line of text.
-struct Report<'a>(&'a (dyn error::Error + 'static));
-
-impl fmt::Display for Report<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut last = self.0.to_string();
-        f.write_str(&last)?;
-        // Not `chain`: an `io::Error` displays as the error it holds, so that one would repeat it.
-        for source in iter::successors(self.0.source(), |error| error.source()).take(MAX_DEPTH - 1) {
-            let text = source.to_string();
-            if !last.ends_with(&text) {
-                write!(f, ": {text}")?;
-            }
-            last = text;
-        }
-        Ok(())
-    }
-}
-
 /// An error type that can carry a [`Rejected`]: every type that is `From<Rejected>`.
 ///
 /// [`BoxError`], [`Error<E>`](Error) and every enum of your own with a `From<Rejected>` have it. Implement
@@ -244,73 +209,9 @@ impl AsRejected for BoxError {
     }
 }
 
-/// A config holds a number out of its range. The error names the field.
-///
-/// ```
-/// use tower_reliability::circuit_breaker::CircuitBreakerConfig;
-///
-/// let error = CircuitBreakerConfig::new().failure_rate(1.5).build().unwrap_err();
-/// assert_eq!(error.to_string(), "failure_rate must be above 0 and at most 1");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    stage: Option<&'static str>,
-    field: &'static str,
-    rule: &'static str,
-}
-
-impl ConfigError {
-    /// The field breaks this rule.
-    #[must_use]
-    pub const fn new(field: &'static str, rule: &'static str) -> Self {
-        Self { stage: None, field, rule }
-    }
-
-    /// The same error, in a stage of a stack.
-    #[must_use]
-    pub const fn within(mut self, stage: &'static str) -> Self {
-        self.stage = Some(stage);
-        self
-    }
-
-    /// The stage of the stack that has the field; `None` for a single layer.
-    #[must_use]
-    pub const fn stage(&self) -> Option<&'static str> {
-        self.stage
-    }
-
-    /// The field, spelled as its setter.
-    #[must_use]
-    pub const fn field(&self) -> &'static str {
-        self.field
-    }
-
-    /// The rule that the field breaks, such as "must be at least 1".
-    #[must_use]
-    pub const fn rule(&self) -> &'static str {
-        self.rule
-    }
-
-    /// An error for this field unless the rule holds.
-    pub(crate) const fn check(holds: bool, field: &'static str, rule: &'static str) -> Result<(), Self> {
-        if holds { Ok(()) } else { Err(Self::new(field, rule)) }
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(stage) = self.stage {
-            write!(f, "{stage}.")?;
-        }
-        write!(f, "{} {}", self.field, self.rule)
-    }
-}
-
-impl error::Error for ConfigError {}
-
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::{io, iter};
 
     use super::*;
     use crate::{call::Reason, telemetry::Name};

@@ -28,7 +28,7 @@ stages! {
     /// What to answer where a call was turned away or failed: a [`FallbackLayer`] that has been told so.
     ///
     /// It is classified and named by the stack.
-    fallback Fall(FallbackConfig) [A, M: FallbackLayer<A, StandardClassifier, M>];
+    fallback Fall(FallbackConfig) [A: FallbackLayer<A>];
 
     /// How long the whole call may take, all waiting and all attempts included. Sets the request's deadline, where
     /// [`limits`](Self::limits) knows a place for it.

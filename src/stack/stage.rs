@@ -8,7 +8,7 @@ use super::plan::Plan;
 use crate::{
     call::{CloneRequest, NoDeadline, StandardClassifier},
     circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer},
-    fallback::{FallbackConfig, FallbackHandle, FallbackLayer, Isolate},
+    fallback::{FallbackConfig, FallbackHandle, FallbackLayer, Source},
     hedge::{HedgeConfig, HedgeHandle, HedgeLayer},
     retry::{RetryConfig, RetryHandle, RetryLayer},
     retry_budget::{RetryBudget, RetryBudgetConfig},
@@ -64,7 +64,7 @@ impl<C, L, R> Common<C, L, R> {
     /// The stage's name within the named stack.
     fn name(&self, stage: &'static str) -> Name {
         match &self.name {
-            Some(stack) => Name::from(format!("{stack}.{stage}")),
+            Some(stack) => Name::from(format!("{}.{stage}", stack.as_str())),
             None => Name::new(stage),
         }
     }
@@ -168,15 +168,15 @@ impl Planned<Self> for HedgeConfig {
     }
 }
 
-impl<A: Isolate, M, C: Clone, L, R> Stage<Common<C, L, R>> for FallbackLayer<A, StandardClassifier, M> {
-    type Layer = FallbackLayer<A, C, M>;
+impl<A: Source, C: Clone, L, R> Stage<Common<C, L, R>> for FallbackLayer<A> {
+    type Layer = FallbackLayer<A, C>;
 
-    fn assemble(self, field: &'static str, common: &Common<C, L, R>) -> FallbackLayer<A, C, M> {
+    fn assemble(self, field: &'static str, common: &Common<C, L, R>) -> FallbackLayer<A, C> {
         self.classify(common.classifier.clone()).named(common.name(field))
     }
 }
 
-impl<A, M> Planned<FallbackConfig> for FallbackLayer<A, StandardClassifier, M> {
+impl<A> Planned<FallbackConfig> for FallbackLayer<A> {
     fn numbers(&self) -> Option<FallbackConfig> {
         Some(self.handle().config())
     }
@@ -235,7 +235,7 @@ impl<C, R> Handled for HedgeLayer<C, R> {
     }
 }
 
-impl<A, C, M> Handled for FallbackLayer<A, C, M> {
+impl<A, C> Handled for FallbackLayer<A, C> {
     type Handle = FallbackHandle;
 
     fn handle(&self) -> FallbackHandle {

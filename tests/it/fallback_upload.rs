@@ -47,7 +47,7 @@ where
     let fallback = FallbackConfig::new().on(ErrorClass::Server).build().expect("valid");
     ServiceBuilder::new()
         .layer(ReplayLayer::new())
-        .layer(fallback.classify(HttpClassifier::new()).service(other).resend(HttpResend::new()))
+        .layer(fallback.service(other).resend(HttpResend::new()).classify(HttpClassifier::new()))
         .map_response(|response: Response<hyper::body::Incoming>| response.map(AxumBody::new))
         .map_err(Error::inner)
         .map_request(move |mut request: Sent| {

@@ -16,6 +16,7 @@ mod breaker_vectors;
 mod configs;
 mod fallback;
 mod fallback_cancellation;
+mod fallback_nested;
 mod fallback_peer;
 mod fallback_upload;
 mod grpc_client;
