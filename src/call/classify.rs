@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use crate::call::{BoxError, ErrorClass, Outcome, PendingOutcome, Rejected};
+use crate::call::{BoxError, ErrorClass, Outcome, PendingOutcome, Rejected, chain};
 
 /// Turns the result of a call into an [`Outcome`].
 ///
@@ -127,21 +127,6 @@ pub(crate) fn find_named(
     chain(error).find_map(name)
 }
 
-/// An error and its sources, outermost first.
-pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    // A chain has an end, but one that somebody tied into a ring has not.
-    std::iter::successors(Some(error), |error| next(*error)).take(MAX_DEPTH)
-}
-
-/// The next error down the chain.
-fn next<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    // The source of an `io::Error` is the source of what it holds, so what it holds would be passed over.
-    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        Some(held) => Some(held),
-        None => error.source(),
-    }
-}
-
 /// What this one error says, without its sources.
 pub(crate) fn standard(error: &(dyn Error + 'static)) -> Option<Outcome> {
     if let Some(rejected) = error.downcast_ref::<Rejected>() {
@@ -170,9 +155,6 @@ pub(crate) fn standard(error: &(dyn Error + 'static)) -> Option<Outcome> {
     };
     Some(Outcome::failure(class))
 }
-
-/// Deeper than any chain that was ever seen.
-const MAX_DEPTH: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -4,9 +4,9 @@ use std::{fmt, sync::Arc};
 
 use super::plan::Plan;
 use crate::{
-    call::{Protocol, StandardClassifier},
+    call::Protocol,
     circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer},
-    fallback::{FallbackConfig, FallbackHandle, FallbackLayer, Isolate},
+    fallback::{FallbackConfig, FallbackHandle, FallbackLayer, Source},
     hedge::{HedgeConfig, HedgeHandle, HedgeLayer},
     retry::{RetryConfig, RetryHandle, RetryLayer},
     retry_budget::RetryBudget,
@@ -31,7 +31,7 @@ impl<P> Common<P> {
 
     fn name(&self, stage: &'static str) -> Name {
         match &self.name {
-            Some(stack) => Name::from(format!("{stack}.{stage}")),
+            Some(stack) => Name::from(format!("{}.{stage}", stack.as_str())),
             None => Name::new(stage),
         }
     }
@@ -77,12 +77,8 @@ impl<Config, P> Stage<Config, P> for Unused {
     }
 }
 
-impl<A, M, C, R, D> Stage<FallbackConfig, Protocol<C, R, D>> for FallbackLayer<A, StandardClassifier, M>
-where
-    A: Isolate,
-    C: Clone,
-{
-    type Layer = FallbackLayer<A, C, M>;
+impl<A: Source, C: Clone, R, D> Stage<FallbackConfig, Protocol<C, R, D>> for FallbackLayer<A> {
+    type Layer = FallbackLayer<A, C>;
 
     fn config(&self) -> Option<FallbackConfig> {
         Some(self.handle().config())
@@ -141,8 +137,8 @@ impl<P: Clone> Stage<Self, P> for HedgeConfig {
     }
 }
 
-impl<C: Clone, R, D> Stage<Self, Protocol<C, R, D>> for CircuitBreakerConfig {
-    type Layer = CircuitBreakerLayer<C>;
+impl<C: Clone, R, D: Clone> Stage<Self, Protocol<C, R, D>> for CircuitBreakerConfig {
+    type Layer = CircuitBreakerLayer<C, D>;
 
     fn config(&self) -> Option<Self> {
         Some(*self)
@@ -152,7 +148,10 @@ impl<C: Clone, R, D> Stage<Self, Protocol<C, R, D>> for CircuitBreakerConfig {
         // The plan has adapted its defaults to the other stages.
         let layer = CircuitBreakerLayer::checked(common.plan.circuit_breaker.unwrap_or(self))
             .classify(common.protocol.classifier.clone())
+            .deadlines(common.protocol.deadlines.clone())
             .named(common.name(name));
+        let timeouts = [common.plan.timeout, common.plan.attempt_timeout].into_iter().flatten();
+        let layer = timeouts.fold(layer, |layer, timeout| layer.patience(timeout.limit()));
         common.listeners.iter().fold(layer, |layer, listener| layer.listen_shared(Arc::clone(listener)))
     }
 }
@@ -170,7 +169,7 @@ pub trait HasHandle {
     fn handle(&self) -> Self::Handle;
 }
 
-impl<A, C, M> HasHandle for FallbackLayer<A, C, M> {
+impl<A, C> HasHandle for FallbackLayer<A, C> {
     type Handle = FallbackHandle;
 
     fn handle(&self) -> FallbackHandle {
@@ -202,7 +201,7 @@ impl<P, K> HasHandle for HedgeLayer<P, K> {
     }
 }
 
-impl<C> HasHandle for CircuitBreakerLayer<C> {
+impl<C, D> HasHandle for CircuitBreakerLayer<C, D> {
     type Handle = CircuitBreakerHandle;
 
     fn handle(&self) -> CircuitBreakerHandle {

@@ -1,6 +1,7 @@
 //! A peer that says what each request asks for, in numbers.
 
 use std::{
+    fmt,
     future::pending,
     sync::{
         Arc,
@@ -14,7 +15,7 @@ use tokio::time::sleep;
 use tower::Service;
 use tower_reliability::{
     Error, ErrorClass, Name, Outcome, Reason, Rejected,
-    fallback::{FallbackConfig, FallbackLayer},
+    fallback::{FallbackBuilder, FallbackConfig},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,6 +31,14 @@ pub(crate) enum Say {
     TurnAway(Reason),
     Hang,
 }
+
+impl fmt::Display for Say {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl std::error::Error for Say {}
 
 pub(crate) type Answer = Result<u32, Error<Say>>;
 
@@ -64,11 +73,9 @@ pub(crate) fn by_number(result: Result<&u32, &Error<Say>>) -> Outcome {
     }
 }
 
-pub(crate) type Classify = fn(Result<&u32, &Error<Say>>) -> Outcome;
-
-/// A layer that has yet to be told what to answer with.
-pub(crate) fn layer(config: FallbackConfig) -> FallbackLayer<tower_reliability::fallback::Unset, Classify> {
-    config.build().expect("in range").classify(by_number as Classify)
+/// A fallback that still needs its answer.
+pub(crate) fn layer(config: FallbackConfig) -> FallbackBuilder {
+    config.build().expect("in range")
 }
 
 /// The peer as a service that may turn away before it is called. Clones count together.
