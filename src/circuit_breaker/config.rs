@@ -7,8 +7,7 @@ use crate::call::ConfigError;
 /// When a circuit opens, for how long, and what the peer must show before it closes again.
 ///
 /// The config is plain data: a constant, the content of a file (feature `serde`, durations as `"30s"`), or the argument
-/// of [`CircuitBreakerHandle::update`](super::CircuitBreakerHandle::update). All defaults stand in one table on the
-/// [module's page](super#defaults).
+/// of [`CircuitBreakerHandle::update`](super::CircuitBreakerHandle::update). See the [table of defaults](super#defaults).
 ///
 /// ```
 /// use std::time::Duration;
@@ -131,9 +130,8 @@ impl CircuitBreakerConfig {
 
     /// Judges a rate only when the window holds at least so many calls.
     ///
-    /// More calls make chance openings rarer, and a dead peer costs more calls. A count window that is smaller than this
-    /// is judged when it is full. After a cold start the failures of a burst finish first, because they fail fast, so a
-    /// small number opens early. At least 1. Default: 20 calls.
+    /// More calls make chance openings rarer, and a dead peer costs more calls. A smaller count window is judged when it is
+    /// full. In a cold burst, failures finish first, so a small number opens early. At least 1. Default: 20 calls.
     #[must_use]
     pub const fn min_requests(mut self, calls: u32) -> Self {
         self.min_requests = calls;
@@ -153,8 +151,8 @@ impl CircuitBreakerConfig {
 
     /// Also opens the circuit after so many consecutive failures.
     ///
-    /// It reacts within a few calls, and by chance: at 10 % background errors, five failures follow each other about once
-    /// in 100 000 calls. At least 1. Default: off.
+    /// It reacts within a few calls, and by chance: at 10 % errors, five follow each other about once in 100 000 calls.
+    /// At least 1. Default: off.
     #[must_use]
     pub const fn consecutive_failures(mut self, failures: u32) -> Self {
         self.consecutive_failures = Some(failures);
@@ -254,7 +252,7 @@ impl CircuitBreakerConfig {
 
     /// Takes back the place of a probe that has not ended after so long, and counts the probe as failed.
     ///
-    /// Longer than the slowest good call, or the circuit never closes. Above 0, at most 1 day. Default: 30 s.
+    /// Keep it above the slowest good call, or the circuit never closes. Above 0, at most 1 day. Default: 30 s.
     #[must_use]
     pub const fn probe_timeout(mut self, delay: Duration) -> Self {
         self.probe_timeout = delay;

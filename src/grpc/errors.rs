@@ -111,7 +111,7 @@ mod tests {
         let rejected = Rejected::new(Name::new("timeout"), Why::DeadlineExceeded);
         let mut status = Status::deadline_exceeded("late");
         status.set_source(Arc::new(rejected));
-        assert_eq!(outcome(status), Outcome::Ignored);
+        assert_eq!(outcome(status), Outcome::DeadlineExceeded);
     }
 
     #[test]

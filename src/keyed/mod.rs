@@ -33,6 +33,7 @@ struct Entries<K, V> {
     by_key: HashMap<K, usize>,
     /// Without holes: the last one moves to where one is taken out.
     slots: Vec<Slot<K, V>>,
+    calls: u64,
     /// Where the next search begins.
     hand: usize,
     /// Whether the last new key found no place.
@@ -44,6 +45,8 @@ struct Slot<K, V> {
     key: K,
     state: V,
     last_call: Instant,
+    /// The number of that call, which orders calls at the same instant too.
+    call: u64,
 }
 
 /// No key could be evicted.
@@ -55,7 +58,8 @@ pub(crate) struct Exhausted {
 
 impl<K, V> Registry<K, V> {
     pub(crate) fn new(max_keys: usize) -> Self {
-        let entries = Entries { by_key: HashMap::new(), slots: Vec::new(), hand: 0, exhausted: false };
+        let entries =
+            Entries { by_key: HashMap::new(), slots: Vec::new(), calls: 0, hand: 0, exhausted: false };
         Self { max_keys, entries: Mutex::new(entries) }
     }
 
@@ -89,7 +93,8 @@ impl<K: Hash + Eq + Clone, V: KeyedState> Registry<K, V> {
         }
         let slot = entries.slots.len();
         entries.by_key.insert(key.clone(), slot);
-        entries.slots.push(Slot { key, state: state.clone(), last_call: now });
+        let call = entries.calls;
+        entries.slots.push(Slot { key, state: state.clone(), last_call: now, call });
         entries.exhausted = false;
         Ok(state)
     }
@@ -98,9 +103,10 @@ impl<K: Hash + Eq + Clone, V: KeyedState> Registry<K, V> {
 impl<K: Hash + Eq, V: KeyedState> Entries<K, V> {
     /// The state of a key; `None` if it has none and there is room for it.
     fn find_or_make_room(&mut self, key: &K, max_keys: usize, now: Instant) -> Result<Option<V>, Exhausted> {
+        self.calls += 1;
         if let Some(slot) = self.by_key.get(key) {
             let slot = &mut self.slots[*slot];
-            slot.last_call = now;
+            (slot.last_call, slot.call) = (now, self.calls);
             return Ok(Some(slot.state.clone()));
         }
         if self.slots.len() < max_keys || self.evict_one(now) {
@@ -121,7 +127,7 @@ impl<K: Hash + Eq, V: KeyedState> Entries<K, V> {
         let found = (begin..begin + looks)
             .map(|at| at % count)
             .filter(|at| evictable(&self.slots[*at]))
-            .min_by_key(|at| self.slots[*at].last_call);
+            .min_by_key(|at| self.slots[*at].call);
         let Some(at) = found else { return false };
         let gone = self.slots.swap_remove(at);
         self.by_key.remove(&gone.key);

@@ -26,7 +26,7 @@ fn a_file_names_what_it_changes_and_leaves_the_rest() {
         [circuit_breaker]
         failure_rate = 0.25
         window = { calls = 200 }
-        slow_call = { over = "2s", share = 0.8 }
+        slow_call = { over = "2s", rate = 0.8 }
         consecutive_failures = 7
         open_for = "30s"
         abandoned = "ignore"
@@ -63,7 +63,7 @@ fn what_is_misspelt_is_refused_by_its_name() {
     assert!(refused("failure_rat = 0.5").contains("failure_rat"));
     assert!(refused("open_for = \"soon\"").contains("open_for"));
     assert!(refused("window = { hours = 3 }").contains("hours"));
-    assert!(refused("failure_rate = \"on\"").contains("a share above 0 and at most 1, or \"off\""));
+    assert!(refused("failure_rate = \"on\"").contains("a rate above 0 and at most 1, or \"off\""));
 }
 
 #[test]

@@ -38,7 +38,7 @@ async fn an_open_circuit_answers_503_with_retry_after_and_a_problem() {
         assert_eq!(fetch(&address, "/").await.0, 500);
     }
     let (status, retry_after, problem) = fetch(&address, "/other").await;
-    assert_eq!((status.as_u16(), retry_after.as_deref()), (503, Some("5")));
+    assert_eq!((status.as_u16(), retry_after.as_deref()), (503, Some("1")));
     assert_eq!(problem["detail"], "circuit open (2 calls in a row failed)");
     assert_eq!(problem["layer"], "circuit_breaker");
 }

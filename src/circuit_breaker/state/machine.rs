@@ -214,12 +214,14 @@ impl State {
     /// Whether the circuit of a key can be evicted without loss: closed, with hardly any failure, or, after an idle time
     /// in which everything is forgiven, in any state that was not set by hand.
     pub(in crate::circuit_breaker) fn is_evictable(&mut self, forgiven: bool, now: Instant) -> bool {
+        let ramped = self.next_timeout().is_some_and(|end| now >= end);
         let snapshot = self.snapshot(now);
         let bad = snapshot.window_failures.max(snapshot.window_slow);
         let healthy = snapshot.consecutive_failures == 0 && bad.saturating_mul(10) <= snapshot.window_calls;
         match snapshot.state {
             CircuitState::Closed => forgiven || healthy,
-            CircuitState::Ramping | CircuitState::Open | CircuitState::HalfOpen => forgiven,
+            CircuitState::Ramping => forgiven || (healthy && ramped),
+            CircuitState::Open | CircuitState::HalfOpen => forgiven,
             _ => false,
         }
     }

@@ -2,6 +2,7 @@
 
 mod cut_calls;
 pub(super) mod driven;
+mod open_periods;
 
 use std::time::Duration;
 
