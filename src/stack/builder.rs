@@ -82,10 +82,10 @@ impl<C, R, D, E, S> StackBuilder<Protocol<C, R, D>, E, S> {
     /// # Errors
     ///
     /// Names the first field that breaks its rule. If two fields conflict, the rule names the other one.
-    pub fn build(self) -> Result<ReliabilityStack<E, S::Layers>, ConfigError>
+    pub fn build<Layers>(self) -> Result<ReliabilityStack<E, Layers>, ConfigError>
     where
         E: Errors,
-        S: Stages<Protocol<E::Classifier<C>, R, D>>,
+        S: Stages<Protocol<E::Classifier<C>, R, D>, Layers = Layers>,
     {
         let errors = self.errors;
         let common = self.common.change_protocol(|Protocol { classifier, resend, deadlines }| {

@@ -27,51 +27,52 @@ pub struct ReliabilityStack<E = WrappedErrors, S = Slots> {
     pub(super) layers: S,
 }
 
+// `-> F::Handle` would be shorter, but then the compiler hides the message of `HasHandle` behind its own.
 impl<E, F, T, R, H, B, A> ReliabilityStack<E, Slots<F, T, R, H, B, A>> {
     /// The handle of the fallback. The method exists exactly when the stack has this stage.
-    pub fn fallback(&self) -> F::Handle
+    pub fn fallback<Handle>(&self) -> Handle
     where
-        F: HasHandle,
+        F: HasHandle<Handle = Handle>,
     {
         self.layers.fallback.handle()
     }
 
     /// The handle of the timeout for the whole call. The method exists exactly when the stack has this stage.
-    pub fn timeout(&self) -> T::Handle
+    pub fn timeout<Handle>(&self) -> Handle
     where
-        T: HasHandle,
+        T: HasHandle<Handle = Handle>,
     {
         self.layers.timeout.handle()
     }
 
     /// The handle of the retry. The method exists exactly when the stack has this stage.
-    pub fn retry(&self) -> R::Handle
+    pub fn retry<Handle>(&self) -> Handle
     where
-        R: HasHandle,
+        R: HasHandle<Handle = Handle>,
     {
         self.layers.retry.handle()
     }
 
     /// The handle of the hedge. The method exists exactly when the stack has this stage.
-    pub fn hedge(&self) -> H::Handle
+    pub fn hedge<Handle>(&self) -> Handle
     where
-        H: HasHandle,
+        H: HasHandle<Handle = Handle>,
     {
         self.layers.hedge.handle()
     }
 
     /// The handle of the circuit breaker. The method exists exactly when the stack has this stage.
-    pub fn circuit_breaker(&self) -> B::Handle
+    pub fn circuit_breaker<Handle>(&self) -> Handle
     where
-        B: HasHandle,
+        B: HasHandle<Handle = Handle>,
     {
         self.layers.circuit_breaker.handle()
     }
 
     /// The handle of the timeout for one attempt. The method exists exactly when the stack has this stage.
-    pub fn attempt_timeout(&self) -> A::Handle
+    pub fn attempt_timeout<Handle>(&self) -> Handle
     where
-        A: HasHandle,
+        A: HasHandle<Handle = Handle>,
     {
         self.layers.attempt_timeout.handle()
     }

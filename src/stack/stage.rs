@@ -156,7 +156,17 @@ impl<C: Clone, R, D: Clone> Stage<Self, Protocol<C, R, D>> for CircuitBreakerCon
     }
 }
 
-/// A stage of a built stack that exists, and so has a handle.
+/// The layer of a stage that exists, and so has a handle.
+///
+/// Without the stage, the accessor does not compile, and the compiler says "this stack has no such stage":
+///
+/// ```compile_fail,E0277
+/// use tower_reliability::ReliabilityStack;
+///
+/// let stack = ReliabilityStack::builder().build()?;
+/// stack.circuit_breaker();
+/// # Ok::<(), tower_reliability::ConfigError>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this stack has no such stage",
     note = "name the stage while building the stack, and its handle is there"

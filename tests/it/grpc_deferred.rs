@@ -1,4 +1,4 @@
-//! A breaker that votes by the trailers: clients that tonic generates, over real sockets.
+//! A breaker that counts calls by their trailers: generated clients of tonic over real sockets.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ async fn case_26_streams_that_fail_in_their_trailers_open_the_circuit() {
 }
 
 #[tokio::test]
-async fn case_20_a_stream_that_probes_is_judged_by_its_head() {
+async fn case_20_a_probe_counts_by_the_head_of_its_stream() {
     let (mut client, handle) = client(CONFIG, STREAMS).await;
     half_open(&mut client, &handle).await;
     let mut stream = client.watch(ask("hangs")).await.expect("a head").into_inner();
@@ -102,7 +102,7 @@ async fn case_07_a_stream_dropped_midway_has_no_vote_by_default() {
 }
 
 #[tokio::test]
-async fn a_unary_call_counts_once_whether_its_status_is_in_the_head_or_in_the_trailers() {
+async fn a_unary_call_counts_once_by_its_head_or_by_its_trailers() {
     let (mut client, handle) = client(CONFIG, STREAMS).await;
     client.check(ask("")).await.expect("a head");
     client.check(ask("missing")).await.expect_err("the status is in the head");

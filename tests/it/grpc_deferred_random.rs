@@ -1,4 +1,4 @@
-//! A breaker that votes by the trailers: bodies made by hand, on time that is moved by hand.
+//! A breaker that counts calls by their trailers: bodies made by hand, on paused time.
 
 use std::{
     io,
@@ -34,7 +34,7 @@ const CONFIG: CircuitBreakerConfig = CircuitBreakerConfig::consecutive(1)
 
 const STREAMS: StreamOutcomeLayer = StreamOutcomeLayer::new(GrpcClassifier::new());
 
-/// How a server answers.
+/// The answer of the server.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     head_after: Duration,
@@ -127,7 +127,7 @@ async fn half_open(breaker: &Breaker) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_26_every_way_to_end_is_recorded_at_the_end_and_not_before() {
+async fn case_26_every_stream_is_counted_at_its_end_and_not_before() {
     for (ending, state) in [
         (Ending::Trailers("0"), CircuitState::Closed),
         (Ending::Trailers("14"), CircuitState::Open),
@@ -202,7 +202,7 @@ async fn a_closure_that_defers_without_a_place_for_it_is_a_success_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_is_slow_by_its_head_however_long_its_stream_lasts() {
+async fn a_call_is_slow_by_the_time_to_its_head_alone() {
     let breaker = breaker(CONFIG.slow_call(10 * MILLI, 1.0));
     let lasting = Plan { each_after: Duration::from_secs(1), ..Plan::stream(Ending::Trailers("0")) };
     read(call(&breaker, lasting).await).await;
@@ -244,7 +244,7 @@ async fn a_key_is_not_evicted_while_a_stream_of_it_runs() {
         STREAMS.layer(keyed.layer(service_fn(answer))).oneshot(Request::new(plan)).await
     };
     let begun = call(1).await;
-    // A key that was just used has a second chance, so it is asked for twice.
+    // A recently used key has a second chance, so the loop runs twice.
     for _ in 0..2 {
         read(call(2).await).await;
         assert!(keyed.handle().get(&1).is_some() && keyed.handle().get(&2).is_none());

@@ -1,4 +1,4 @@
-//! What the types promise: who is `Send`, `Sync`, `Clone`, and how large a call is.
+//! The promises of the types: `Send`, `Sync` and `Clone`.
 
 use std::{
     cell::Cell,
@@ -39,11 +39,11 @@ use tower_reliability::{
 fn send_and_sync<T: Send + Sync + 'static>() {}
 fn clone<T: Clone>() {}
 
-/// Neither `Send` nor `Sync`, and still a fine inner service.
+/// An inner service that is neither `Send` nor `Sync`.
 #[derive(Clone)]
 struct Local(Rc<Cell<u8>>);
 
-/// That of [`Local`]: not `Unpin` either.
+/// The future of [`Local`], which is not `Unpin` either.
 struct LocalFuture(Local, PhantomPinned);
 
 impl Future for LocalFuture {
@@ -72,7 +72,7 @@ impl Service<()> for Local {
     }
 }
 
-/// All that one can wish for.
+/// An inner service that is `Send`, `Sync` and `Clone`, with a future that is too.
 #[derive(Clone)]
 struct Ideal;
 
@@ -94,7 +94,7 @@ type FallbackFuture<S> = <Fallback<S, Arc<()>> as Service<()>>::Future;
 type HedgeFuture<S> = <Hedge<S> as Service<()>>::Future;
 type RetryFuture<S> = <Retry<S> as Service<()>>::Future;
 
-/// Whether a type is `Send`, as a value: the inherent constant hides the trait's.
+/// Whether a type is `Send`, as a value: the inherent constant hides the constant of the trait.
 struct IsSend<T>(PhantomData<T>);
 trait Otherwise {
     const ANSWER: bool = false;
@@ -105,7 +105,7 @@ impl<T: Send> IsSend<T> {
 }
 
 #[test]
-fn what_users_hold_can_be_sent_and_shared() {
+fn layers_services_handles_and_futures_are_send_and_sync() {
     send_and_sync::<CircuitBreakerLayer>();
     send_and_sync::<CircuitBreakerHandle>();
     send_and_sync::<CircuitBreakerSnapshot>();
@@ -163,7 +163,7 @@ fn case_12_ours_is_send_exactly_when_theirs_is() {
 }
 
 #[test]
-fn a_service_is_clone_when_the_one_below_is() {
+fn a_service_is_clone_when_its_inner_service_is() {
     clone::<CircuitBreaker<Local>>();
     clone::<Timeout<Local>>();
     clone::<Fallback<Local, Arc<Vec<u8>>>>();
@@ -176,7 +176,7 @@ fn a_service_is_clone_when_the_one_below_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_12_a_service_that_cannot_be_sent_and_whose_futures_stay_where_they_are_will_do() {
+async fn case_12_an_inner_service_needs_neither_send_nor_unpin_futures() {
     let retry = RetryConfig::fixed(Duration::from_secs(1)).jitter(Jitter::None).build().expect("valid");
     let local = Local(Rc::default());
     assert!(retry.layer(local.clone()).oneshot(()).await.is_ok());
