@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(source.map(io::Error::kind), Some(io::ErrorKind::ConnectionReset));
         // A leaf that reads "call failed" is the cause; nothing stands in for it.
         let leaf = Error::Inner(io::Error::other(CALL_FAILED));
-        assert!(error::Error::source(&leaf).is_some_and(|source| source.is::<io::Error>()));
+        assert!(error::Error::source(&leaf).is_some_and(<dyn error::Error>::is::<io::Error>));
     }
 
     #[test]
