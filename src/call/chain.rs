@@ -26,7 +26,7 @@ fn next<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static
     }
 }
 
-/// Whether an error displays as exactly this text. It allocates nothing.
+/// Whether an error displays as exactly this text. The comparison allocates nothing.
 pub(super) fn reads(error: &dyn Error, text: &str) -> bool {
     struct Rest<'a>(&'a str);
 

@@ -47,7 +47,7 @@ impl ErrorClasses {
         self.0 & (1 << class as u8) != 0
     }
 
-    /// The set as a number, for an atomic.
+    /// The set as a number, to store in an atomic.
     pub(crate) const fn bits(self) -> u64 {
         self.0 as u64
     }
@@ -91,7 +91,7 @@ impl From<ErrorClasses> for Vec<ErrorClass> {
 pub struct PerClass<T>([T; ErrorClass::ALL.len()]);
 
 impl<T> PerClass<T> {
-    /// The classes and their values, in the order in which the classes are documented.
+    /// The classes and their values, in their documented order.
     pub fn iter(&self) -> impl Iterator<Item = (ErrorClass, &T)> {
         ErrorClass::ALL.into_iter().zip(&self.0)
     }

@@ -138,6 +138,12 @@ impl<E: From<Rejected>> FromRejected for E {
 ///
 /// The layers that turn rejections into answers need it. [`Error<E>`](Error) and [`BoxError`] have it, for a
 /// rejection at any depth of the chain, read 64 errors deep. Implement it for an enum of your own.
+#[diagnostic::on_unimplemented(
+    message = "no rejection can be taken from `{Self}`",
+    label = "needs `tower_reliability::IntoRejected`",
+    note = "for an `Error<E>`, implement `std::error::Error` for `E`",
+    note = "for an error type of your own, implement `IntoRejected`"
+)]
 pub trait IntoRejected {
     /// The error that is left when it is no rejection.
     type Other;
@@ -189,7 +195,8 @@ impl IntoRejected for BoxError {
 #[diagnostic::on_unimplemented(
     message = "a rejection cannot be seen in `{Self}`",
     label = "needs `tower_reliability::AsRejected`",
-    note = "for an `Error<E>`, implement `std::error::Error` for `E`; around a `BoxError`, use it as it is, unwrapped",
+    note = "for an `Error<E>`, implement `std::error::Error` for `E`",
+    note = "an `Error<BoxError>` needs no wrapper: a `BoxError` carries rejections itself; in a stack, use `.flat_errors()`",
     note = "for an error type of your own, implement `AsRejected`, or add `.map_err(Error::inner)` inside this layer"
 )]
 pub trait AsRejected {
@@ -270,7 +277,7 @@ mod tests {
         assert_eq!(source.map(io::Error::kind), Some(io::ErrorKind::ConnectionReset));
         // A leaf that reads "call failed" is the cause; nothing stands in for it.
         let leaf = Error::Inner(io::Error::other(CALL_FAILED));
-        assert!(error::Error::source(&leaf).is_some_and(|source| source.is::<io::Error>()));
+        assert!(error::Error::source(&leaf).is_some_and(<dyn error::Error>::is::<io::Error>));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The vocabulary of one call: its outcome, how that is classified, rejections, errors, deadlines, and further attempts.
+//! The vocabulary of one call: outcomes, classifiers, rejections, errors, deadlines, and further attempts.
 
 mod chain;
 mod classes;

@@ -1,4 +1,4 @@
-//! Where the answers of a fallback come from: the traits, a value, and a function.
+//! The sources of answers: the traits, a value, and a function.
 
 use std::{
     fmt,
@@ -9,7 +9,7 @@ use std::{
 use super::handle::FallbackHandle;
 use crate::call::PriorAttempts;
 
-/// A source of answers, as the layer holds it. Its clones share what it remembers.
+/// A source of answers, as the layer holds it. Its clones share its memory.
 pub(crate) trait Source: Clone {
     /// The same source with nothing remembered.
     fn fresh(&self) -> Self {

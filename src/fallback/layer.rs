@@ -120,7 +120,7 @@ impl FallbackBuilder {
     /// The key must contain everything that the answer depends on. If answers depend on the caller, the key contains
     /// the caller, or one caller gets the answer of another. A request with the key `None` is not remembered.
     ///
-    /// Of two calls with one key, the fallback remembers the one that ends last. It remembers a clone of the whole
+    /// If two calls have the same key, the fallback remembers the later answer. It remembers a clone of the whole
     /// answer, with the extensions of an HTTP response: strip extensions that should not live that long in an inner
     /// layer. A streaming body cannot be cloned: collect it in an inner layer, into a `Full<Bytes>` for example.
     ///
@@ -155,11 +155,11 @@ impl<A, C> FallbackLayer<A, C> {
 }
 
 impl<O, R, C> FallbackLayer<Other<O, R>, C> {
-    /// Copies requests for the other service as `resend` says, and only those that it allows to be sent twice.
+    /// Copies requests for the other service as `resend` says, and only the requests that it allows to be sent twice.
     ///
     /// An attempt that ended in a response counts as [running](crate::PriorAttempts::Running), since the caller may
-    /// still get that response. So the other service gets only a request that is idempotent and whose body was sent to
-    /// its end.
+    /// still get that response. So the other service gets only a request that is idempotent and has sent its whole
+    /// body.
     ///
     /// Default: [`CloneRequest`], which takes every request for idempotent. Around HTTP use `http::HttpResend`.
     pub fn resend<Q>(self, resend: Q) -> FallbackLayer<Other<O, Q>, C> {

@@ -102,7 +102,7 @@ mod tests {
             format!("{event:?}"),
         ] {
             assert!(text.contains(escaped), "{text}");
-            assert!(!text.chars().any(|letter| letter.is_control()), "{text}");
+            assert!(!text.chars().any(char::is_control), "{text}");
         }
     }
 

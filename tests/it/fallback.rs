@@ -1,4 +1,4 @@
-//! Fallbacks: which calls are answered otherwise, with what, and what is said of it.
+//! Fallbacks: the calls that they answer, the answers, and the counts.
 
 use std::{
     sync::{
@@ -22,7 +22,7 @@ use crate::fallback_peer::{Answer, DOWN, Peer, Say, TIMEOUT, by_number, layer, r
 const SECOND: Duration = Duration::from_secs(1);
 const ON_SERVER: FallbackConfig = FallbackConfig::new().on(ErrorClass::Server);
 
-/// The parity of a number is its key; what is said otherwise has the key of even numbers, and 99 has none.
+/// The key of a number is its parity, and 99 has no key. All other requests have the key of even numbers.
 fn parity(what: &Say) -> Option<u32> {
     match what {
         Say::Number(99) => None,
@@ -31,13 +31,13 @@ fn parity(what: &Say) -> Option<u32> {
     }
 }
 
-/// What a fallback to 7 makes of it.
+/// The answer of a service with a fallback to 7.
 async fn or_seven(config: FallbackConfig, what: Say) -> Answer {
     layer(config).value(7).classify(by_number).layer(service_fn(say)).oneshot(what).await
 }
 
 #[tokio::test(start_paused = true)]
-async fn by_default_what_was_turned_away_on_this_side_is_answered_and_nothing_else() {
+async fn by_default_only_rejections_on_this_side_are_answered() {
     for reason in [TIMEOUT, Reason::DeadlineExceeded, Reason::ProbesTaken, Reason::Ramping] {
         assert_eq!(or_seven(FallbackConfig::new(), Say::TurnAway(reason)).await, Ok(7));
     }
@@ -51,7 +51,7 @@ async fn by_default_what_was_turned_away_on_this_side_is_answered_and_nothing_el
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_are_answered_by_their_class_be_they_errors_or_responses() {
+async fn errors_and_responses_are_answered_by_their_class() {
     assert_eq!(or_seven(ON_SERVER, DOWN).await, Ok(7));
     assert_eq!(or_seven(ON_SERVER, Say::Number(503)).await, Ok(7));
     let wrong = Say::Fail(ErrorClass::Validation);
@@ -80,7 +80,7 @@ async fn open_circuits_and_timeouts_of_this_side_are_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_sees_what_went_wrong_and_may_have_no_answer() {
+async fn a_function_sees_the_result_and_may_have_no_answer() {
     let layer = layer(ON_SERVER)
         .with(|result: Result<&u32, &Error<Say>>| match result {
             Ok(number) => Some(number + 1),
@@ -112,9 +112,9 @@ async fn another_service_gets_a_copy_of_the_request_if_the_call_fails_and_only_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_other_service_fails_the_original_result_is_returned() {
+async fn if_the_other_service_fails_the_caller_gets_the_original_result() {
     let outage = Some(Error::Inner(Say::Hang));
-    for other in [Peer::default(), Peer { turns_away: outage, ..Peer::default() }] {
+    for other in [Peer::default(), Peer { unready: outage, ..Peer::default() }] {
         let layer = layer(FallbackConfig::new()).service(other).classify(by_number);
         let answer = layer.layer(service_fn(say)).oneshot(Say::TurnAway(TIMEOUT)).await;
         assert_eq!(answer, Err(rejected(TIMEOUT)));
@@ -135,7 +135,7 @@ async fn the_other_service_is_called_when_it_is_ready_and_not_before() {
     assert_eq!(answer, Ok(7));
 }
 
-/// Copies nothing but failures, and takes none for harmless.
+/// Copies failures only, and takes none for idempotent.
 #[derive(Clone, Copy)]
 struct Careful;
 
@@ -150,7 +150,7 @@ impl Resend<Say> for Careful {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_40_what_cannot_be_copied_or_may_have_been_done_is_not_sent_to_another() {
+async fn case_40_a_request_without_a_copy_or_that_may_have_been_processed_is_not_sent_to_another() {
     let other = Peer::default();
     let seven = other.clone().map_request(|_| Say::Number(7));
     let service =
@@ -267,7 +267,7 @@ async fn case_64_other_numbers_hold_for_the_calls_that_end_from_then_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_23_services_of_one_layer_share_what_they_remember_and_isolated_ones_do_not() {
+async fn case_23_services_of_one_layer_share_last_good_answers_and_isolated_services_do_not() {
     let layer = layer(ON_SERVER).last_good(parity).classify(by_number);
     layer.clone().layer(service_fn(say)).oneshot(Say::Number(2)).await.expect("good");
     assert_eq!(layer.layer(service_fn(say)).oneshot(DOWN).await, Ok(2));
@@ -285,10 +285,10 @@ async fn case_23_services_of_one_layer_share_what_they_remember_and_isolated_one
 
 #[tokio::test(start_paused = true)]
 async fn an_error_of_readiness_passes() {
-    let ended = Peer { turns_away: Some(Error::Inner(DOWN)), ..Peer::default() };
+    let ended = Peer { unready: Some(Error::Inner(DOWN)), ..Peer::default() };
     let mut service = layer(ON_SERVER).value(7).classify(by_number).layer(ended);
     assert_eq!(service.ready().await.map(drop), Err(Error::Inner(DOWN)));
-    service.get_mut().turns_away = None;
+    service.get_mut().unready = None;
     assert_eq!(service.ready().await.expect("ready").call(Say::Number(1)).await, Ok(1));
 }
 
@@ -321,7 +321,7 @@ async fn case_60_an_error_that_is_not_answered_comes_back_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_59_a_call_that_succeeds_asks_nobody_else() {
+async fn case_59_a_call_that_succeeds_calls_no_function_and_no_other_service() {
     let (other, asked) = (Peer::default(), Arc::default());
     let counted: Arc<AtomicUsize> = Arc::clone(&asked);
     let function = layer(ON_SERVER)
@@ -338,7 +338,7 @@ async fn case_59_a_call_that_succeeds_asks_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_stands_around_a_stack_in_an_axum_server() {
+async fn it_answers_for_a_stack_in_an_axum_server() {
     use axum::{Router, body::Body, extract::Request, response::Response, routing::get};
     use tower_reliability::{
         ReliabilityStack,

@@ -1,4 +1,4 @@
-//! A call with a fallback is counted once, and gives back what it holds, however it ends.
+//! A call with a fallback counts once and releases its resources, however it ends.
 
 use std::{
     future::pending,
@@ -90,7 +90,7 @@ async fn case_07_a_call_dropped_after_its_end_is_counted_once() {
     assert_eq!(abandoned(layer.handle().snapshot()), (1, 0, 0));
 }
 
-/// Counts those of its clones that are alive.
+/// Counts its living clones.
 struct Copy(Arc<AtomicUsize>);
 
 impl Clone for Copy {
@@ -114,14 +114,14 @@ async fn the_copy_of_a_request_is_gone_when_its_call_is_over() {
         layer(ON_SERVER).service(other).classify(by_number).layer(service_fn(|_: Copy| say(Say::Slowly(1))));
     let mut call = Box::pin(service.call(Copy(Arc::clone(&alive))));
     assert!(poll!(&mut call).is_pending());
-    assert_eq!(alive.load(Ordering::SeqCst), 1, "the copy; the peer has the request done with");
+    assert_eq!(alive.load(Ordering::SeqCst), 1, "the copy; the backend has dropped the request");
     advance(Duration::from_secs(1)).await;
     assert!(poll!(&mut call).is_ready());
     assert_eq!(alive.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_call_below_is_gone_before_another_answer_is_sought() {
+async fn the_inner_call_is_dropped_before_the_fallback_starts() {
     let held = Arc::new(());
     let seen = Arc::clone(&held);
     let layer = layer(ON_SERVER)
@@ -181,10 +181,10 @@ async fn case_61_of_ten_thousand_calls_none_is_lost_and_none_counted_twice() {
         count.fetch_add(usize::from(is_caught), Ordering::SeqCst);
         outcome
     };
-    // What the other service says is drawn when it is asked.
+    // The answer of the other service is drawn when it is called.
     let draw = Arc::new(std::sync::Mutex::new(StdRng::seed_from_u64(SEED + 1)));
     let other = Peer::default().map_request(move |_: Say| {
-        match draw.lock().expect("nobody panics with it").random_range(0..4) {
+        match draw.lock().expect("no thread panics with it").random_range(0..4) {
             0 => Say::Hang,
             1 => Say::Slowly(7),
             2 => DOWN,

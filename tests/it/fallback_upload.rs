@@ -101,13 +101,13 @@ async fn case_72_an_upload_that_was_sent_to_its_end_goes_to_the_other_service_wh
         let upload = request.into_body().collect().await?.to_bytes();
         Ok::<_, BoxError>(Response::new(AxumBody::from(upload)))
     });
-    let mut echoed = 0;
+    let mut from_other = 0;
     for _ in 0..20 {
         let answer = upload_at_once(echoes).await.expect("an answer");
         assert!(["an order", "8 bytes"].contains(&answer.as_str()), "{answer}");
-        echoed += usize::from(answer == "an order");
+        from_other += usize::from(answer == "an order");
     }
-    assert!(echoed > 0, "the other service has answered");
+    assert!(from_other > 0, "the other service has answered");
     let fails = service_fn(|request: Sent| async {
         request.into_body().collect().await?;
         Err::<Got, _>(BoxError::from("down too"))
