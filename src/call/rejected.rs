@@ -78,7 +78,7 @@ impl Rejected {
         match self.reason {
             Reason::Timeout { .. } => Outcome::failure(ErrorClass::Timeout),
             Reason::CircuitOpen(_) | Reason::ProbesTaken | Reason::Ramping => Outcome::EndpointUnavailable,
-            Reason::DeadlineExceeded => Outcome::Ignored,
+            Reason::UploadStalled { .. } | Reason::DeadlineExceeded => Outcome::Ignored,
         }
     }
 }
@@ -110,6 +110,11 @@ pub enum Reason {
         /// The limit.
         limit: Duration,
     },
+    /// The request's body made no progress for the limit: the caller has stalled its upload.
+    UploadStalled {
+        /// The limit.
+        limit: Duration,
+    },
     /// The time that the caller had was over, or was shorter than the limit of this layer.
     DeadlineExceeded,
 }
@@ -121,6 +126,7 @@ impl fmt::Display for Reason {
             Self::ProbesTaken => f.write_str("circuit half-open, all probes are out"),
             Self::Ramping => f.write_str("circuit closing, not all calls are admitted yet"),
             Self::Timeout { limit } => write!(f, "no answer within {limit:?}"),
+            Self::UploadStalled { limit } => write!(f, "the request body made no progress for {limit:?}"),
             Self::DeadlineExceeded => f.write_str("deadline exceeded"),
         }
     }
@@ -147,6 +153,7 @@ mod tests {
         let outcome = |reason| Rejected::new(Name::new("x"), reason).outcome();
         assert_eq!(outcome(Reason::Timeout { limit: Duration::ZERO }), Outcome::failure(ErrorClass::Timeout));
         assert_eq!(outcome(Reason::DeadlineExceeded), Outcome::Ignored);
+        assert_eq!(outcome(Reason::UploadStalled { limit: Duration::ZERO }), Outcome::Ignored);
         assert_eq!(outcome(Reason::CircuitOpen(Trip::ByHand)), Outcome::EndpointUnavailable);
     }
 }

@@ -44,6 +44,7 @@ const fn code(reason: Reason) -> Code {
     match reason {
         Reason::CircuitOpen(_) | Reason::ProbesTaken | Reason::Ramping => Code::Unavailable,
         Reason::Timeout { .. } | Reason::DeadlineExceeded => Code::DeadlineExceeded,
+        Reason::UploadStalled { .. } => Code::Cancelled,
     }
 }
 

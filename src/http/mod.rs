@@ -35,6 +35,7 @@
 
 pub mod attempts;
 pub mod body_deadline;
+pub mod body_read_timeout;
 mod classify;
 pub(crate) mod errors;
 mod extensions;
@@ -48,6 +49,7 @@ mod stack;
 
 pub use attempts::{ReportAttempts, ReportAttemptsLayer};
 pub use body_deadline::{BodyDeadline, BodyDeadlineLayer, DeadlineBody};
+pub use body_read_timeout::{BodyReadTimeout, BodyReadTimeoutLayer, ReadTimeoutBody};
 pub use classify::HttpClassifier;
 pub use extensions::{Attempt, Idempotent, RequestExtensions, RequestTimeout};
 pub use fallback::{FellBack, mark_fallback};

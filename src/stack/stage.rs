@@ -115,7 +115,9 @@ impl<C, L: Clone, R> Stage<Common<C, L, R>> for TimeoutConfig {
     type Layer = TimeoutLayer<L>;
 
     fn assemble(self, field: &'static str, common: &Common<C, L, R>) -> TimeoutLayer<L> {
-        TimeoutLayer::checked(self).deadlines(common.deadlines.clone()).named(common.name(field))
+        let layer = TimeoutLayer::checked(self).deadlines(common.deadlines.clone()).named(common.name(field));
+        // The total timeout is absolute; the peer of an attempt has the full limit after the upload.
+        if field == "attempt_timeout" { layer.after_upload() } else { layer }
     }
 }
 

@@ -53,6 +53,7 @@ const fn status(reason: Reason) -> StatusCode {
     match reason {
         Reason::CircuitOpen(_) | Reason::ProbesTaken | Reason::Ramping => StatusCode::SERVICE_UNAVAILABLE,
         Reason::Timeout { .. } | Reason::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Reason::UploadStalled { .. } => StatusCode::REQUEST_TIMEOUT,
     }
 }
 
