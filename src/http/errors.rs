@@ -37,6 +37,27 @@ fn unprocessed(error: &(dyn Error + 'static)) -> Option<bool> {
     error.downcast_ref().is_some_and(refused).then_some(true)
 }
 
+/// Whether the connection was closed or reset before an answer, and not because of the request body.
+pub(super) fn closed_without_answer(error: &(dyn Error + 'static)) -> bool {
+    let closed = |error: &(dyn Error + 'static)| {
+        error.downcast_ref::<hyper::Error>().is_some_and(is_closed)
+            || error.downcast_ref::<io::Error>().is_some_and(|error| CLOSED.contains(&error.kind()))
+    };
+    !is_callers_own(error) && chain(error).any(closed)
+}
+
+fn is_closed(error: &hyper::Error) -> bool {
+    error.is_canceled() || error.is_closed() || error.is_incomplete_message()
+}
+
+/// The last one is a TLS connection that was closed without a notice.
+const CLOSED: [io::ErrorKind; 4] = [
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::UnexpectedEof,
+];
+
 /// The outcome of this error, without its sources.
 fn named(error: &(dyn Error + 'static)) -> Option<Outcome> {
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
@@ -55,10 +76,9 @@ fn named(error: &(dyn Error + 'static)) -> Option<Outcome> {
 }
 
 fn hyper_class(error: &hyper::Error) -> Option<ErrorClass> {
-    let broken = error.is_canceled() || error.is_closed() || error.is_incomplete_message();
     if error.is_timeout() {
         Some(ErrorClass::Timeout)
-    } else if broken {
+    } else if is_closed(error) {
         Some(ErrorClass::Connection)
     } else if error.is_parse() {
         // The peer answered in another protocol.

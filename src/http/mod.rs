@@ -40,6 +40,7 @@ mod classify;
 pub(crate) mod errors;
 mod extensions;
 mod fallback;
+pub mod reconnect;
 pub mod rejection;
 pub mod replay;
 pub(crate) mod resend;
@@ -53,6 +54,7 @@ pub use body_read_timeout::{BodyReadTimeout, BodyReadTimeoutLayer, ReadTimeoutBo
 pub use classify::HttpClassifier;
 pub use extensions::{Attempt, Idempotent, RequestExtensions, RequestTimeout};
 pub use fallback::{FellBack, mark_fallback};
+pub use reconnect::{Reconnect, ReconnectLayer, TrackedConnector};
 pub use rejection::{Answers, Problem, Rejection, RejectionLayer};
 pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};
 pub use resend::HttpResend;

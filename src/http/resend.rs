@@ -134,8 +134,27 @@ impl Resend<reqwest::Request> for HttpResend {
     }
 }
 
-/// A copy of a request of any protocol, with this copy of its body and an upload of its own.
+/// A copy of a request for a further attempt, with this copy of its body and an upload of its own.
 pub(crate) fn copy<B: Body>(
+    request: &mut Request<ReplayBody<B>>,
+    body: impl FnOnce(&mut ReplayBody<B>) -> Option<ReplayBody<B>>,
+) -> Option<Request<ReplayBody<B>>> {
+    let mut copy = duplicate(request, body)?;
+    watch_upload(&mut copy);
+    Some(copy)
+}
+
+/// A copy of a request for the same attempt. The layers that wait for its upload see one upload.
+pub(crate) fn copy_within_attempt<B: Body>(
+    request: &mut Request<ReplayBody<B>>,
+) -> Option<Request<ReplayBody<B>>> {
+    let mut copy = duplicate(request, ReplayBody::copy)?;
+    let upload = copy.extensions().get().cloned();
+    copy.body_mut().report_to(upload);
+    Some(copy)
+}
+
+fn duplicate<B: Body>(
     request: &mut Request<ReplayBody<B>>,
     body: impl FnOnce(&mut ReplayBody<B>) -> Option<ReplayBody<B>>,
 ) -> Option<Request<ReplayBody<B>>> {
@@ -145,7 +164,6 @@ pub(crate) fn copy<B: Body>(
     *copy.version_mut() = request.version();
     copy.headers_mut().clone_from(request.headers());
     copy.extensions_mut().clone_from(request.extensions());
-    watch_upload(&mut copy);
     Some(copy)
 }
 
