@@ -55,7 +55,7 @@ pub use classify::HttpClassifier;
 pub use extensions::{Attempt, Idempotent, RequestExtensions, RequestTimeout};
 pub use fallback::{FellBack, mark_fallback};
 pub use reconnect::{Reconnect, ReconnectLayer, TrackedConnector};
-pub use rejection::{Answers, Problem, Rejection, RejectionLayer};
+pub use rejection::{Answers, DetailedProblem, DetailedRejectionLayer, Problem, Rejection, RejectionLayer};
 pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};
 pub use resend::HttpResend;
 pub use stack::stack;
