@@ -82,6 +82,7 @@ impl Rejected {
         match self.reason {
             Reason::Timeout { .. } => Outcome::failure(ErrorClass::Timeout),
             Reason::CircuitOpen(_) | Reason::ProbesTaken | Reason::Ramping => Outcome::EndpointUnavailable,
+            Reason::UploadStalled { .. } => Outcome::Ignored,
             Reason::DeadlineExceeded => Outcome::DeadlineExceeded,
         }
     }
@@ -114,6 +115,11 @@ pub enum Reason {
         /// The limit.
         limit: Duration,
     },
+    /// The body of the request made no progress for this long: the caller stalled its upload.
+    UploadStalled {
+        /// The limit.
+        limit: Duration,
+    },
     /// The caller's deadline passed before the limit of this layer did.
     DeadlineExceeded,
 }
@@ -125,6 +131,7 @@ impl fmt::Display for Reason {
             Self::ProbesTaken => f.write_str("circuit half-open, all probes are out"),
             Self::Ramping => f.write_str("circuit closing, not all calls are admitted yet"),
             Self::Timeout { limit } => write!(f, "no answer within {limit:?}"),
+            Self::UploadStalled { limit } => write!(f, "the request body made no progress for {limit:?}"),
             Self::DeadlineExceeded => f.write_str("deadline exceeded"),
         }
     }
@@ -151,6 +158,7 @@ mod tests {
         let outcome = |reason| Rejected::new(Name::new("x"), reason).outcome();
         assert_eq!(outcome(Reason::Timeout { limit: Duration::ZERO }), Outcome::failure(ErrorClass::Timeout));
         assert_eq!(outcome(Reason::DeadlineExceeded), Outcome::DeadlineExceeded);
+        assert_eq!(outcome(Reason::UploadStalled { limit: Duration::ZERO }), Outcome::Ignored);
         assert_eq!(outcome(Reason::CircuitOpen(Trip::ByHand)), Outcome::EndpointUnavailable);
     }
 }

@@ -79,7 +79,8 @@ impl Default for GrpcResend {
 impl<B: Body, F: Fn(&str) -> bool> Resend<Request<ReplayBody<B>>> for GrpcResend<F> {
     fn copy(&self, request: &mut Request<ReplayBody<B>>) -> Option<Request<ReplayBody<B>>> {
         timeout::start(request);
-        copy(request)
+        // A server may answer that it has not begun although it has read the messages, so they are always recorded.
+        copy(request, ReplayBody::copy)
     }
 
     fn may_resend(&self, copy: &Request<ReplayBody<B>>, prior: PriorAttempts) -> bool {

@@ -50,6 +50,7 @@ pub(super) fn status_of(rejected: &Rejected, detailed: bool) -> Status {
             (Code::Unavailable, "temporarily unavailable")
         }
         Reason::Timeout { .. } | Reason::DeadlineExceeded => (Code::DeadlineExceeded, "deadline exceeded"),
+        Reason::UploadStalled { .. } => (Code::Cancelled, "request body stalled"),
     };
     let mut status =
         if detailed { Status::new(code, rejected.to_string()) } else { Status::new(code, plain) };

@@ -97,7 +97,10 @@ impl<C, R, D: Clone> Stage<Self, Protocol<C, R, D>> for TimeoutConfig {
     }
 
     fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>>) -> Self::Layer {
-        TimeoutLayer::checked(self).deadlines(common.protocol.deadlines.clone()).named(common.name(name))
+        let layer =
+            TimeoutLayer::checked(self).deadlines(common.protocol.deadlines.clone()).named(common.name(name));
+        // The total timeout is absolute. The backend of an attempt has the full limit after the upload.
+        if name == "attempt_timeout" { layer.after_upload() } else { layer }
     }
 }
 

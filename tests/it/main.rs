@@ -35,6 +35,8 @@ mod hedge_load;
 mod hedge_script;
 mod hedge_vectors;
 mod http_client;
+mod http_reconnect;
+mod http_recording;
 mod http_redirect;
 mod http_replay;
 mod http_server;

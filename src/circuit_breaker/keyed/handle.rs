@@ -66,7 +66,7 @@ impl<K: Hash + Eq + Clone + Display> KeyedCircuitBreakerHandle<K> {
     /// The circuit for a call with this key; `None` if there is no room for another circuit.
     pub(super) fn for_call(&self, key: &K) -> Option<CircuitBreakerHandle> {
         let KeyedShared { spec, max_keys, circuits } = &*self.shared;
-        let new = || spec.new_circuit(Name::from(format!("{}:{key}", spec.name)));
+        let new = || spec.new_circuit(Name::from(format!("{}:{key}", spec.name.as_str())));
         let found = circuits.for_call(key, new, clock::now());
         if let Err(exhausted) = &found
             && exhausted.first
