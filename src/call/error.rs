@@ -44,6 +44,9 @@ pub type BoxError = Box<dyn error::Error + Send + Sync>;
 /// The error of a stack around a stack is an `Error<Error<E>>`. [`rejected`](Self::rejected) and the two traits
 /// [`AsRejected`] and [`IntoRejected`] find a rejection at any depth, so an outer fallback answers the rejection of an
 /// inner stack. They read a chain 64 errors deep.
+///
+/// They need an `E` that implements [`std::error::Error`]. A [`BoxError`] does not; it carries rejections without this
+/// wrapper. In a stack around a service with a `BoxError`, call `flat_errors()`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error<E> {
     /// A layer on this side rejected the call.
@@ -138,6 +141,11 @@ impl<E: From<Rejected>> FromRejected for E {
 ///
 /// The layers that turn rejections into answers need it. [`Error<E>`](Error) and [`BoxError`] have it, for a
 /// rejection at any depth of the chain, read 64 errors deep. Implement it for an enum of your own.
+#[diagnostic::on_unimplemented(
+    message = "no rejection can be taken from `{Self}`",
+    label = "needs `tower_reliability::IntoRejected`",
+    note = "for an error type of your own, implement `IntoRejected`"
+)]
 pub trait IntoRejected {
     /// The error that is left when it is no rejection.
     type Other;
@@ -189,7 +197,6 @@ impl IntoRejected for BoxError {
 #[diagnostic::on_unimplemented(
     message = "a rejection cannot be seen in `{Self}`",
     label = "needs `tower_reliability::AsRejected`",
-    note = "for an `Error<E>`, implement `std::error::Error` for `E`; around a `BoxError`, use it as it is, unwrapped",
     note = "for an error type of your own, implement `AsRejected`, or add `.map_err(Error::inner)` inside this layer"
 )]
 pub trait AsRejected {
