@@ -44,6 +44,9 @@ pub type BoxError = Box<dyn error::Error + Send + Sync>;
 /// The error of a stack around a stack is an `Error<Error<E>>`. [`rejected`](Self::rejected) and the two traits
 /// [`AsRejected`] and [`IntoRejected`] find a rejection at any depth, so an outer fallback answers the rejection of an
 /// inner stack. They read a chain 64 errors deep.
+///
+/// They need an `E` that implements [`std::error::Error`]. A [`BoxError`] does not; it carries rejections without this
+/// wrapper. In a stack around a service with a `BoxError`, call `flat_errors()`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error<E> {
     /// A layer on this side rejected the call.
@@ -141,7 +144,6 @@ impl<E: From<Rejected>> FromRejected for E {
 #[diagnostic::on_unimplemented(
     message = "no rejection can be taken from `{Self}`",
     label = "needs `tower_reliability::IntoRejected`",
-    note = "for an `Error<E>`, implement `std::error::Error` for `E`",
     note = "for an error type of your own, implement `IntoRejected`"
 )]
 pub trait IntoRejected {
@@ -195,8 +197,6 @@ impl IntoRejected for BoxError {
 #[diagnostic::on_unimplemented(
     message = "a rejection cannot be seen in `{Self}`",
     label = "needs `tower_reliability::AsRejected`",
-    note = "for an `Error<E>`, implement `std::error::Error` for `E`",
-    note = "an `Error<BoxError>` needs no wrapper: a `BoxError` carries rejections itself; in a stack, use `.flat_errors()`",
     note = "for an error type of your own, implement `AsRejected`, or add `.map_err(Error::inner)` inside this layer"
 )]
 pub trait AsRejected {

@@ -42,12 +42,12 @@ async fn case_74_an_open_circuit_answers_503_and_names_layer_and_reason_only_in_
         assert_eq!(fetch(&plain, "/").await.0, 500);
     }
     let (status, retry_after, problem) = fetch(&plain, "/other").await;
-    assert_eq!((status.as_u16(), retry_after.as_deref()), (503, Some("1")));
+    assert_eq!((status.as_u16(), retry_after.as_deref()), (503, Some("5")));
     assert_eq!(problem["detail"], "The service cannot take the request at the moment.");
     assert!(problem.get("layer").is_none(), "{problem}");
 
     let (status, retry_after, problem) = fetch(&detailed, "/other").await;
-    assert_eq!((status.as_u16(), retry_after.as_deref()), (503, Some("1")));
+    assert_eq!((status.as_u16(), retry_after.as_deref()), (503, Some("5")));
     assert_eq!(problem["detail"], "circuit open (2 calls in a row failed)");
     assert_eq!(problem["layer"], "circuit_breaker");
 }
