@@ -94,7 +94,9 @@ pub mod stream_outcome;
 mod timeout;
 
 pub use classify::GrpcClassifier;
-pub use rejection::{DetailedGrpcAnswers, GrpcAnswers, GrpcRejection, GrpcRejectionLayer};
+pub use rejection::{
+    DetailedGrpcAnswers, DetailedGrpcRejectionLayer, GrpcAnswers, GrpcRejection, GrpcRejectionLayer,
+};
 pub use resend::GrpcResend;
 pub use stack::{protocol, stack};
 pub use stream_outcome::{GrpcOutcomeBody, StreamOutcome, StreamOutcomeLayer};

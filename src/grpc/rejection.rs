@@ -1,7 +1,5 @@
 //! Rejections as gRPC answers.
 
-use std::marker::PhantomData;
-
 use ::http::Response;
 use tower_layer::Layer;
 
@@ -46,33 +44,39 @@ use crate::{
 /// # Runtime, panics and clones
 ///
 /// The layer needs no runtime and does not panic. It has no state that clones could share.
-#[derive(Clone, Copy, Debug)]
-pub struct GrpcRejectionLayer<A = GrpcAnswers>(PhantomData<fn() -> A>);
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GrpcRejectionLayer;
 
 impl GrpcRejectionLayer {
     /// Answers without details: fit for remote callers.
     #[must_use]
     pub const fn new() -> Self {
-        Self(PhantomData)
+        Self
     }
 
     /// Puts the whole rejection into `grpc-message`: the name of the layer, the reason, counts and times.
     ///
     /// For callers inside the same trust boundary only: a name may contain an address. Default: off.
     #[must_use]
-    pub const fn detailed(self) -> GrpcRejectionLayer<DetailedGrpcAnswers> {
-        GrpcRejectionLayer(PhantomData)
+    pub const fn detailed(self) -> DetailedGrpcRejectionLayer {
+        DetailedGrpcRejectionLayer
     }
 }
 
-impl Default for GrpcRejectionLayer {
-    fn default() -> Self {
-        Self::new()
+impl<S> Layer<S> for GrpcRejectionLayer {
+    type Service = GrpcRejection<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        GrpcRejection::new(inner)
     }
 }
 
-impl<S, A> Layer<S> for GrpcRejectionLayer<A> {
-    type Service = GrpcRejection<S, A>;
+/// A [`GrpcRejectionLayer`] with the whole rejection in its answers. Made by [`GrpcRejectionLayer::detailed`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DetailedGrpcRejectionLayer;
+
+impl<S> Layer<S> for DetailedGrpcRejectionLayer {
+    type Service = GrpcRejection<S, DetailedGrpcAnswers>;
 
     fn layer(&self, inner: S) -> Self::Service {
         GrpcRejection::new(inner)

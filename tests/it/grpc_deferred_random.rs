@@ -16,7 +16,7 @@ use tokio::time::{advance, sleep, timeout};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_reliability::{
     CircuitState, Error, Outcome,
-    circuit_breaker::{Abandoned, CircuitBreakerConfig, CircuitBreakerLayer},
+    circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer},
     grpc::{GrpcClassifier, GrpcOutcomeBody, StreamOutcomeLayer},
 };
 
@@ -179,7 +179,7 @@ async fn case_20_a_circuit_does_not_wait_for_the_ends_of_streams_to_close() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pending_outcome_that_no_layer_settles_has_no_vote() {
-    let breaker = breaker(CONFIG.abandoned(Abandoned::Ignore));
+    let breaker = breaker(CONFIG);
     let request = Request::new(Plan::stream(Ending::Trailers("0")));
     let response = breaker.layer(service_fn(answer)).oneshot(request).await.expect("a head");
     let _ = BodyExt::collect(response.into_body()).await;

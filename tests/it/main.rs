@@ -20,6 +20,7 @@ mod fallback_nested;
 mod fallback_peer;
 mod fallback_upload;
 mod grpc_client;
+mod grpc_deadlines;
 mod grpc_deferred;
 mod grpc_deferred_random;
 mod grpc_flaky;

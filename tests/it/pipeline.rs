@@ -86,7 +86,7 @@ async fn case_60_a_rejection_survives_the_whole_stack_and_a_box_around_it() {
     let stack = ReliabilityStack::builder()
         .named("payments")
         .timeout(10 * SECOND)
-        .circuit_breaker(CircuitBreakerConfig::consecutive(1).open_jitter(0.0))
+        .circuit_breaker(CircuitBreakerConfig::consecutive(1).open_jitter(0.0).open_for(5 * SECOND))
         .build()
         .expect("in range");
     let client = stack.layer(service_fn(|()| ready(Err::<(), _>(refused()))));
