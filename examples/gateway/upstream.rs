@@ -75,7 +75,8 @@ impl Upstream {
             .named(name.to_string())
             .timeout(config.timeout)
             .retry(retry)
-            .retry_budget(budget)
+            // The hedge is the inner layer of the two, so it records the attempts.
+            .retry_budget(if hedge.is_some() { budget.withdraw_only() } else { budget })
             .resend(HttpResend::new())
             .classify(HttpClassifier::new())
             .deadlines(RequestExtensions)
@@ -163,7 +164,7 @@ fn hedge(
     // Where one server has turned it away, there may be another one that does not.
     let hedge = if config.url.len() > 1 { hedge } else { hedge.no_other_endpoints() };
     let layer = hedge.build()?.classify(HttpClassifier::new()).resend(HttpResend::new());
-    Ok(Some(layer.budget(budget.clone()).below_retry().named(format!("{name}.hedge"))))
+    Ok(Some(layer.budget(budget.clone()).named(format!("{name}.hedge"))))
 }
 
 /// A plain client.

@@ -6,6 +6,7 @@ thread_local!(static SUPERSEDED: Cell<bool> = const { Cell::new(false) });
 
 /// Drops calls whose answer is no longer wanted. What they passed through knows it by [`is_superseded`]: they were
 /// neither given up nor failed, and say nothing about the peer.
+#[allow(dead_code, reason = "the file goes with its last reader, the breaker")]
 pub(crate) fn supersede(drop_them: impl FnOnce()) {
     struct Reset(bool);
     impl Drop for Reset {

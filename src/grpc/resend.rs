@@ -22,7 +22,7 @@ use crate::{
 /// extensions overrides both for the one request.
 ///
 /// An attempt has in its extensions its number, [`Attempt`](crate::http::Attempt), and the call's [`CallHistory`], which lies
-/// [below](CallHistory::below) that of a layer further out if there is one. From the second on,
+/// [below](CallHistory::inner) that of a layer further out if there is one. From the second on,
 /// `grpc-previous-rpc-attempts` says how many came before it, and a `grpc-timeout` what is left of the time: with
 /// [`GrpcTimeout`](super::GrpcTimeout) as its limits, a retry also stops when that has run out.
 ///

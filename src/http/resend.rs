@@ -13,7 +13,7 @@ use crate::call::{CallHistory, PriorAttempts, Resend};
 /// request's extensions overrides that for the one request.
 ///
 /// An attempt has in its extensions its number, [`Attempt`], and the call's [`CallHistory`], which lies
-/// [below](CallHistory::below) that of a layer further out if there is one. From the second on it has the header
+/// [below](CallHistory::inner) that of a layer further out if there is one. From the second on it has the header
 /// `x-retry-attempt`, the number of attempts that were made before it: 1 in the second. The first attempt keeps that
 /// header as it came, for a proxy passes its caller's on.
 ///
@@ -161,7 +161,7 @@ pub(crate) fn leave(extensions: &mut Extensions, attempt: u32, history: &mut Opt
 
 /// A trail for a layer of its own: below that of a layer further out, if there is one.
 pub(crate) fn nested_history(extensions: &Extensions) -> CallHistory {
-    extensions.get::<CallHistory>().map(CallHistory::below).unwrap_or_default()
+    extensions.get::<CallHistory>().map(CallHistory::inner).unwrap_or_default()
 }
 
 /// Whether the server can tell a repetition from a second request by its key.

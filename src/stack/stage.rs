@@ -1,6 +1,9 @@
 //! What may stand in a slot of the stack.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use tower_layer::Identity;
 
@@ -12,7 +15,7 @@ use crate::{
     hedge::{HedgeConfig, HedgeHandle, HedgeLayer},
     retry::{RetryConfig, RetryHandle, RetryLayer},
     retry_budget::{RetryBudget, RetryBudgetConfig},
-    telemetry::{Listener, Name},
+    telemetry::{CircuitState, Listener, Name},
     timeout::{TimeoutConfig, TimeoutHandle, TimeoutLayer},
 };
 
@@ -22,6 +25,8 @@ pub struct Common<C, R, D> {
     pub(super) protocol: Protocol<C, R, D>,
     pub(super) budget: RetryBudget,
     pub(super) listeners: Vec<Arc<dyn Listener>>,
+    /// The stack's breaker, once its stage is assembled.
+    pub(super) circuit: Arc<OnceLock<CircuitBreakerHandle>>,
     /// The numbers of all stages.
     pub(super) plan: Plan,
 }
@@ -33,6 +38,7 @@ impl<C, R, D> Common<C, R, D> {
             protocol,
             budget: RetryBudget::checked(RetryBudgetConfig::new()),
             listeners: Vec::new(),
+            circuit: Arc::default(),
             plan: Plan::default(),
         }
     }
@@ -44,8 +50,8 @@ impl<C, R, D> Common<C, R, D> {
         self,
         change: impl FnOnce(Protocol<C, R, D>) -> Protocol<C2, R2, D2>,
     ) -> Common<C2, R2, D2> {
-        let Self { name, protocol, budget, listeners, plan } = self;
-        Common { name, protocol: change(protocol), budget, listeners, plan }
+        let Self { name, protocol, budget, listeners, circuit, plan } = self;
+        Common { name, protocol: change(protocol), budget, listeners, circuit, plan }
     }
 
     /// The stage's name within the named stack.
@@ -116,12 +122,21 @@ impl<C: Clone, R: Clone, D: Clone> Stage<Common<C, R, D>> for RetryConfig {
     type Layer = RetryLayer<Protocol<C, R, D>>;
 
     fn assemble(self, field: &'static str, common: &Common<C, R, D>) -> Self::Layer {
-        // A deadline in the request says the same, where there is a place for one.
-        RetryLayer::checked(self)
+        // The hedge is the inner layer of the two, so it records the attempts.
+        let budget =
+            if common.plan.hedge.is_some() { common.budget.withdraw_only() } else { common.budget.clone() };
+        // The total timeout, for requests that have no place for a deadline.
+        let layer = RetryLayer::checked(self)
             .within(common.plan.timeout.map(|timeout| timeout.limit()))
             .protocol(common.protocol.clone())
-            .budget(common.budget.clone())
-            .named(common.name(field))
+            .budget(budget)
+            .named(common.name(field));
+        if common.plan.circuit_breaker.is_none() || self.reaches_other_endpoints() {
+            return layer;
+        }
+        // The stages are assembled from the outside in, so the breaker's handle does not exist yet.
+        let circuit = Arc::clone(&common.circuit);
+        layer.stop_while(move || circuit.get().is_some_and(|handle| handle.state() == CircuitState::Open))
     }
 }
 
@@ -135,14 +150,12 @@ impl<C: Clone, R: Clone, D: Clone> Stage<Common<C, R, D>> for HedgeConfig {
     type Layer = HedgeLayer<Protocol<C, R, D>>;
 
     fn assemble(self, field: &'static str, common: &Common<C, R, D>) -> Self::Layer {
-        // The only breaker of the stack is that of every attempt.
+        // All attempts pass the one breaker of the stack.
         let config = if common.plan.circuit_breaker.is_some() { self.no_other_endpoints() } else { self };
-        let hedge = HedgeLayer::checked(config)
+        HedgeLayer::checked(config)
             .protocol(common.protocol.clone())
             .budget(common.budget.clone())
-            .named(common.name(field));
-        // What a request is, the outer of the two tells the budget.
-        if common.plan.retry.is_some() { hedge.below_retry() } else { hedge }
+            .named(common.name(field))
     }
 }
 
@@ -173,7 +186,10 @@ impl<C: Clone, R, D> Stage<Common<C, R, D>> for CircuitBreakerConfig {
         let layer = CircuitBreakerLayer::checked(self)
             .classify(common.protocol.classifier.clone())
             .named(common.name(field));
-        common.listeners.iter().fold(layer, |layer, listener| layer.listen_shared(Arc::clone(listener)))
+        let layer =
+            common.listeners.iter().fold(layer, |layer, listener| layer.listen_shared(Arc::clone(listener)));
+        common.circuit.get_or_init(|| layer.handle());
+        layer
     }
 }
 
