@@ -1,6 +1,6 @@
-//! Single layers, stacked by hand in an order of one's own. `cargo run --example by_hand`
+//! Single layers in an order of your own. `cargo run --example by_hand`
 //!
-//! The one line to remember is `.map_err(Error::inner)` at the bottom: it makes room for rejections in the error type.
+//! The innermost line, `.map_err(Error::inner)`, makes room for rejections in the error type.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -16,7 +16,7 @@ async fn main() -> Result<(), BoxError> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     tokio::select! {
-        result = peer(listener) => result?,
+        result = backend(listener) => result?,
         result = calls(address) => result?,
     }
     Ok(())
@@ -34,23 +34,22 @@ async fn calls(address: SocketAddr) -> Result<(), BoxError> {
     for question in 1..=7 {
         let outcome = match client.ready().await?.call(question).await {
             Ok(answer) => format!("answered {answer}"),
-            Err(Error::Rejected(rejected)) => format!("rejected by {rejected}"),
-            Err(Error::Inner(error)) => format!("peer failed: {error}"),
+            Err(error) => error.report().to_string(),
         };
         println!("{question} [{}] {outcome}", circuit.state());
     }
     Ok(())
 }
 
-/// Any protocol will do; this one is a byte there and a byte back.
+/// Asks the backend: one byte there, one byte back.
 async fn ask(address: SocketAddr, question: u8) -> io::Result<u8> {
-    let mut peer = TcpStream::connect(address).await?;
-    peer.write_u8(question).await?;
-    peer.read_u8().await
+    let mut backend = TcpStream::connect(address).await?;
+    backend.write_u8(question).await?;
+    backend.read_u8().await
 }
 
 /// Doubles two numbers, then falls silent.
-async fn peer(listener: TcpListener) -> io::Result<()> {
+async fn backend(listener: TcpListener) -> io::Result<()> {
     let mut silent = Vec::new();
     loop {
         let (mut caller, _) = listener.accept().await?;

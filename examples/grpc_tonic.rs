@@ -1,7 +1,7 @@
-//! A protected gRPC client that tries again, and a protected server, in one program.
+//! A gRPC client with retries and a breaker, and a server with a timeout, in one program.
 //! `cargo run --example grpc_tonic --features grpc`
 //!
-//! The service is tonic's health service, whose client and server come generated, so that no protoc is needed.
+//! The service is tonic's health service: its client and server come generated, so the example needs no protoc.
 
 use std::{
     net::SocketAddr,
@@ -24,9 +24,9 @@ use tonic_health::pb::{
 };
 use tower::ServiceBuilder;
 use tower_reliability::{
-    BoxError, Outcome, ReliabilityStack,
+    BoxError, Outcome,
     circuit_breaker::CircuitBreakerConfig,
-    grpc::{GrpcClassifier, GrpcRejectionLayer, GrpcResend, GrpcTimeout, StreamOutcomeLayer},
+    grpc::{self, GrpcClassifier, GrpcRejectionLayer, GrpcResend, StreamOutcomeLayer},
     http::{ReplayBody, ReplayLayer, ReportAttemptsLayer},
     retry::RetryConfig,
 };
@@ -41,67 +41,46 @@ async fn main() -> Result<(), BoxError> {
     }
 }
 
-/// Turns away what came too late, and what takes longer than its caller will wait. Were its handlers to call others
-/// and try again, its answers would say so, and its callers would stand down.
+/// Rejects requests that have expired, and ends calls at their deadline or after five seconds. If a handler retried
+/// calls of its own, `ReportAttemptsLayer` would tell the callers, and they would not retry on top.
 async fn serve(listener: TcpListener) -> Result<(), BoxError> {
-    let stack = ReliabilityStack::builder()
-        .named("server")
-        .timeout(Duration::from_secs(5))
-        .deadlines(GrpcTimeout)
-        .build()?;
+    let stack = grpc::stack().named("server").timeout(Duration::from_secs(5)).build()?;
+    let layers =
+        ServiceBuilder::new().layer(ReportAttemptsLayer).layer(GrpcRejectionLayer::new()).layer(stack);
     Server::builder()
-        .layer(
-            ServiceBuilder::new()
-                .layer(ReportAttemptsLayer)
-                .layer(GrpcRejectionLayer)
-                .layer(stack)
-                .into_inner(),
-        )
+        .layer(layers.into_inner())
         .add_service(HealthServer::new(Moody::default()))
         .serve_with_incoming(TcpListenerStream::new(listener))
         .await?;
     Ok(())
 }
 
-/// Asks for each mood and prints what comes.
+/// Calls the server in each mood and prints the answers.
 ///
-/// From the outside in: the whole call has a second, retries included; every attempt is a sample of the breaker, and
-/// has 200 ms. When many of the latest attempts have failed, the retry's budget gives no more credit: "down" is not
-/// asked again.
+/// The whole call has a second, all retries included. The breaker counts every attempt, and each attempt has 200 ms.
+/// When many of the latest attempts have failed, the budget refuses retries: the mood "down" gets none.
 async fn ask(address: SocketAddr) -> Result<(), BoxError> {
-    let call = ReliabilityStack::builder()
-        .named("call")
+    let stack = grpc::stack()
+        .named("client")
         .timeout(Duration::from_secs(1))
-        .deadlines(GrpcTimeout)
-        .build()?;
-    let retry = RetryConfig::exponential(Duration::from_millis(20))
-        .build()?
-        .classify(GrpcClassifier::new())
-        // Nothing that the server may have begun is done twice, whatever its status, but for questions.
+        .retry(RetryConfig::exponential(Duration::from_millis(20)))
+        // A retry resends only these calls after a failure: the server may have processed any other call.
         .resend(GrpcResend::new().idempotent_if(|path: &str| path.ends_with("/Check")))
-        .deadlines(GrpcTimeout);
-    let retries = retry.handle();
-    let attempt = ReliabilityStack::builder()
-        .named("attempt")
         .circuit_breaker(CircuitBreakerConfig::consecutive(4).open_for(Duration::from_millis(300)))
         .attempt_timeout(Duration::from_millis(200))
-        .classify(GrpcClassifier::new())
-        .deadlines(GrpcTimeout)
         .build()?;
+    let retries = stack.retry();
     let streams = StreamOutcomeLayer::new(GrpcClassifier::new()).on_end(|outcome| {
         if outcome != Outcome::Success {
-            println!("    a stream that began well ended in {outcome:?}");
+            println!("    a stream with a good head ended in {outcome:?}");
         }
     });
     let channel = Channel::from_shared(format!("http://{address}"))?.connect_lazy();
     let layers = ServiceBuilder::new()
         .layer(streams)
-        .layer(GrpcRejectionLayer)
-        .layer(call)
+        .layer(GrpcRejectionLayer::new().detailed())
         .layer(ReplayLayer::new())
-        .layer(retry)
-        .layer(GrpcRejectionLayer)
-        .layer(attempt)
+        .layer(stack)
         .map_request(|request: http::Request<ReplayBody<Body>>| request.map(Body::new));
     let mut client = HealthClient::new(layers.service(channel));
 
@@ -131,14 +110,14 @@ fn told(status: &Status) -> String {
 
 fn pushback(status: &Status) -> String {
     let millis = status.metadata().get("grpc-retry-pushback-ms").map(text);
-    millis.map(|millis| format!(" (come back in {millis} ms)")).unwrap_or_default()
+    millis.map(|millis| format!(" (again in {millis} ms)")).unwrap_or_default()
 }
 
 fn text(value: &AsciiMetadataValue) -> &str {
     value.to_str().unwrap_or("?")
 }
 
-/// Does what the name in the request says.
+/// Answers as the name in the request says.
 #[derive(Default)]
 struct Moody {
     flaky: AtomicU32,

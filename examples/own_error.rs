@@ -1,6 +1,6 @@
-//! An error enum of one's own: flat at any depth, nothing wrapped. `cargo run --example own_error`
+//! An error enum of your own, which no layer wraps. `cargo run --example own_error`
 //!
-//! All that a stack asks for is `From<Rejected>`; `flat_errors()` tells it to leave the error type as it is.
+//! A stack needs only `From<Rejected>` for the enum. `flat_errors()` tells the stack to keep the error type.
 
 use std::{error, fmt, io, net::SocketAddr, time::Duration};
 
@@ -13,17 +13,17 @@ use tower_reliability::{
     BoxError, ErrorClass, Outcome, Rejected, circuit_breaker::CircuitBreakerConfig, stack::ReliabilityStack,
 };
 
-/// Everything that can go wrong with looking up a price.
+/// The errors of a price lookup.
 #[derive(Debug)]
 enum PriceError {
-    NoSuchThing,
+    NotFound,
     Connection(io::Error),
-    TurnedAway(Rejected),
+    Rejected(Rejected),
 }
 
 impl From<Rejected> for PriceError {
     fn from(rejected: Rejected) -> Self {
-        Self::TurnedAway(rejected)
+        Self::Rejected(rejected)
     }
 }
 
@@ -57,20 +57,20 @@ async fn lookups(address: SocketAddr) -> Result<(), BoxError> {
     for thing in ["tea", "unicorn", "unicorn", "coffee", "coffee", "tea"] {
         match prices.ready().await?.call(thing).await {
             Ok(price) => println!("{thing}: {price}"),
-            Err(PriceError::NoSuchThing) => println!("{thing}: there is none"),
-            Err(PriceError::Connection(error)) => println!("{thing}: the shop is not there: {error}"),
-            Err(PriceError::TurnedAway(rejected)) => println!("{thing}: {rejected}"),
+            Err(PriceError::NotFound) => println!("{thing}: not for sale"),
+            Err(PriceError::Connection(error)) => println!("{thing}: no connection to the shop: {error}"),
+            Err(PriceError::Rejected(rejected)) => println!("{thing}: {rejected}"),
         }
     }
     Ok(())
 }
 
-/// A shop that answers is healthy, also if it has no such thing.
+/// A shop that answers is healthy, even if it does not sell the thing.
 fn classify(result: Result<&u32, &PriceError>) -> Outcome {
     match result {
-        Ok(_) | Err(PriceError::NoSuchThing) => Outcome::Success,
+        Ok(_) | Err(PriceError::NotFound) => Outcome::Success,
         Err(PriceError::Connection(_)) => Outcome::failure(ErrorClass::Connection),
-        Err(PriceError::TurnedAway(rejected)) => rejected.outcome(),
+        Err(PriceError::Rejected(rejected)) => rejected.outcome(),
     }
 }
 
@@ -79,19 +79,19 @@ async fn price(address: SocketAddr, thing: &str) -> Result<u32, PriceError> {
     shop.write_all(format!("{thing}\n").as_bytes()).await?;
     let mut answer = String::new();
     shop.read_line(&mut answer).await?;
-    answer.trim().parse().map_err(|_| PriceError::NoSuchThing)
+    answer.trim().parse().map_err(|_| PriceError::NotFound)
 }
 
-/// Sells tea; asked for coffee, it thinks for ever.
+/// Sells tea, never answers a question for coffee, and sells nothing else.
 async fn shop(listener: TcpListener) -> io::Result<()> {
-    let mut thinking = Vec::new();
+    let mut silent = Vec::new();
     loop {
         let mut caller = BufReader::new(listener.accept().await?.0);
         let mut thing = String::new();
         caller.read_line(&mut thing).await?;
         match thing.trim() {
             "tea" => caller.write_all(b"250\n").await?,
-            "coffee" => thinking.push(caller),
+            "coffee" => silent.push(caller),
             _ => caller.write_all(b"none\n").await?,
         }
     }
@@ -100,9 +100,9 @@ async fn shop(listener: TcpListener) -> io::Result<()> {
 impl fmt::Display for PriceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSuchThing => f.write_str("there is no such thing"),
+            Self::NotFound => f.write_str("not for sale"),
             Self::Connection(error) => error.fmt(f),
-            Self::TurnedAway(rejected) => rejected.fmt(f),
+            Self::Rejected(rejected) => rejected.fmt(f),
         }
     }
 }

@@ -25,7 +25,7 @@ use tower_reliability::{
     http::{HttpClassifier, HttpResend},
     retry::RetryConfig,
     retry_budget::RetryBudgetConfig,
-    stack::WrapLayer,
+    stack::WrappedErrors,
     timeout::TimeoutConfig,
 };
 
@@ -56,7 +56,7 @@ async fn calls(address: SocketAddr) -> Result<(), BoxError> {
         .layer(TimeoutConfig::new(Duration::from_secs(10)).build()?)
         .layer(retry)
         .layer(TimeoutConfig::new(Duration::from_secs(2)).build()?)
-        .layer(WrapLayer)
+        .layer(WrappedErrors)
         .service(client);
 
     for method in [Method::GET, Method::GET, Method::POST] {

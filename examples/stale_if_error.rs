@@ -1,7 +1,6 @@
-//! Better a stale price than none. `cargo run --example stale_if_error`
+//! Serves stale prices while a shop is down. `cargo run --example stale_if_error`
 //!
-//! A shop answers, then fails, then falls silent; its clients go on with the last good answers, each marked as such,
-//! until those are too old.
+//! The shop answers, then fails, then falls silent. The client gets the last good answer until it is too old.
 
 use std::{
     io,
@@ -21,13 +20,10 @@ use hyper_util::{
 use tokio::{net::TcpListener, time};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
-    BoxError, Error, ErrorClass,
-    fallback::FallbackConfig,
-    http::{FellBack, HttpClassifier, mark_fallback},
-    timeout::TimeoutConfig,
+    BoxError, Error, ErrorClass, fallback::FallbackConfig, http::HttpClassifier, timeout::TimeoutConfig,
 };
 
-/// Rejections, the timeout's here, are answered in any case.
+/// The fallback answers rejections too, here the rejections of the timeout.
 const STALE_IF_ERROR: FallbackConfig = FallbackConfig::new()
     .on(ErrorClass::Server)
     .on(ErrorClass::Connection)
@@ -48,9 +44,8 @@ async fn main() -> Result<(), BoxError> {
 async fn lookups(address: SocketAddr) -> Result<(), BoxError> {
     let fallback = STALE_IF_ERROR
         .build()?
-        .classify(HttpClassifier::new())
         .last_good(|request: &Request<Empty<Bytes>>| Some(request.uri().clone()))
-        .mark(mark_fallback);
+        .classify(HttpClassifier::new());
     let handle = fallback.handle();
     let connections = Client::builder(TokioExecutor::new()).build_http();
     let mut prices = ServiceBuilder::new()
@@ -61,16 +56,15 @@ async fn lookups(address: SocketAddr) -> Result<(), BoxError> {
 
     for n in 1..=6 {
         let request = Request::get(format!("http://{address}/tea")).body(Empty::new())?;
+        let answered = handle.snapshot().answered();
         match prices.ready().await?.call(request).await {
             Ok(response) => {
-                let origin = match response.extensions().get::<FellBack>() {
-                    Some(FellBack { cause }) => format!("stale, because of {cause:?}"),
-                    None => "fresh".to_owned(),
-                };
+                let is_stale = handle.snapshot().answered() > answered;
+                let origin = if is_stale { "stale" } else { "fresh" };
                 let body = response.into_body().collect().await?.to_bytes();
                 println!("{n}: {} ({origin})", String::from_utf8_lossy(&body));
             }
-            Err(error) => println!("{n}: {error}"),
+            Err(error) => println!("{n}: {}", error.report()),
         }
         time::sleep(Duration::from_millis(100)).await;
     }
@@ -78,7 +72,7 @@ async fn lookups(address: SocketAddr) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// A response with all of its body, so that it can be remembered.
+/// Collects the body of a response, so that the fallback can remember a clone of it.
 async fn whole(
     client: Client<HttpConnector, Empty<Bytes>>,
     request: Request<Empty<Bytes>>,
@@ -88,7 +82,7 @@ async fn whole(
     Ok(Response::from_parts(head, Full::new(body)))
 }
 
-/// Has a price twice, fails twice, and then thinks for ever.
+/// Answers two requests with a price, fails two, and answers no more.
 async fn shop(listener: TcpListener) -> io::Result<()> {
     static ASKED: AtomicU32 = AtomicU32::new(0);
     let app = Router::new().route(

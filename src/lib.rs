@@ -67,6 +67,7 @@
 
 mod algo;
 mod call;
+mod keyed;
 mod rt;
 mod telemetry;
 

@@ -1,7 +1,9 @@
 //! Fallbacks around the bare service.
 
+use std::sync::Arc;
+
 use tower::Layer;
-use tower_reliability::fallback::{Fallback, FallbackConfig, Value};
+use tower_reliability::fallback::{Fallback, FallbackConfig};
 
 use crate::{
     drive::{Contender, drive},
@@ -20,7 +22,7 @@ pub fn ready() -> Vec<Contender> {
 
 /// Ours with a value.
 #[must_use]
-pub fn ours() -> Fallback<Bare<OurError>, Value<u64>> {
+pub fn ours() -> Fallback<Bare<OurError>, Arc<u64>> {
     let config = FallbackConfig::new().on_all_failures().build().expect("the defaults are in range");
     config.value(0).layer(Bare::new())
 }

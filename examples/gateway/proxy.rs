@@ -105,7 +105,7 @@ fn describe(handles: &Handles) -> Value {
             "health_gate": retry.budget.health_gate,
         },
         "hedge": handles.hedge.as_ref().map(hedges),
-        "fallback": handles.fallback.as_ref().map(|fallback| fallback.snapshot().answered.total()),
+        "fallback": handles.fallback.as_ref().map(|fallback| fallback.snapshot().answered()),
     })
 }
 

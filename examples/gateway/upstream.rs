@@ -18,7 +18,7 @@ use tower_reliability::{
     hedge::{HedgeHandle, HedgeLayer},
     http::{
         BodyDeadlineLayer, DeadlineBody, HttpClassifier, HttpResend, RejectionLayer, ReplayLayer,
-        ReportAttemptsLayer, RequestExtensions, mark_fallback,
+        ReportAttemptsLayer, RequestExtensions,
     },
     retry::RetryHandle,
     retry_budget::RetryBudget,
@@ -92,7 +92,6 @@ impl Upstream {
                     .service(secondary(origin, config.timeout)?)
                     .resend(HttpResend::new())
                     .classify(HttpClassifier::new())
-                    .mark(mark_fallback)
                     .named(format!("{name}.fallback")),
             ),
             None => None,

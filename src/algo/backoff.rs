@@ -43,7 +43,7 @@ pub(crate) fn spread(delay: Duration, share: f64, unit: f64) -> Duration {
 }
 
 /// `delay × by`, saturating: a product that is no duration becomes the nearest one.
-fn scale(delay: Duration, by: f64) -> Duration {
+pub(crate) fn scale(delay: Duration, by: f64) -> Duration {
     Duration::try_from_secs_f64((delay.as_secs_f64() * by).max(0.0)).unwrap_or(Duration::MAX)
 }
 

@@ -5,9 +5,10 @@ mod bit_ring;
 mod instant;
 mod latency_histogram;
 mod outcome_window;
+mod tail_latency;
 mod time_buckets;
 
-pub(crate) use backoff::{between, exponential, fibonacci, linear, spread};
+pub(crate) use backoff::{between, exponential, fibonacci, linear, scale, spread};
 pub(crate) use bit_ring::BitRing;
 pub(crate) use instant::after;
 #[cfg(feature = "grpc")]
@@ -16,4 +17,5 @@ pub(crate) use instant::whole_millis_up;
 pub(crate) use instant::whole_seconds_up;
 pub(crate) use latency_histogram::LatencyHistogram;
 pub(crate) use outcome_window::{OutcomeWindow, Tally, WindowSpan};
+pub(crate) use tail_latency::TailLatency;
 pub(crate) use time_buckets::{Summed, TimeBuckets};

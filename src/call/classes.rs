@@ -1,4 +1,4 @@
-//! What is said of each class of errors: a set of them, and a value for each.
+//! A set of error classes, and a value per error class.
 
 use std::{
     fmt,
@@ -22,7 +22,7 @@ impl ErrorClasses {
     /// Every class.
     pub(crate) const ALL: Self = Self::of(&ErrorClass::ALL);
 
-    /// All of those named.
+    /// The classes of a list.
     pub(crate) const fn of(classes: &[ErrorClass]) -> Self {
         let (mut set, mut at) = (Self(0), 0);
         while at < classes.len() {
@@ -32,22 +32,22 @@ impl ErrorClasses {
         set
     }
 
-    /// All these, and this one.
+    /// The set with this class added.
     pub(crate) const fn with(self, class: ErrorClass) -> Self {
         Self(self.0 | 1 << class as u8)
     }
 
-    /// All these but this one.
+    /// The set with this class removed.
     pub(crate) const fn without(self, class: ErrorClass) -> Self {
         Self(self.0 & !(1 << class as u8))
     }
 
-    /// Whether it is one of these.
+    /// Whether the set contains this class.
     pub(crate) const fn contains(self, class: ErrorClass) -> bool {
         self.0 & (1 << class as u8) != 0
     }
 
-    /// The set as a number, for an atomic.
+    /// The set as a number, to store in an atomic.
     pub(crate) const fn bits(self) -> u64 {
         self.0 as u64
     }
@@ -76,14 +76,31 @@ impl From<ErrorClasses> for Vec<ErrorClass> {
     }
 }
 
-/// A value for each class of errors; indexed by the class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A value per error class, indexed by the class.
+///
+/// ```
+/// use tower_reliability::{ErrorClass, PerClass};
+///
+/// let mut counts = PerClass::<u64>::default();
+/// counts[ErrorClass::Server] += 1;
+/// assert_eq!(counts[ErrorClass::Server], 1);
+/// ```
+///
+/// Clones are independent copies.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct PerClass<T>([T; ErrorClass::ALL.len()]);
 
 impl<T> PerClass<T> {
-    /// The classes and their values, in the order in which the classes are documented.
+    /// The classes and their values, in their documented order.
     pub fn iter(&self) -> impl Iterator<Item = (ErrorClass, &T)> {
         ErrorClass::ALL.into_iter().zip(&self.0)
+    }
+}
+
+impl<T> PerClass<T> {
+    /// The results of `f`, per class.
+    pub(crate) fn map<U>(&self, f: impl FnMut(&T) -> U) -> PerClass<U> {
+        PerClass(self.0.each_ref().map(f))
     }
 }
 
@@ -93,10 +110,16 @@ impl<T: Copy> PerClass<T> {
         Self([value; ErrorClass::ALL.len()])
     }
 
-    /// The same values, but for this class another one.
+    /// The same values, except for this class.
     pub(crate) const fn with(mut self, class: ErrorClass, value: T) -> Self {
         self.0[class as usize] = value;
         self
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for PerClass<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter().map(|(class, value)| (class.as_str(), value))).finish()
     }
 }
 
@@ -119,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_holds_what_was_put_in() {
+    fn a_set_contains_the_added_classes() {
         let set = ErrorClasses::of(&[ErrorClass::Timeout, ErrorClass::Unknown]).with(ErrorClass::Server);
         let set = set.without(ErrorClass::Unknown);
         assert_eq!(Vec::from(set), [ErrorClass::Timeout, ErrorClass::Server]);
@@ -138,5 +161,7 @@ mod tests {
         assert_eq!(counts, PerClass::all(1));
         assert_eq!(counts.with(ErrorClass::Server, 9)[ErrorClass::Server], 9);
         assert_eq!(counts.iter().count(), 7);
+        assert_eq!(counts.map(|count| count + 1), PerClass::all(2));
+        assert!(format!("{counts:?}").starts_with(r#"{"connection": 1, "timeout": 1"#), "{counts:?}");
     }
 }

@@ -1,21 +1,24 @@
-//! Who decides what a result means.
+//! Classifiers: from the result of a call to its outcome.
 
 use std::{error::Error, io};
 
-use crate::call::{BoxError, ErrorClass, Outcome, PendingOutcome, Rejected};
+use crate::call::{BoxError, ErrorClass, Outcome, PendingOutcome, Rejected, chain};
 
 /// Turns the result of a call into an [`Outcome`].
 ///
-/// A closure will do:
+/// Every closure of this shape is a classifier:
 ///
 /// ```
+/// use std::fmt;
 /// use tower_reliability::{ErrorClass, Outcome, circuit_breaker::CircuitBreakerConfig};
 ///
-/// let layer = CircuitBreakerConfig::new().build()?.classify(|result: Result<&String, &std::fmt::Error>| match result {
-///     Ok(body) if body == "busy" => Outcome::failure(ErrorClass::RateLimit),
-///     Ok(_) => Outcome::Success,
-///     Err(_) => Outcome::failure(ErrorClass::Server),
-/// });
+/// let layer = CircuitBreakerConfig::new().build()?.classify(
+///     |result: Result<&String, &fmt::Error>| match result {
+///         Ok(body) if body == "busy" => Outcome::failure(ErrorClass::RateLimit),
+///         Ok(_) => Outcome::Success,
+///         Err(_) => Outcome::failure(ErrorClass::Server),
+///     },
+/// );
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
 #[diagnostic::on_unimplemented(
@@ -24,21 +27,22 @@ use crate::call::{BoxError, ErrorClass, Outcome, PendingOutcome, Rejected};
     note = "for an error type of your own, implement `std::error::Error` or classify it with a closure"
 )]
 pub trait Classifier<Res, Err> {
-    /// What this result says about the peer.
+    /// The outcome of a call with this result.
     fn classify(&self, result: Result<&Res, &Err>) -> Outcome;
 
-    /// Leaves the verdict on a response that is [`Deferred`](Outcome::Deferred) with somebody who will see its end.
+    /// Puts the pending outcome of a [`Deferred`](Outcome::Deferred) call into its response.
     ///
-    /// A circuit breaker asks this once for such a call. What was left has to be settled at the end, and holds the call's
-    /// place until then. A classifier that never says `Deferred` need not care; nor need one that passes on what another
-    /// says, unless it shall wait for the end too: then it passes this on as well. Default: gives the verdict back.
+    /// A circuit breaker calls this once per such call. The reader of the response settles the pending outcome at the
+    /// end; until then the call keeps its place. A classifier that wraps another one passes this call on, or the breaker
+    /// does not wait for the end. A classifier that never returns `Deferred` needs no `defer`. Default: returns the
+    /// pending outcome.
     ///
     /// ```
     /// use tower_reliability::{Classifier, Outcome, PendingOutcome};
     ///
     /// /// An answer in parts.
     /// struct Parts {
-    ///     owed: Vec<PendingOutcome>,
+    ///     pending: Vec<PendingOutcome>,
     /// }
     ///
     /// #[derive(Clone)]
@@ -49,8 +53,12 @@ pub trait Classifier<Res, Err> {
     ///         result.map_or(Outcome::Ignored, |_| Outcome::Deferred)
     ///     }
     ///
-    ///     fn defer(&self, parts: &mut Parts, verdict: PendingOutcome) -> Result<(), PendingOutcome> {
-    ///         parts.owed.push(verdict); // settled by whoever reads the last part
+    ///     fn defer(
+    ///         &self,
+    ///         parts: &mut Parts,
+    ///         pending: PendingOutcome,
+    ///     ) -> Result<(), PendingOutcome> {
+    ///         parts.pending.push(pending); // the reader of the last part settles it
     ///         Ok(())
     ///     }
     /// }
@@ -58,10 +66,10 @@ pub trait Classifier<Res, Err> {
     ///
     /// # Errors
     ///
-    /// The verdict, where nobody will see the end; the call is a success then, at once.
-    fn defer(&self, response: &mut Res, verdict: PendingOutcome) -> Result<(), PendingOutcome> {
+    /// Returns the pending outcome if no reader will see the end. The call then counts as a success at once.
+    fn defer(&self, response: &mut Res, pending: PendingOutcome) -> Result<(), PendingOutcome> {
         let _ = response;
-        Err(verdict)
+        Err(pending)
     }
 }
 
@@ -74,7 +82,7 @@ where
     }
 }
 
-/// Every `Ok` is a success; an error is classified by [`outcome_of`]. The default.
+/// Takes every `Ok` for a success, and classifies errors with [`outcome_of`]. The default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StandardClassifier;
 
@@ -84,7 +92,7 @@ impl<Res, Err: Error + 'static> Classifier<Res, Err> for StandardClassifier {
     }
 }
 
-/// [`StandardClassifier`] for services whose error is a [`BoxError`], which is itself no [`Error`].
+/// [`StandardClassifier`] for services whose error is a [`BoxError`], because a `BoxError` is no [`Error`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BoxErrorClassifier;
 
@@ -94,10 +102,10 @@ impl<Res> Classifier<Res, BoxError> for BoxErrorClassifier {
     }
 }
 
-/// What an error says about the peer: the first error along its `source()` chain that can be named decides.
+/// The outcome of a call that failed with this error. The first known error of the chain decides.
 ///
-/// It knows this crate's [`Rejected`], the timeouts of tokio, and [`io::Error`] by its kind. What nobody can name
-/// is a failure of class [`Unknown`](ErrorClass::Unknown).
+/// Known are this crate's [`Rejected`], the timeouts of tokio, and [`io::Error`] by its kind. The function reads the
+/// chain 64 errors deep. A chain without a known error is a failure of class [`Unknown`](ErrorClass::Unknown).
 ///
 /// ```
 /// use std::io;
@@ -111,7 +119,7 @@ pub fn outcome_of(error: &(dyn Error + 'static)) -> Outcome {
     first_named(error, standard)
 }
 
-/// The verdict on the first error of the chain that `name` knows.
+/// The outcome of the first error of the chain that `name` knows; a failure of class `Unknown` without one.
 pub(crate) fn first_named(
     error: &(dyn Error + 'static),
     name: impl Fn(&(dyn Error + 'static)) -> Option<Outcome>,
@@ -119,7 +127,7 @@ pub(crate) fn first_named(
     find_named(error, name).unwrap_or(Outcome::failure(ErrorClass::Unknown))
 }
 
-/// What the first error of the chain that `name` knows says, if there is one.
+/// The outcome of the first error of the chain that `name` knows.
 pub(crate) fn find_named(
     error: &(dyn Error + 'static),
     name: impl Fn(&(dyn Error + 'static)) -> Option<Outcome>,
@@ -127,22 +135,7 @@ pub(crate) fn find_named(
     chain(error).find_map(name)
 }
 
-/// An error and its sources, outermost first.
-pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    // A chain has an end, but one that somebody tied into a ring has not.
-    std::iter::successors(Some(error), |error| next(*error)).take(MAX_DEPTH)
-}
-
-/// The next error down the chain.
-fn next<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    // The source of an `io::Error` is the source of what it holds, so what it holds would be passed over.
-    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        Some(held) => Some(held),
-        None => error.source(),
-    }
-}
-
-/// What this one error says, without its sources.
+/// The outcome of this error alone, without its sources.
 pub(crate) fn standard(error: &(dyn Error + 'static)) -> Option<Outcome> {
     if let Some(rejected) = error.downcast_ref::<Rejected>() {
         return Some(rejected.outcome());
@@ -170,9 +163,6 @@ pub(crate) fn standard(error: &(dyn Error + 'static)) -> Option<Outcome> {
     };
     Some(Outcome::failure(class))
 }
-
-/// Deeper than any chain that was ever seen.
-const MAX_DEPTH: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -1,19 +1,19 @@
-//! The instant by which an answer is wanted, and how a layer learns it from a request.
+//! Deadlines, and how layers read them from requests.
 
 use std::time::{Duration, Instant};
 
 use super::Upload;
 use crate::{algo, rt::clock};
 
-/// An absolute point in time after which nobody waits for the answer any more.
+/// The instant after which the caller no longer waits for the answer.
 ///
-/// It belongs to the whole call, not to one attempt: every layer asks what [remains](Self::remaining), and a
-/// deadline handed on can only get earlier. It follows tokio's clock.
+/// It belongs to the whole call, not to one attempt. Each layer asks for the [remaining](Self::remaining) time, and may
+/// hand on an earlier deadline, never a later one. It follows tokio's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// The deadline at an instant.
+    /// The deadline at this instant.
     #[must_use]
     pub const fn at(instant: Instant) -> Self {
         Self(instant)
@@ -25,35 +25,35 @@ impl Deadline {
         Self(algo::after(clock::now(), delay))
     }
 
-    /// The instant itself.
+    /// The instant of the deadline.
     #[must_use]
     pub const fn instant(self) -> Instant {
         self.0
     }
 
-    /// How much time is left; zero once it has passed.
+    /// The time that is left. Zero once the deadline has passed.
     #[must_use]
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(clock::now())
     }
 
-    /// Whether it has passed.
+    /// Whether the deadline has passed.
     #[must_use]
     pub fn is_expired(self) -> bool {
         self.remaining().is_zero()
     }
 
-    /// The earlier of the two: what holds where a caller and this side both set one.
+    /// The earlier of two deadlines. It holds where the caller and this side both set one.
     #[must_use]
     pub fn earlier(self, other: Self) -> Self {
         self.min(other)
     }
 }
 
-/// How a layer learns from a request how long it may take, and tells those below.
+/// Reads from a request how long it may take, and hands the deadline on to inner layers.
 ///
-/// Requests of different protocols carry it in different places. [`NoDeadline`] looks nowhere, a closure gives a
-/// limit per request, and `http::RequestExtensions` uses the extensions of an HTTP request.
+/// Protocols carry deadlines in different places. [`NoDeadline`] finds none, a closure gives a limit per request, and
+/// `http::RequestExtensions` uses the extensions of an HTTP request.
 ///
 /// ```
 /// use std::time::Duration;
@@ -70,21 +70,21 @@ pub trait DeadlineSource<Req> {
         None
     }
 
-    /// A limit for this one request, in place of the configured one.
+    /// A limit for this request, in place of the configured limit.
     fn timeout(&self, _request: &Req) -> Option<Duration> {
         None
     }
 
-    /// How far the body of this request has been sent; `None` if it has no body, or if nothing watches its body.
+    /// The upload of this request. `None` if the request has no body, or if no wrapper watches the body.
     fn upload(&self, _request: &Req) -> Option<Upload> {
         None
     }
 
-    /// Leaves the deadline in the request, for the layers below.
+    /// Puts the deadline into the request, for inner layers.
     fn propagate(&self, _request: &mut Req, _deadline: Deadline) {}
 }
 
-/// Finds no limits in any request. The default.
+/// Finds no deadline in any request. The default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoDeadline;
 
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_remains_shrinks_with_the_clock_and_stops_at_zero() {
+    async fn the_remaining_time_shrinks_with_the_clock_and_stops_at_zero() {
         let deadline = Deadline::after(Duration::from_secs(2));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(deadline.remaining(), Duration::from_secs(1));

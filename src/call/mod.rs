@@ -1,7 +1,9 @@
-//! The vocabulary of one call: its outcome, how that is classified, rejections, errors, deadlines, and further attempts.
+//! The vocabulary of one call: outcomes, classifiers, rejections, errors, deadlines, and further attempts.
 
+mod chain;
 mod classes;
 mod classify;
+mod config_error;
 mod deadline;
 mod error;
 mod history;
@@ -14,16 +16,17 @@ mod resend;
 pub(crate) mod superseded;
 mod upload;
 
+pub(crate) use chain::chain;
 pub(crate) use classes::ErrorClasses;
 pub use classes::PerClass;
-pub(crate) use classify::chain;
 #[cfg(feature = "grpc")]
 pub(crate) use classify::find_named;
 pub use classify::{BoxErrorClassifier, Classifier, StandardClassifier, outcome_of};
 #[cfg(feature = "http")]
 pub(crate) use classify::{first_named, standard};
+pub use config_error::ConfigError;
 pub use deadline::{Deadline, DeadlineSource, NoDeadline};
-pub use error::{AsRejected, BoxError, ConfigError, Error, FromRejected, IntoRejected};
+pub use error::{AsRejected, BoxError, Error, FromRejected, IntoRejected};
 pub use history::CallHistory;
 pub use outcome::{ErrorClass, Outcome, Retryable};
 pub use pending_outcome::PendingOutcome;

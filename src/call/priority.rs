@@ -1,22 +1,22 @@
-//! How much a request matters when there is not room for all of them.
+//! The priority of a request under overload.
 
-/// Four classes, the most important first: `Critical > High > Normal > Low`.
+/// The priority of a request: `Critical > High > Normal > Low`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Priority {
-    /// Work that nobody waits for: prefetching, batch jobs.
+    /// Background work: prefetching, batch jobs.
     Low,
-    /// What a request is that says nothing. The default.
+    /// A request without a priority of its own. The default.
     #[default]
     Normal,
-    /// A user is waiting.
+    /// A user waits for the answer.
     High,
-    /// The system itself depends on it: payments, health, control.
+    /// The system depends on it: payments, health checks, control.
     Critical,
 }
 
 impl Priority {
-    /// All classes, the most important first.
+    /// All priorities, the most important first.
     pub const ALL: [Self; 4] = [Self::Critical, Self::High, Self::Normal, Self::Low];
 }
 

@@ -1,4 +1,4 @@
-//! A call that was turned away on this side: by whom, why, and when to come back.
+//! The rejection of a call on this side: the layer, the reason, and the time of the next try.
 
 use std::{
     error::Error,
@@ -13,9 +13,13 @@ use crate::{
     telemetry::{Name, Trip},
 };
 
-/// Says which layer turned a call away, why, and when it is worth trying again.
+/// The rejection of a call: the layer, the reason, and the time from which a new try makes sense.
 ///
-/// Every layer asks its service's error type for `From<Rejected>`; see [`FromRejected`](crate::FromRejected).
+/// Every layer needs `From<Rejected>` for its service's error type; see [`FromRejected`](crate::FromRejected). `Display`
+/// prints one sentence, such as `payments: circuit open (60 of 100 calls failed), retry after 4.2s`. A rejection has no
+/// source.
+///
+/// Clones share the name of the layer, and cloning allocates nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Rejected {
@@ -25,60 +29,61 @@ pub struct Rejected {
 }
 
 impl Rejected {
-    /// A rejection by the layer of that name. Layers of your own may use it too.
+    /// A rejection by the layer of this name. Your own layers may use it too.
     pub const fn new(layer: Name, reason: Reason) -> Self {
         Self { layer, reason, retry_at: None }
     }
 
-    /// The same rejection, saying in how long to come back.
+    /// The same rejection, with the wait before the next try.
     pub fn after(self, delay: Duration) -> Self {
         self.at(Some(algo::after(clock::now(), delay)))
     }
 
-    /// The same rejection, saying when to come back, if that can be said.
+    /// The same rejection, with the instant of the next try, if it is known.
     pub const fn at(mut self, instant: Option<Instant>) -> Self {
         self.retry_at = instant;
         self
     }
 
-    /// The name of the layer that turned the call away.
+    /// The name of the layer that rejected the call.
     #[must_use]
     pub const fn layer(&self) -> &Name {
         &self.layer
     }
 
-    /// Why.
+    /// The reason.
     #[must_use]
     pub const fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// How long to wait, from now, before the next try.
+    /// The wait from now until the next try.
     ///
-    /// `None` where no time can be given, as when a circuit is held open by hand. The clock is read when this is
-    /// asked, not when the call is turned away.
+    /// `None` if no time is known: an operator holds a circuit open, for example. This method reads the clock, so the
+    /// wait shrinks as time passes.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_at.map(|at| at.saturating_duration_since(clock::now()))
     }
 
-    /// The instant from which it is worth trying again.
+    /// The instant from which a new try makes sense.
     #[must_use]
     pub const fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }
 
-    /// What the layers around the one that rejected make of it.
+    /// The outcome of the rejected call, for the outer layers.
     ///
-    /// A rejection made on this side is no verdict on the peer and is [ignored](Outcome::Ignored), with one
-    /// exception: a timeout says that the peer did not answer. A deadline that was already too short does not.
-    /// A circuit that is open says nothing about the endpoints beside it: [`EndpointUnavailable`](Outcome::EndpointUnavailable).
+    /// A rejection says nothing about the backend and is [`Ignored`](Outcome::Ignored), with one exception: after a
+    /// timeout the backend has not answered, so the call failed. An open circuit says nothing about other endpoints, so
+    /// the call is [`EndpointUnavailable`](Outcome::EndpointUnavailable).
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         match self.reason {
             Reason::Timeout { .. } => Outcome::failure(ErrorClass::Timeout),
             Reason::CircuitOpen(_) | Reason::ProbesTaken | Reason::Ramping => Outcome::EndpointUnavailable,
-            Reason::DeadlineExceeded => Outcome::Ignored,
+            Reason::UploadStalled { .. } => Outcome::Ignored,
+            Reason::DeadlineExceeded => Outcome::DeadlineExceeded,
         }
     }
 }
@@ -95,22 +100,27 @@ impl fmt::Display for Rejected {
 
 impl Error for Rejected {}
 
-/// Why a call was turned away.
+/// The reason of a rejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The circuit is open, for the reason given.
+    /// The circuit is open, for this reason.
     CircuitOpen(Trip),
-    /// The circuit is half-open and all its probes are out.
+    /// The circuit is half-open, and all its probes are in flight.
     ProbesTaken,
-    /// The circuit has just closed and admits a rising share of the calls; this one was not among them.
+    /// The circuit has just closed and admits a rising ratio of the calls, which left this call out.
     Ramping,
-    /// The peer did not answer within the limit.
+    /// The backend did not answer within the limit.
     Timeout {
         /// The limit.
         limit: Duration,
     },
-    /// The time that the caller had was over, or was shorter than the limit of this layer.
+    /// The body of the request made no progress for this long: the caller stalled its upload.
+    UploadStalled {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The caller's deadline passed before the limit of this layer did.
     DeadlineExceeded,
 }
 
@@ -121,12 +131,13 @@ impl fmt::Display for Reason {
             Self::ProbesTaken => f.write_str("circuit half-open, all probes are out"),
             Self::Ramping => f.write_str("circuit closing, not all calls are admitted yet"),
             Self::Timeout { limit } => write!(f, "no answer within {limit:?}"),
+            Self::UploadStalled { limit } => write!(f, "the request body made no progress for {limit:?}"),
             Self::DeadlineExceeded => f.write_str("deadline exceeded"),
         }
     }
 }
 
-/// Nobody reads the nanoseconds of a wait.
+/// Rounds up to milliseconds: a log needs no nanoseconds, and a caller must not come back too early.
 fn whole_millis_up(delay: Duration) -> Duration {
     Duration::from_millis(u64::try_from(delay.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
 }
@@ -143,10 +154,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_timeout_is_a_verdict_on_the_peer() {
+    fn only_a_timeout_counts_against_the_backend() {
         let outcome = |reason| Rejected::new(Name::new("x"), reason).outcome();
         assert_eq!(outcome(Reason::Timeout { limit: Duration::ZERO }), Outcome::failure(ErrorClass::Timeout));
-        assert_eq!(outcome(Reason::DeadlineExceeded), Outcome::Ignored);
+        assert_eq!(outcome(Reason::DeadlineExceeded), Outcome::DeadlineExceeded);
+        assert_eq!(outcome(Reason::UploadStalled { limit: Duration::ZERO }), Outcome::Ignored);
         assert_eq!(outcome(Reason::CircuitOpen(Trip::ByHand)), Outcome::EndpointUnavailable);
     }
 }

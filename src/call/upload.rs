@@ -1,20 +1,25 @@
-//! How far the body of a request has been sent.
+//! The progress of a request body towards the peer.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use crate::rt::{
-    clock,
-    sync::{AtomicU64, Ordering},
+use crate::{
+    algo,
+    rt::{
+        clock,
+        sync::{AtomicU64, Ordering},
+    },
 };
 
-/// How far the body of one request has been sent.
+/// The progress of one request body towards the peer.
 ///
-/// The wrapper of the request body writes it. Layers that judge how long the peer has taken read it, through
-/// [`DeadlineSource::upload`](super::DeadlineSource::upload): the time in which a request is still being sent is not time
-/// that the peer had.
+/// The wrapper of the request body writes it, such as `http::ReplayBody`. Layers that judge how long a peer took read
+/// it, through [`DeadlineSource::upload`](super::DeadlineSource::upload). A peer cannot answer a request that it has
+/// not received, so the time of the upload does not count against it.
+///
+/// Each attempt has its own upload.
 ///
 /// ```
 /// use tower_reliability::Upload;
@@ -34,39 +39,39 @@ pub struct Upload(Arc<State>);
 #[derive(Debug)]
 struct State {
     began: Instant,
-    /// Nanoseconds from `began` to the last progress, times two; the lowest bit is set when the body is complete.
+    /// Nanoseconds from `began` to the last progress, times two. The lowest bit is set when the body is complete.
     last: AtomicU64,
 }
 
 impl Upload {
-    /// An upload that begins now. It reads tokio's clock.
+    /// An upload that begins now, by tokio's clock.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(State { began: clock::now(), last: AtomicU64::new(0) }))
     }
 
-    /// A part of the body has been handed to the transport.
+    /// Records that the transport has taken a part of the body.
     pub fn progress(&self) {
         self.store(0);
     }
 
-    /// The whole body has been handed to the transport.
+    /// Records that the transport has taken the whole body.
     pub fn complete(&self) {
         self.store(COMPLETE);
     }
 
-    /// Whether the whole body has been handed to the transport.
+    /// Whether the transport has taken the whole body.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        // Relaxed: the word carries everything that a reader uses.
+        // Relaxed: the word holds everything that a reader uses.
         self.0.last.load(Ordering::Relaxed) & COMPLETE != 0
     }
 
-    /// When the last part of the body was handed to the transport; when the upload began, if none was.
+    /// When the transport took the last part of the body. Before the first part, when the upload began.
     #[must_use]
     pub fn last_progress(&self) -> Instant {
         let nanos = self.0.last.load(Ordering::Relaxed) >> 1;
-        self.0.began + Duration::from_nanos(nanos)
+        algo::after(self.0.began, Duration::from_nanos(nanos))
     }
 
     fn store(&self, complete: u64) {
@@ -89,7 +94,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn it_says_when_the_last_part_was_sent_and_whether_that_was_all() {
+    async fn it_knows_when_the_last_part_was_taken_and_whether_it_was_the_end() {
         let (upload, began) = (Upload::new(), clock::now());
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!((upload.last_progress(), upload.is_complete()), (began, false));

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-/// When a circuit opens, for how long, and what it asks of the peer before it closes again.
+use crate::call::ConfigError;
+
+/// When a circuit opens, for how long, and what the peer must show before it closes again.
 ///
-/// It is plain data: a constant, a file's content (feature `serde`, durations as `"30s"`), or what
-/// [`CircuitBreakerHandle::update`](super::CircuitBreakerHandle::update) takes while the breaker runs.
+/// The config is plain data: a constant, the content of a file (feature `serde`, durations as `"30s"`), or the argument
+/// of [`CircuitBreakerHandle::update`](super::CircuitBreakerHandle::update). See the [table of defaults](super#defaults).
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,7 +28,7 @@ use std::time::Duration;
     serde(default, deny_unknown_fields)
 )]
 pub struct CircuitBreakerConfig {
-    #[cfg_attr(feature = "serde", serde(with = "super::off"))]
+    #[cfg_attr(feature = "serde", serde(with = "super::serde"))]
     pub(super) failure_rate: Option<f64>,
     pub(super) min_requests: u32,
     pub(super) window: Window,
@@ -34,12 +36,13 @@ pub struct CircuitBreakerConfig {
     pub(super) slow_call: Option<SlowCall>,
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(super) open_for: Duration,
+    pub(super) outage_ratio: f64,
     pub(super) open_multiplier: f64,
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(super) max_open_for: Duration,
     pub(super) open_jitter: f64,
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
-    pub(super) forgive_after: Duration,
+    pub(super) backoff_decay_every: Duration,
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(super) max_retry_after: Duration,
     pub(super) half_open_probes: u32,
@@ -47,39 +50,39 @@ pub struct CircuitBreakerConfig {
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(super) probe_timeout: Duration,
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
-    pub(super) half_open_for: Duration,
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(super) ramp: Duration,
     pub(super) abandoned: Abandoned,
 }
 
-/// What the failure rate and the slow-call rate are taken over.
+/// The calls from which the failure rate and the slow-call rate are computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Window {
-    /// The last calls, however long ago. 1 to 1 000 000.
+    /// The last calls, however old they are. 1 to 1 000 000.
     Calls(u32),
-    /// The calls of the last stretch of time, to a tenth of it. 10 ms to 1 day.
+    /// The calls of the last span of time, to a tenth of it. 10 ms to 1 day.
     Time(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
 }
 
-/// From when a call is slow, and how many may be.
+/// The threshold above which a call is slow, and the rate of slow calls that opens the circuit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub(super) struct SlowCall {
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(super) over: Duration,
-    pub(super) share: f64,
+    pub(super) rate: f64,
 }
 
-/// How a call counts that was given up: its future was dropped after it had been polled.
+/// How a call counts that was cut: ended before the peer answered, by a drop of its future or by the caller's deadline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Abandoned {
-    /// As a failure: a peer that only ever lets its callers time out trips the circuit. The default.
+    /// By the time that the peer had; see [cut calls](super#cut-calls). The default.
     #[default]
+    ByTime,
+    /// As a failure. An impatient caller can then open the circuit of a healthy peer.
     Failure,
-    /// Not at all. Take it where calls are dropped as a matter of routine.
+    /// Not at all. A peer that answers no call then opens the circuit only through a timeout inside the breaker.
     Ignore,
 }
 
@@ -93,22 +96,22 @@ impl CircuitBreakerConfig {
             window: Window::Calls(100),
             consecutive_failures: None,
             slow_call: None,
-            open_for: Duration::from_secs(5),
-            open_multiplier: 2.0,
-            max_open_for: Duration::from_secs(300),
+            open_for: Duration::from_millis(700),
+            outage_ratio: 1.0 / 6.0,
+            open_multiplier: 1.0,
+            max_open_for: Duration::from_secs(15),
             open_jitter: 0.2,
-            forgive_after: Duration::from_secs(30),
-            max_retry_after: Duration::from_secs(300),
+            backoff_decay_every: Duration::from_secs(30),
+            max_retry_after: Duration::from_secs(60),
             half_open_probes: 3,
             half_open_successes: 2,
             probe_timeout: Duration::from_secs(30),
-            half_open_for: Duration::from_secs(60),
             ramp: Duration::ZERO,
-            abandoned: Abandoned::Failure,
+            abandoned: Abandoned::ByTime,
         }
     }
 
-    /// Opens after that many failures in a row, and by no failure rate: the right breaker for one endpoint of many.
+    /// Opens after so many consecutive failures, and by no failure rate: the right breaker for one endpoint of many.
     ///
     /// In a file: `failure_rate = "off"` and `consecutive_failures = 5`.
     #[must_use]
@@ -116,164 +119,171 @@ impl CircuitBreakerConfig {
         Self { failure_rate: None, consecutive_failures: Some(failures), ..Self::new() }
     }
 
-    /// The share of failed calls in the window from which the circuit opens; a share of just that opens it.
+    /// Opens the circuit when this ratio of the calls in the window failed.
     ///
-    /// Above 0, at most 1. Default: 0.5.
+    /// A lower rate opens earlier, and more often by chance. Above 0, at most 1. Default: 0.5.
     #[must_use]
-    pub const fn failure_rate(mut self, share: f64) -> Self {
-        self.failure_rate = Some(share);
+    pub const fn failure_rate(mut self, rate: f64) -> Self {
+        self.failure_rate = Some(rate);
         self
     }
 
-    /// How many calls the window must hold before a rate says anything.
+    /// Judges a rate only when the window holds at least so many calls.
     ///
-    /// At least 1. A window over fewer calls than this is judged when it is full. Default: 20.
+    /// More calls make chance openings rarer, and a dead peer costs more calls. A smaller count window is judged when it is
+    /// full. In a cold burst, failures finish first, so a small number opens early. At least 1. Default: 20 calls.
     #[must_use]
     pub const fn min_requests(mut self, calls: u32) -> Self {
         self.min_requests = calls;
         self
     }
 
-    /// What the rates are taken over.
+    /// Sets the calls from which the rates are computed.
     ///
-    /// A window over calls reacts within as many failures, however much traffic there is, and remembers for as long as
-    /// there is none. A window over time forgets by itself, and takes half of itself to see a sudden death after steady
-    /// health. It costs a reading of the clock per call. Default: the last 100 calls.
+    /// A count window reacts within as many failures at any traffic, and keeps old calls for as long as there is no
+    /// traffic. A time window forgets by itself, needs half of its span to see a sudden death after steady health, and
+    /// reads the clock once per call. Default: the last 100 calls.
     #[must_use]
     pub const fn window(mut self, window: Window) -> Self {
         self.window = window;
         self
     }
 
-    /// Also opens after that many failures in a row, whatever the rates say.
+    /// Also opens the circuit after so many consecutive failures.
     ///
-    /// It reacts within a few calls, and by chance: at 10 % background errors, five in a row happen about once in
-    /// 100 000 calls. At least 1. Default: off.
+    /// It reacts within a few calls, and by chance: at 10 % errors, five follow each other about once in 100 000 calls.
+    /// At least 1. Default: off.
     #[must_use]
     pub const fn consecutive_failures(mut self, failures: u32) -> Self {
         self.consecutive_failures = Some(failures);
         self
     }
 
-    /// Also opens when that share of the calls in the window took longer than `over`.
+    /// Also opens the circuit when this ratio of the calls in the window took longer than `over`.
     ///
-    /// While half-open, a probe that is slow does not pass. It costs a reading of the clock per call. `over` above
-    /// 0; `share` above 0, at most 1. Default: off.
+    /// A slow probe does not pass. Each call then reads the clock twice. `over` above 0; `rate` above 0, at most 1.
+    /// Default: off.
     #[must_use]
-    pub const fn slow_call(mut self, over: Duration, share: f64) -> Self {
-        self.slow_call = Some(SlowCall { over, share });
+    pub const fn slow_call(mut self, over: Duration, rate: f64) -> Self {
+        self.slow_call = Some(SlowCall { over, rate });
         self
     }
 
-    /// How long the circuit stays open before it lets a probe through.
+    /// Keeps the circuit open for at least so long before it admits a probe.
     ///
-    /// Longer spares the peer; shorter recovers sooner. Above 0. Default: 5 s.
+    /// Longer spares the peer; shorter recovers sooner. Above 0, at most 1 day. Default: 700 ms.
     #[must_use]
     pub const fn open_for(mut self, delay: Duration) -> Self {
         self.open_for = delay;
         self
     }
 
-    /// By what the time open grows with each opening that follows soon after the last.
+    /// Keeps the circuit open for this ratio of the outage so far, if that is longer than [`open_for`](Self::open_for).
     ///
-    /// 1 keeps it constant. 1 to 100. Default: 2.
+    /// Callers then wait at most this ratio of an outage longer than the outage lasts. The outage begins when the circuit
+    /// opens and ends when it closes. 0 to 1; 0 keeps the open period constant. Default: a sixth.
+    #[must_use]
+    pub const fn outage_ratio(mut self, ratio: f64) -> Self {
+        self.outage_ratio = ratio;
+        self
+    }
+
+    /// Multiplies [`open_for`](Self::open_for) by this factor at each opening that soon follows another.
+    ///
+    /// Above 1 it spares a peer that flaps, and lets callers wait about as long again as the outage lasted. 1 to 100.
+    /// Default: 1, which is off.
     #[must_use]
     pub const fn open_multiplier(mut self, factor: f64) -> Self {
         self.open_multiplier = factor;
         self
     }
 
-    /// The most that the multiplier may make of the time open; an `open_for` above it stays as it is.
+    /// Caps the open period that the ratio or the multiplier leads to; a longer `open_for` is kept.
     ///
-    /// Above 0. Default: 300 s.
+    /// Above 0, at most 1 day. Default: 15 s.
     #[must_use]
     pub const fn max_open_for(mut self, delay: Duration) -> Self {
         self.max_open_for = delay;
         self
     }
 
-    /// The share of itself by which the time open varies, up and down, so that a fleet does not come back at once.
+    /// Varies the open period by up to this ratio of itself, up and down, so that a fleet does not probe at once.
     ///
-    /// 0 is exact. 0 to 1. Default: 0.2.
+    /// 0 to 1; 0 is exact. Default: 0.2.
     #[must_use]
-    pub const fn open_jitter(mut self, share: f64) -> Self {
-        self.open_jitter = share;
+    pub const fn open_jitter(mut self, ratio: f64) -> Self {
+        self.open_jitter = ratio;
         self
     }
 
-    /// How long the circuit must have been closed for one earlier opening to be forgotten by the multiplier.
+    /// Takes back one step of the [multiplier](Self::open_multiplier) each time the circuit was closed for so long.
     ///
-    /// Above 0. Default: 30 s.
+    /// Above 0, at most 1 day. Default: 30 s.
     #[must_use]
-    pub const fn forgive_after(mut self, delay: Duration) -> Self {
-        self.forgive_after = delay;
+    pub const fn backoff_decay_every(mut self, delay: Duration) -> Self {
+        self.backoff_decay_every = delay;
         self
     }
 
-    /// The most that a peer's own word (`Retry-After`) may make of the time open. 0 ignores it. Default: 300 s.
+    /// Caps how long the peer can keep the circuit open by a hint such as `Retry-After`.
+    ///
+    /// A hint never shortens an open period. At most 1 day; 0 ignores hints. Default: 60 s.
     #[must_use]
     pub const fn max_retry_after(mut self, delay: Duration) -> Self {
         self.max_retry_after = delay;
         self
     }
 
-    /// How many calls may probe the peer while the circuit is half-open. 1 to 1 000. Default: 3.
+    /// Judges a half-open circuit by at most so many probes: one at a time until the first has passed.
+    ///
+    /// More probes find a partial failure, and reach a peer that is still down. 1 to 1 000. Default: 3.
     #[must_use]
     pub const fn half_open_probes(mut self, probes: u32) -> Self {
         self.half_open_probes = probes;
         self
     }
 
-    /// How many of the probes must pass for the circuit to close. 1 to `half_open_probes`. Default: 2.
+    /// Closes the circuit when so many probes have passed. 1 to `half_open_probes`. Default: 2.
     #[must_use]
     pub const fn half_open_successes(mut self, probes: u32) -> Self {
         self.half_open_successes = probes;
         self
     }
 
-    /// After what time a probe without an answer loses its place and counts as [abandoned](Self::abandoned).
+    /// Takes back the place of a probe that has not ended after so long, and counts the probe as failed.
     ///
-    /// Above 0. Default: 30 s.
+    /// Keep it above the slowest good call, or the circuit never closes. Above 0, at most 1 day. Default: 30 s.
     #[must_use]
     pub const fn probe_timeout(mut self, delay: Duration) -> Self {
         self.probe_timeout = delay;
         self
     }
 
-    /// How long after its first probe a half-open circuit opens again in which no probe has passed.
+    /// Admits a growing ratio of the calls for so long after the circuit has closed, from a tenth to all.
     ///
-    /// At least `probe_timeout`, or no probe could use up its time. Default: 60 s.
-    #[must_use]
-    pub const fn half_open_for(mut self, delay: Duration) -> Self {
-        self.half_open_for = delay;
-        self
-    }
-
-    /// Over what time a circuit that closes again admits a share of the calls that rises from a tenth to all.
-    ///
-    /// Default: 0, all at once.
+    /// It spares a peer with cold caches, and rejects calls that a healthy peer would answer. At most 1 day.
+    /// Default: 0, which admits all at once.
     #[must_use]
     pub const fn ramp(mut self, over: Duration) -> Self {
         self.ramp = over;
         self
     }
 
-    /// How a call counts whose future was dropped before it was done, or before its end a response that is
-    /// [`Deferred`](crate::Outcome::Deferred). Default: as a failure.
+    /// Sets how a [cut call](super#cut-calls) counts. Default: [`Abandoned::ByTime`].
     #[must_use]
     pub const fn abandoned(mut self, policy: Abandoned) -> Self {
         self.abandoned = policy;
         self
     }
 
-    /// Above what time a call is slow; `None` where that is not asked.
+    /// The threshold above which a call is slow; `None` if slow calls are not watched.
     pub(crate) fn slow_over(&self) -> Option<Duration> {
         self.slow_call.map(|slow| slow.over)
     }
 
-    /// After what time of rest nothing is held against a peer any more.
+    /// The idle time after which nothing is held against a peer any more.
     pub(super) fn forgiven_after(&self) -> Duration {
-        self.max_open_for.max(self.open_for).saturating_add(self.forgive_after)
+        self.max_open_for.max(self.open_for).saturating_add(self.backoff_decay_every)
     }
 
     pub(crate) const fn window_span(&self) -> Window {
@@ -283,6 +293,44 @@ impl CircuitBreakerConfig {
     pub(crate) const fn longest_probe(&self) -> Duration {
         self.probe_timeout
     }
+
+    /// Names the first field that breaks its rule.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        use ConfigError as E;
+        let ratio = |value: f64| value > 0.0 && value <= 1.0;
+        let window = match self.window {
+            Window::Calls(calls) => (1..=MAX_CALLS).contains(&calls),
+            Window::Time(span) => (MIN_SPAN..=DAY).contains(&span),
+        };
+        let lasting = |delay: Duration| !delay.is_zero() && delay <= DAY;
+        let probes = 1..=MAX_PROBES;
+
+        E::check(self.failure_rate.is_none_or(ratio), "failure_rate", "must be above 0 and at most 1")?;
+        E::check(self.min_requests > 0, "min_requests", "must be at least 1")?;
+        E::check(window, "window", "must be 1 to 1000000 calls, or 10 ms to 1 day")?;
+        E::check(self.consecutive_failures != Some(0), "consecutive_failures", "must be at least 1")?;
+        if let Some(slow) = self.slow_call {
+            E::check(ratio(slow.rate), "slow_call", "must have a rate above 0 and at most 1")?;
+            E::check(!slow.over.is_zero(), "slow_call", "must have a duration above 0")?;
+        }
+        E::check(lasting(self.open_for), "open_for", "must be above 0 and at most 1 day")?;
+        E::check((0.0..=1.0).contains(&self.outage_ratio), "outage_ratio", "must be 0 to 1")?;
+        E::check((1.0..=100.0).contains(&self.open_multiplier), "open_multiplier", "must be 1 to 100")?;
+        E::check(lasting(self.max_open_for), "max_open_for", "must be above 0 and at most 1 day")?;
+        E::check((0.0..=1.0).contains(&self.open_jitter), "open_jitter", "must be 0 to 1")?;
+        E::check(
+            lasting(self.backoff_decay_every),
+            "backoff_decay_every",
+            "must be above 0 and at most 1 day",
+        )?;
+        E::check(self.max_retry_after <= DAY, "max_retry_after", "must be at most 1 day")?;
+        E::check(probes.contains(&self.half_open_probes), "half_open_probes", "must be 1 to 1000")?;
+        let successes = 1..=self.half_open_probes;
+        let rule = "must be at least 1 and at most half_open_probes";
+        E::check(successes.contains(&self.half_open_successes), "half_open_successes", rule)?;
+        E::check(lasting(self.probe_timeout), "probe_timeout", "must be above 0 and at most 1 day")?;
+        E::check(self.ramp <= DAY, "ramp", "must be at most 1 day")
+    }
 }
 
 impl Default for CircuitBreakerConfig {
@@ -290,3 +338,13 @@ impl Default for CircuitBreakerConfig {
         Self::new()
     }
 }
+
+/// Two bits a call: a quarter of a megabyte.
+const MAX_CALLS: u32 = 1_000_000;
+/// Calls beyond this number are no probes.
+const MAX_PROBES: u32 = 1_000;
+const MIN_SPAN: Duration = Duration::from_millis(10);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests;

@@ -8,18 +8,19 @@ use std::{
 
 use pin_project::pin_project;
 
-use super::admission::Admission;
+use super::shared::CallGuard;
 use crate::call::{Classifier, FromRejected, Outcome, Rejected};
 
-/// The answer of the service below, or a rejection.
+/// The response of the inner service, or a rejection.
 ///
 /// # Cancellation
 ///
-/// Dropping it is safe at any time: a probe's place goes back, and the call counts as the config's `abandoned`
-/// says; before the first poll it does not count.
+/// Dropping this future is safe at any time. The place of a probe returns to the circuit. A call that is dropped before
+/// its first poll has no vote; afterwards the call is cut, and the config's
+/// [`abandoned`](super::CircuitBreakerConfig::abandoned) says how it counts.
 ///
-/// It does not count yet when it is done where the answer is [`Deferred`](Outcome::Deferred): the response has its place then,
-/// and dropping that before its end is what abandons the call.
+/// A call whose outcome is [`Deferred`](Outcome::Deferred) is counted when the response ends. A response that is dropped
+/// before its end has no vote.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
@@ -35,15 +36,15 @@ enum Phase<F, C> {
         #[pin]
         inner: F,
         classifier: C,
-        admission: Admission,
+        guard: CallGuard,
     },
     Rejected(Option<Rejected>),
 }
 
 impl<F, C> ResponseFuture<F, C> {
     #[inline]
-    pub(super) fn running(inner: F, classifier: C, admission: Admission) -> Self {
-        Self { phase: Phase::Running { inner, classifier, admission } }
+    pub(super) fn running(inner: F, classifier: C, guard: CallGuard) -> Self {
+        Self { phase: Phase::Running { inner, classifier, guard } }
     }
 
     pub(super) fn rejected(rejected: Rejected) -> Self {
@@ -61,21 +62,21 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().phase.project() {
-            PhaseProj::Running { inner, classifier, admission } => {
-                // Who polls on after the end, against the rules, meets the inner future and is not counted twice.
-                if admission.is_settled() {
+            PhaseProj::Running { inner, classifier, guard } => {
+                // A caller that polls on after the end, against the rules, meets the inner future. Nothing is counted twice.
+                if guard.is_settled() {
                     return inner.poll(cx);
                 }
-                admission.enter();
+                guard.enter();
                 let Poll::Ready(result) = inner.poll(cx) else {
-                    admission.waiting();
+                    guard.waiting();
                     return Poll::Pending;
                 };
                 let outcome = classifier.classify(result.as_ref());
                 if matches!(outcome, Outcome::Deferred) {
-                    return Poll::Ready(hand_over(classifier, result, admission));
+                    return Poll::Ready(defer(classifier, result, guard));
                 }
-                admission.finish(outcome);
+                guard.finish(outcome);
                 Poll::Ready(result)
             }
             PhaseProj::Rejected(rejected) => {
@@ -86,21 +87,21 @@ where
     }
 }
 
-/// Leaves the call's place with its response. Where nobody takes it, the call is a success.
-// Out of line, and the result by value, so that one which is counted at once pays a comparison and stays in registers.
+/// Leaves the pending outcome with the response. If the classifier returns it, the call is a success.
+// Out of line, and the result by value, so that a call that is counted at once pays a comparison and stays in registers.
 #[cold]
 #[inline(never)]
-fn hand_over<C, R, E>(classifier: &C, mut result: Result<R, E>, admission: &mut Admission) -> Result<R, E>
+fn defer<C, R, E>(classifier: &C, mut result: Result<R, E>, guard: &mut CallGuard) -> Result<R, E>
 where
     C: Classifier<R, E>,
 {
-    let verdict = admission.hand_over();
+    let pending = guard.defer();
     let back = match &mut result {
-        Ok(response) => classifier.defer(response, verdict),
-        Err(_) => Err(verdict),
+        Ok(response) => classifier.defer(response, pending),
+        Err(_) => Err(pending),
     };
-    if let Err(verdict) = back {
-        verdict.settle(Outcome::Success);
+    if let Err(pending) = back {
+        pending.settle(Outcome::Success);
     }
     result
 }

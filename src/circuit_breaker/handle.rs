@@ -1,172 +1,122 @@
-//! The hold on a circuit that users and services have.
+//! The handle of a running circuit.
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    sync::{Arc, PoisonError},
+    time::Duration,
 };
-
-use tokio::sync::Notify;
 
 use super::{
-    admission::Admission,
-    config::CircuitBreakerConfig,
-    permit::{Override, Refusal},
-    shared::{Circuit, Owner},
-    snapshot::CircuitBreakerSnapshot,
+    config::CircuitBreakerConfig, shared::Circuit, snapshot::CircuitBreakerSnapshot, state::Override,
 };
 use crate::{
-    call::{ConfigError, Rejected},
-    rt::sync::thread_number,
+    call::ConfigError,
     telemetry::{CircuitState, EventKind, Listener, Listeners, Name},
 };
 
-/// A hold on a running circuit breaker: look at it, take it in hand, change its numbers.
+/// The handle of a running circuit breaker: reads it, sets it by hand, and changes its numbers.
+///
+/// Reading it changes nothing: a transition happens at the instant at which it falls due, whether or not anything looks.
 ///
 /// # Clone
 ///
 /// Clones, and all services and handles of one layer, share one circuit.
 #[derive(Clone)]
 pub struct CircuitBreakerHandle {
-    circuit: &'static Circuit,
-    lease: Arc<Lease>,
+    pub(super) circuit: Arc<Circuit>,
 }
 
-/// Gives the circuit up when the last handle and the last service are gone.
-struct Lease {
-    circuit: &'static Circuit,
-    owner: Arc<Owner>,
+/// Everything that a new circuit is made from.
+#[derive(Clone, Debug)]
+pub(super) struct CircuitSpec {
+    pub(super) config: CircuitBreakerConfig,
+    /// How long a call waits before it may count as unanswered, until the circuit has learnt that.
+    pub(super) patience: Duration,
+    pub(super) name: Name,
+    pub(super) listeners: Listeners,
+}
+
+impl CircuitSpec {
+    pub(super) fn new_circuit(&self, name: Name) -> CircuitBreakerHandle {
+        let circuit = Circuit::new(self.config, self.patience, name, self.listeners.clone());
+        CircuitBreakerHandle { circuit: Arc::new(circuit) }
+    }
 }
 
 impl CircuitBreakerHandle {
-    pub(super) fn new(config: CircuitBreakerConfig, name: Name, listeners: Listeners) -> Self {
-        let owner = Arc::new(Owner { name, listeners: Mutex::new(listeners), changed: Arc::default() });
-        let circuit = Circuit::acquire(config, Arc::clone(&owner));
-        Self { circuit, lease: Arc::new(Lease { circuit, owner }) }
-    }
-
     /// The layer's name.
     #[must_use]
     pub fn name(&self) -> &Name {
-        &self.lease.owner.name
+        &self.circuit.name
     }
 
-    /// What the circuit does with calls at the moment.
+    /// The state of the circuit.
     #[must_use]
     pub fn state(&self) -> CircuitState {
-        self.circuit.ask(|state, _, _| (state.state(), None))
+        self.circuit.ask(|state, _| (state.state(), None))
     }
 
-    /// The state and all counts, taken at one instant.
+    /// The state and all counts at one instant.
     #[must_use]
     pub fn snapshot(&self) -> CircuitBreakerSnapshot {
-        self.circuit.ask(|state, _, now| (state.snapshot(now), None))
+        self.circuit.ask(|state, now| (state.snapshot(now), None))
     }
 
     /// The numbers in force.
     #[must_use]
     pub fn config(&self) -> CircuitBreakerConfig {
-        self.circuit.ask(|state, _, _| (*state.config(), None))
+        self.circuit.ask(|state, _| (*state.config(), None))
     }
 
-    /// Puts other numbers in force at once. What the window holds is kept.
+    /// Replaces all numbers at once. The window keeps the newest calls that fit, and an open period keeps its end.
     ///
-    /// They are checked by themselves. In a stack, what they are to the numbers of other stages is not checked again.
+    /// The numbers are checked by themselves. In a stack, their relation to other stages is not checked again.
     ///
     /// # Errors
     ///
-    /// Names the first field that breaks its rule; nothing has changed then.
+    /// Names the first field that breaks its rule. The old numbers stay in force then.
     pub fn update(&self, config: CircuitBreakerConfig) -> Result<(), ConfigError> {
         config.check()?;
-        self.circuit.ask(|state, _, now| {
+        self.circuit.ask(|state, now| {
             state.update(config, now);
             ((), Some(EventKind::Reconfigured))
         });
         Ok(())
     }
 
-    /// Tells one more listener of every transition, from now on.
+    /// Adds a listener, which hears every event from now on.
     pub fn listen(&self, listener: impl Listener) {
-        let mut listeners = self.lease.owner.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listeners = self.circuit.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.add(Arc::new(listener));
     }
 
-    /// Rejects every call until somebody says otherwise.
+    /// Rejects every call, until another state is set.
     pub fn force_open(&self) {
         self.take_over(Override::ForcedOpen);
     }
 
-    /// Lets every call pass until somebody says otherwise; calls are counted, and nothing trips.
+    /// Lets every call pass and counts it, until another state is set. The circuit does not open.
     pub fn force_close(&self) {
         self.take_over(Override::ForcedClosed);
     }
 
-    /// Lets every call pass, and gives none a vote.
+    /// Lets every call pass and counts none, until another state is set.
     pub fn disable(&self) {
         self.take_over(Override::Disabled);
     }
 
-    /// Lets every call pass, and says in an event when it would have opened.
+    /// Lets every call pass and counts it. An event tells when the circuit would have opened.
     pub fn shadow(&self) {
         self.take_over(Override::Shadow);
     }
 
-    /// Hands the circuit back to itself: closed, with nothing held against the peer.
+    /// Returns the circuit to its own control: closed, with empty counts.
     pub fn reset(&self) {
         self.take_over(Override::Automatic);
     }
 
-    /// Whether every call passes now. Takes and counts nothing.
-    #[inline]
-    pub(super) fn is_free(&self) -> bool {
-        self.circuit.pass().is_some()
-    }
-
-    /// Whether a service would certainly turn a call away now. Takes and counts nothing.
-    pub(super) fn peek(&self) -> Option<Refusal> {
-        self.circuit.peek()
-    }
-
-    /// Lets a call pass, or says why not; a call turned away is not counted yet.
-    #[inline]
-    pub(super) fn admit(&self) -> Result<Admission, Refusal> {
-        Admission::admit(self.circuit)
-    }
-
-    /// Keeps a place for a call that may come, or says why not.
-    pub(super) fn reserve(&self) -> Result<Admission, Refusal> {
-        Admission::reserve(self.circuit)
-    }
-
-    /// Counts a call as turned away.
-    pub(super) fn reject(&self, refusal: Refusal) -> Rejected {
-        self.circuit.count_rejected(thread_number());
-        Rejected::new(self.name().clone(), refusal.reason).at(refusal.retry_at)
-    }
-
-    /// When it is worth asking again after a refusal, if nothing happens before.
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.circuit.ask(|state, _, now| (state.ask_again_at(now), None))
-    }
-
-    /// Told whenever a call that waits might pass for another reason than time.
-    pub(super) fn changed(&self) -> Arc<Notify> {
-        Arc::clone(&self.lease.owner.changed)
-    }
-
-    /// Whether it could be forgotten. It emits nothing, so that it may be asked under a lock that a listener might want.
-    pub(super) fn is_forgettable(&self, forgiven: bool) -> bool {
-        self.circuit.look(|state, now| state.is_forgettable(forgiven, now))
-    }
-
     fn take_over(&self, to: Override) {
-        self.circuit.ask(|state, _, now| ((), Some(state.take_over(to, now))));
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.circuit.release();
+        self.circuit.ask(|state, now| ((), Some(state.take_over(to, now))));
     }
 }
 

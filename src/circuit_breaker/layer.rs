@@ -1,32 +1,36 @@
-//! The layer: a circuit, and what is attached to it.
+//! The layer: the numbers of a circuit, and the behaviour that is attached to it.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tower_layer::Layer;
 
 use super::{
-    config::CircuitBreakerConfig, handle::CircuitBreakerHandle, keyed::KeyedCircuitBreakerLayer,
+    config::CircuitBreakerConfig,
+    handle::{CircuitBreakerHandle, CircuitSpec},
+    keyed::KeyedCircuitBreakerLayer,
     service::CircuitBreaker,
 };
 use crate::{
-    call::{ConfigError, StandardClassifier},
+    call::{ConfigError, NoDeadline, StandardClassifier},
     telemetry::{Listener, Listeners, Name},
 };
 
-/// Puts a [`CircuitBreaker`] around a service.
+/// Puts a [`CircuitBreaker`] around a service. Made by [`CircuitBreakerConfig::build`].
 ///
-/// Made by [`CircuitBreakerConfig::build`].
+/// It starts no task and no timer, and runs in any runtime or none, unless it [waits](Self::wait_while_open).
 ///
 /// # Clone
 ///
 /// All services made by this layer and by its clones share **one** circuit: on twenty axum routes, on every
 /// connection. [`isolated`](Self::isolated) gives a layer with a circuit of its own.
 #[derive(Clone, Debug)]
-pub struct CircuitBreakerLayer<C = StandardClassifier> {
-    config: CircuitBreakerConfig,
-    name: Name,
-    listeners: Listeners,
+pub struct CircuitBreakerLayer<C = StandardClassifier, D = NoDeadline> {
+    spec: CircuitSpec,
     classifier: C,
+    deadlines: D,
     waits: bool,
     handle: Arc<OnceLock<CircuitBreakerHandle>>,
 }
@@ -46,93 +50,115 @@ impl CircuitBreakerConfig {
 impl CircuitBreakerLayer {
     /// The config has been checked.
     pub(crate) fn checked(config: CircuitBreakerConfig) -> Self {
+        let (name, listeners) = (Name::new("circuit_breaker"), Listeners::default());
         Self {
-            config,
-            name: Name::new("circuit_breaker"),
-            listeners: Listeners::default(),
+            spec: CircuitSpec { config, patience: PATIENCE, name, listeners },
             classifier: StandardClassifier,
+            deadlines: NoDeadline,
             waits: false,
             handle: Arc::default(),
         }
     }
 }
 
-impl<C> CircuitBreakerLayer<C> {
-    /// Decides by `classifier` what a result means. Default: [`StandardClassifier`].
-    pub fn classify<D>(self, classifier: D) -> CircuitBreakerLayer<D> {
-        CircuitBreakerLayer {
-            config: self.config,
-            name: self.name,
-            listeners: self.listeners,
-            classifier,
-            waits: self.waits,
-            handle: self.handle,
-        }
+impl<C, D> CircuitBreakerLayer<C, D> {
+    /// Classifies results with `classifier`. Default: [`StandardClassifier`].
+    pub fn classify<C2>(self, classifier: C2) -> CircuitBreakerLayer<C2, D> {
+        self.with_behaviour(|_, deadlines| (classifier, deadlines))
     }
 
-    /// What rejections and events call it. Default: `circuit_breaker`.
+    /// Reads from `deadlines` the deadline of each request, and how far its body has been sent.
     ///
-    /// A layer that is already in use stays as it is; this one then gets a circuit of its own.
+    /// The breaker needs both to judge calls that are cut: a call that ends with the caller's deadline says less about the
+    /// peer than one that the peer failed, and a request that is still being sent says nothing.
+    /// Default: [`NoDeadline`].
+    pub fn deadlines<D2>(self, deadlines: D2) -> CircuitBreakerLayer<C, D2> {
+        self.with_behaviour(|classifier, _| (classifier, deadlines))
+    }
+
+    /// Names the layer in rejections and events. Default: `circuit_breaker`.
+    ///
+    /// Services that were made before keep the old circuit; this layer gets a circuit of its own.
     #[must_use]
     pub fn named(mut self, name: impl Into<Name>) -> Self {
-        self.name = name.into();
+        self.spec.name = name.into();
         self.isolated()
     }
 
-    /// Tells a listener of every transition.
+    /// Adds a listener, which hears every transition.
     ///
-    /// A layer that is already in use stays as it is; this one then gets a circuit of its own.
+    /// Services that were made before keep the old circuit; this layer gets a circuit of its own.
     #[must_use]
     pub fn listen(self, listener: impl Listener) -> Self {
         self.listen_shared(Arc::new(listener))
     }
 
     pub(crate) fn listen_shared(mut self, listener: Arc<dyn Listener>) -> Self {
-        self.listeners.add(listener);
+        self.spec.listeners.add(listener);
         self.isolated()
     }
 
-    /// Waits in `poll_ready` while the circuit is open, and rejects nobody who has been ready.
+    /// Takes calls that have waited this long for unanswered, until the circuit knows how long successful calls wait.
+    pub(crate) fn patience(mut self, limit: Duration) -> Self {
+        self.spec.patience = self.spec.patience.min(limit);
+        self.isolated()
+    }
+
+    /// Waits in `poll_ready` while the circuit is open, and rejects no call of a service that was ready.
     ///
-    /// This is for use under a balancer, which then prefers other endpoints. A service that is ready holds its
-    /// place: a probe's, while the circuit is half-open. In front of a single peer, leave it off: callers are
-    /// better told at once. It needs a tokio runtime with time. Default: off.
+    /// Use it inside a balancer, which then prefers other endpoints. A ready service holds its place: the place of a
+    /// probe, while the circuit is half-open. In front of a single peer leave it off, so that callers learn at once.
+    /// Default: off.
+    ///
+    /// Waiting needs a tokio runtime. Outside one, `poll_ready` returns the rejection as an error.
+    ///
+    /// # Panics
+    ///
+    /// `poll_ready` panics in a runtime without `enable_time` while it waits.
     #[must_use]
     pub fn wait_while_open(mut self) -> Self {
         self.waits = true;
         self
     }
 
-    /// The same layer with a circuit of its own.
+    /// Returns the same layer with a circuit of its own.
     #[must_use]
     pub fn isolated(mut self) -> Self {
         self.handle = Arc::default();
         self
     }
 
-    /// One circuit per key: per host, per route, per tenant.
+    /// Keeps one circuit per key: per host, per route, per tenant.
     ///
-    /// Finding the circuit of a key takes a lock for a moment. [`wait_while_open`](Self::wait_while_open) has no effect
-    /// here: the key is known with the request only.
-    pub fn keyed<Req, K, F>(self, key: F) -> KeyedCircuitBreakerLayer<K, F, C>
+    /// A call takes a lock for a moment to find the circuit of its key. [`wait_while_open`](Self::wait_while_open) has no
+    /// effect, because the key is known with the request only.
+    pub fn keyed<Req, K, F>(self, key: F) -> KeyedCircuitBreakerLayer<K, F, C, D>
     where
         F: Fn(&Req) -> K,
     {
-        KeyedCircuitBreakerLayer::new(self.config, self.name, self.listeners, self.classifier, key)
+        KeyedCircuitBreakerLayer::new(self.spec, key, self.classifier, self.deadlines)
     }
 
-    /// A hold on the circuit of this layer.
+    /// The handle of this layer's circuit.
     #[must_use]
     pub fn handle(&self) -> CircuitBreakerHandle {
-        let new = || CircuitBreakerHandle::new(self.config, self.name.clone(), self.listeners.clone());
-        self.handle.get_or_init(new).clone()
+        self.handle.get_or_init(|| self.spec.new_circuit(self.spec.name.clone())).clone()
+    }
+
+    fn with_behaviour<C2, D2>(self, change: impl FnOnce(C, D) -> (C2, D2)) -> CircuitBreakerLayer<C2, D2> {
+        let (classifier, deadlines) = change(self.classifier, self.deadlines);
+        CircuitBreakerLayer { spec: self.spec, classifier, deadlines, waits: self.waits, handle: self.handle }
     }
 }
 
-impl<S, C: Clone> Layer<S> for CircuitBreakerLayer<C> {
-    type Service = CircuitBreaker<S, C>;
+impl<S, C: Clone, D: Clone> Layer<S> for CircuitBreakerLayer<C, D> {
+    type Service = CircuitBreaker<S, C, D>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreaker::new(inner, self.classifier.clone(), self.handle(), self.waits)
+        let (classifier, deadlines) = (self.classifier.clone(), self.deadlines.clone());
+        CircuitBreaker::new(inner, classifier, deadlines, self.handle().circuit, self.waits)
     }
 }
+
+/// How long a call waits before it may count as unanswered, while fewer than a hundred waits are known.
+const PATIENCE: Duration = Duration::from_secs(1);

@@ -1,21 +1,29 @@
-//! A circuit breaker: stops calling a peer that fails, gives it a rest, and asks it carefully whether it is back.
+//! A circuit breaker: stops calls to a peer that fails, leaves it alone for a while, and asks it carefully whether it
+//! has recovered.
 //!
 //! ```text
-//!            too many failures, in a row or by share, or too many slow calls
-//!   Closed ────────────────────────────────────────────────────────────────► Open
-//!     ▲  ▲                                                                   │  ▲
-//!     │  └── Ramping ◄──┐ enough probes passed                     rest over │  │ too many failed,
-//!     │                 └───────────────────────  HalfOpen  ◄────────────────┘  │ or no verdict
-//!     └────────────────────────────────────────────  │  ────────────────────────┘
+//!        the failure rate, the slow-call rate or the
+//!        consecutive failures reach their limit
+//! Closed ────────────────────────────────────────────► Open ◄────────────┐
+//!  ▲  ▲                                                  │               │
+//!  │  │                                    the open      │   too many    │
+//!  │  │                                    period is over│  probes failed│
+//!  │  │ enough probes passed                             ▼               │
+//!  │  └─────────────────────────────────────────────  HalfOpen ──────────┘
+//!  │                                                     │
+//!  └──────────  Ramping  ◄───────────────────────────────┘
+//!                            enough probes passed, with `ramp`
 //! ```
 //!
-//! While closed, a healthy call costs no lock and no allocation, and two cores hardly ever write one cache line. A call
-//! that came back after the circuit had moved on has no vote. Whatever a call took is given back when its future
-//! completes, panics, or is dropped; where the answer is [`Deferred`](crate::Outcome::Deferred), when that has ended.
+//! While the circuit is closed, a healthy call takes no lock and allocates nothing. A call that ends after the circuit has
+//! changed its state has no vote. Everything that a call took returns to the circuit when its future completes, panics or
+//! is dropped.
 //!
 //! ```
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-//! use tower_reliability::{BoxError, Rejected, BoxErrorClassifier, circuit_breaker::CircuitBreakerConfig};
+//! use tower_reliability::{
+//!     BoxError, BoxErrorClassifier, Rejected, circuit_breaker::CircuitBreakerConfig,
+//! };
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
 //! let breaker = CircuitBreakerConfig::consecutive(2).build()?.classify(BoxErrorClassifier);
@@ -27,33 +35,72 @@
 //!     let _ = service.ready().await?.call(()).await;
 //! }
 //! let error = service.ready().await?.call(()).await.unwrap_err();
-//! let rejected = error.downcast_ref::<Rejected>().expect("it is the breaker that answers now");
+//! let rejected = error.downcast_ref::<Rejected>().expect("the circuit is open");
 //! assert!(rejected.retry_after().is_some());
 //! assert_eq!(handle.state().as_str(), "open");
 //! # Ok(()) }
 //! ```
+//!
+//! # Defaults
+//!
+//! | number | default | meaning |
+//! |---|---|---|
+//! | `failure_rate` | 0.5 | the ratio of failed calls that opens the circuit |
+//! | `min_requests` | 20 | a rate says nothing over fewer calls |
+//! | `window` | the last 100 calls | the calls from which rates are computed |
+//! | `consecutive_failures` | off | the failures in sequence that open the circuit |
+//! | `slow_call` | off | the threshold and the ratio of slow calls |
+//! | `open_for` | 700 ms | the shortest open period |
+//! | `outage_ratio` | 1/6 | the open period as a ratio of the outage so far |
+//! | `max_open_for` | 15 s | the longest open period of its own |
+//! | `open_jitter` | ±20 % | the spread of the open period |
+//! | `open_multiplier` | 1 (off) | the growth of `open_for` with each opening |
+//! | `backoff_decay_every` | 30 s | the closed time that takes back one growth |
+//! | `max_retry_after` | 60 s | the longest open period that the peer can ask for |
+//! | `half_open_probes` | 3 | the probes of a half-open circuit |
+//! | `half_open_successes` | 2 | the probes that must pass |
+//! | `probe_timeout` | 30 s | the time of a probe |
+//! | `ramp` | 0 (off) | the time over which a closed circuit admits more and more |
+//! | `abandoned` | by time | how a cut call counts |
+//!
+//! # Cut calls
+//!
+//! A call is *cut* if it ends before the peer has answered: its future is dropped, by a caller that hung up, an outer
+//! timeout, or a hedge that won; or the caller's deadline ends it. A cut call is a failure if all of this holds:
+//!
+//! 1. the peer had the whole request, as far as [`DeadlineSource::upload`](crate::DeadlineSource::upload) can tell;
+//! 2. the call waited longer than 99 % of the successful calls wait, which the circuit estimates as it runs; until it has
+//!    seen a hundred of them, longer than 1 s, or than the shorter timeout of its stack;
+//! 3. no call has been answered since then;
+//! 4. the circuit has seen no answer for ten times its mean time between answers.
+//!
+//! Otherwise a cut call has no vote. So a peer that answers no call opens the circuit whoever gives up, and an impatient
+//! or malicious caller cannot open the circuit of a healthy peer. A cut call that waited longer than the slow-call
+//! threshold counts as slow. A response that is dropped after its head has no vote.
+//!
+//! The rule has a limit: a route that is far slower than all others, and whose callers all give up, looks like a dead
+//! peer while no other route is called. Give such a route a circuit of its own.
+//!
+//! While half-open, a probe that is cut without a vote admits one more call at a time. Callers that cut every probe
+//! therefore cannot keep the circuit half-open for long: the calls of patient callers soon pass too.
+//!
+//! # Runtime
+//!
+//! The breaker starts no task and no timer, reads the time of tokio's clock, and runs in every runtime and outside of
+//! one. Only [`wait_while_open`](CircuitBreakerLayer::wait_while_open) needs a runtime with time. It does not panic; a
+//! panic of the inner service counts as a failure.
 
-mod admission;
-mod alarm;
 mod config;
-mod cooldown;
 pub mod future;
-mod gate;
 mod handle;
-mod health;
 pub mod keyed;
 mod layer;
 #[cfg(feature = "serde")]
-mod off;
-mod permit;
-mod probes;
-mod rules;
+mod serde;
 mod service;
 mod shared;
 mod snapshot;
 mod state;
-mod vote;
-mod waiting;
 
 pub use config::{Abandoned, CircuitBreakerConfig, Window};
 pub use handle::CircuitBreakerHandle;
@@ -63,6 +110,3 @@ pub use service::CircuitBreaker;
 pub use snapshot::{CircuitBreakerCounts, CircuitBreakerSnapshot};
 
 pub use crate::telemetry::{CircuitState, CircuitTransition, Trip};
-
-#[cfg(all(test, shuttle))]
-mod concurrency;

@@ -1,35 +1,34 @@
-//! What a circuit looks like at a glance.
+//! The state and the counts of a circuit, for operators.
 
 use std::time::Duration;
 
-use super::{config::Abandoned, permit::Ending, vote::Vote};
 use crate::telemetry::{CircuitState, Trip};
 
 /// The state and the counts of one circuit, taken at one instant.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CircuitBreakerSnapshot {
-    /// What it does with calls.
+    /// The state of the circuit.
     pub state: CircuitState,
     /// The number of that state; it grows by one with every transition.
     pub generation: u32,
-    /// Why it opened last, if it ever did.
+    /// Why the circuit opened last; `None` if it never did.
     pub last_trip: Option<Trip>,
-    /// How long until an open circuit lets a probe through.
+    /// How long until an open circuit admits a probe.
     pub retry_after: Option<Duration>,
-    /// The calls that the window holds. Empty while nothing is counted.
+    /// The number of calls in the window. 0 in states that count no calls.
     pub window_calls: u32,
-    /// How many of them failed.
+    /// The number of failed calls in the window.
     pub window_failures: u32,
-    /// How many of them were slow.
+    /// The number of slow calls in the window.
     pub window_slow: u32,
-    /// The share of failures in the window; `None` below `min_requests`.
+    /// The ratio of failures in the window; `None` below `min_requests`.
     pub failure_rate: Option<f64>,
-    /// The share of slow calls in the window; `None` below `min_requests`.
+    /// The ratio of slow calls in the window; `None` below `min_requests`.
     pub slow_call_rate: Option<f64>,
-    /// The failures in a row.
+    /// The number of consecutive failures.
     pub consecutive_failures: u32,
-    /// How the calls ended, since the breaker was built.
+    /// How calls ended since the breaker was built.
     pub counts: CircuitBreakerCounts,
 }
 
@@ -38,46 +37,21 @@ pub struct CircuitBreakerSnapshot {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CircuitBreakerCounts {
-    /// The peer answered, be it that the call was wrong.
+    /// The peer answered, also if the request was wrong.
     pub successes: u64,
     /// The call failed, or panicked.
     pub failures: u64,
-    /// The outcome said nothing about the peer, or the call was never polled.
+    /// The outcome says nothing about the peer, or the call was never polled.
     pub ignored: u64,
-    /// The future was dropped before it was done, or before its end a response that is [`Deferred`](crate::Outcome::Deferred).
+    /// The call was cut: its future was dropped, its deadline ended it, or its [`Deferred`](crate::Outcome::Deferred)
+    /// response was dropped before the end.
     pub abandoned: u64,
-    /// Turned away.
+    /// The call was rejected.
     pub rejected: u64,
-    /// Of those above, the ones that came back after the circuit had moved on, and had no vote.
+    /// Calls among those above that ended after the circuit had changed its state, and had no vote.
     pub late: u64,
     /// How often the circuit opened.
     pub trips: u64,
-    /// How often it would have opened, in shadow mode.
+    /// How often the circuit would have opened, in shadow mode.
     pub would_trips: u64,
-}
-
-impl CircuitBreakerCounts {
-    /// Counts how a call ended; gives its vote, and whether it was slow.
-    pub(super) fn add(&mut self, ending: Ending, abandoned: Abandoned) -> (Vote, bool) {
-        let (counter, vote, slow) = match ending {
-            Ending::Done { outcome, slow } => {
-                let vote = Vote::of(&outcome);
-                let counter = match vote {
-                    Vote::Success | Vote::Answered => &mut self.successes,
-                    Vote::Failure | Vote::Refused => &mut self.failures,
-                    Vote::Ignored => &mut self.ignored,
-                };
-                (counter, vote, slow)
-            }
-            Ending::Panicked => (&mut self.failures, Vote::Failure, false),
-            Ending::Unused => (&mut self.ignored, Vote::Ignored, false),
-            Ending::Withdrawn => return (Vote::Ignored, false),
-            Ending::Abandoned => match abandoned {
-                Abandoned::Failure => (&mut self.abandoned, Vote::Failure, false),
-                Abandoned::Ignore => (&mut self.abandoned, Vote::Ignored, false),
-            },
-        };
-        *counter += 1;
-        (vote, slow)
-    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::call::{ConfigError, ErrorClass, ErrorClasses};
 
-/// Which calls are answered otherwise, and how many good answers are remembered for how long.
+/// Names the calls that a fallback answers, and bounds the memory of last good answers.
 ///
 /// ```
 /// use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::call::{ConfigError, ErrorClass, ErrorClasses};
 ///     .on(ErrorClass::Server)
 ///     .on(ErrorClass::Connection)
 ///     .ttl(Duration::from_secs(3_600));
-/// let layer = CATALOGUE.build()?;
+/// let layer = CATALOGUE.build()?.value("the catalogue of last week");
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,44 +31,47 @@ pub struct FallbackConfig {
 }
 
 impl FallbackConfig {
-    /// On rejections only.
+    /// Answers rejections only.
     ///
-    /// A rejection is what a layer on this side made: an open circuit, a full queue, a timeout, a deadline. It is told
-    /// from an error of the peer by [`AsRejected`](crate::AsRejected), so a timeout of ours is one, and the peer's own
-    /// "timed out" is a failure of class [`Timeout`](ErrorClass::Timeout).
+    /// A layer on this side makes a rejection: an open circuit, a full queue, a timeout, a deadline.
+    /// [`AsRejected`](crate::AsRejected) tells it from an error of the backend. So a timeout on this side is a
+    /// rejection, and "timed out" from the backend is a failure of class [`Timeout`](ErrorClass::Timeout).
     #[must_use]
     pub const fn new() -> Self {
         Self { on: ErrorClasses::NONE, max_entries: 1_024, ttl: Duration::from_secs(300) }
     }
 
-    /// Also on failures of this class, be they errors or responses: the classifier tells. Once per class.
+    /// Answers failures of this class too, errors and responses alike; call it once per class.
     ///
-    /// In a file: `on = ["server", "connection"]`. Default: none.
+    /// The classifier gives the class. An answered failure is hidden from the caller, so name only the classes for
+    /// which the answer is good enough. In a file: `on = ["server", "connection"]`. Default: no class.
     #[must_use]
     pub const fn on(mut self, class: ErrorClass) -> Self {
         self.on = self.on.with(class);
         self
     }
 
-    /// Also on failures of every class, the caller's own mistakes included.
+    /// Answers failures of every class, including the caller's own mistakes.
+    ///
+    /// Default: off.
     #[must_use]
     pub const fn on_all_failures(mut self) -> Self {
         self.on = ErrorClasses::ALL;
         self
     }
 
-    /// How many last good answers are held, one per key. When there are more, the oldest answer goes. At least 1.
+    /// Remembers at most this many last good answers, one per key; the oldest makes room.
     ///
-    /// Default: 1 024.
+    /// More answers serve more keys and take more memory. Range: at least 1. Default: 1,024 answers.
     #[must_use]
     pub const fn max_entries(mut self, count: u32) -> Self {
         self.max_entries = count;
         self
     }
 
-    /// How old a last good answer may be when it is given again. Above 0.
+    /// Gives a last good answer up to this age.
     ///
-    /// Default: 300 s.
+    /// A longer time bridges a longer outage with staler answers. Range: above 0. Default: 300 s.
     #[must_use]
     pub const fn ttl(mut self, age: Duration) -> Self {
         self.ttl = age;

@@ -1,4 +1,4 @@
-//! The futures of a call with a fallback.
+//! The future of a call with a fallback.
 
 use std::{
     fmt,
@@ -11,153 +11,134 @@ use pin_project::pin_project;
 use tower_service::Service;
 
 use super::{
-    cause::Failed,
-    handle::{Caught, FallbackHandle},
-    mark::Mark,
-    source::Source,
+    answer::{Answer, Ended},
+    handle::Caught,
+    layer::FallbackLayer,
+    state::prior_attempts,
 };
-use crate::call::{AsRejected, Classifier, FromRejected, Rejected};
+use crate::call::{AsRejected, Classifier};
 
-pub use super::other::Asking;
-
-/// The answer of the service below, or another one.
+/// The inner service's response, or the fallback's.
 ///
-/// The call below is dropped before another answer is sought. What it returned is held meanwhile: if there is no other
-/// answer, the caller gets that.
+/// The future drops the inner call before the fallback starts. It holds the original result meanwhile, and returns that
+/// if the fallback has no answer.
 ///
 /// # Cancellation
 ///
-/// Dropping it drops the call below, or the search for another answer, which then counts as abandoned.
+/// Dropping the future drops the inner call, or the call of the other service. A drop while the fallback works counts
+/// as [`abandoned`](super::FallbackSnapshot::abandoned).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<S, Req, A, C, M>
+#[expect(private_bounds, reason = "the sources of answers are the four of `FallbackBuilder`")]
+pub struct ResponseFuture<S, Req, A, C>
 where
     S: Service<Req>,
-    A: Source<Req, S::Response, S::Error>,
+    A: Answer<Req, S::Response, S::Error>,
 {
     #[pin]
-    phase: Phase<S, Req, A, C, M>,
+    phase: Phase<S, Req, A, C>,
 }
 
 #[pin_project(project = PhaseProj, project_replace = PhaseOwned)]
-enum Phase<S, Req, A, C, M>
+enum Phase<S, Req, A, C>
 where
     S: Service<Req>,
-    A: Source<Req, S::Response, S::Error>,
+    A: Answer<Req, S::Response, S::Error>,
 {
     Running {
         #[pin]
         inner: S::Future,
-        spare: Spare<A, A::Kept, C, M>,
-    },
-    TurnedAway {
-        rejected: Rejected,
-        spare: Spare<A, A::Kept, C, M>,
+        call: Call<A, A::Kept, C>,
     },
     FallingBack {
         #[pin]
         answer: A::Future,
         result: Result<S::Response, S::Error>,
         caught: Caught,
-        mark: M,
     },
     Done,
 }
 
-/// What one call needs in case that it fails.
-pub(super) struct Spare<A, K, C, M> {
-    pub(super) source: A,
+/// The part of the layer that a call needs at its end, and the kept part of its request.
+pub(super) struct Call<A, K, C> {
+    pub(super) layer: FallbackLayer<A, C>,
     pub(super) kept: K,
-    pub(super) classifier: C,
-    pub(super) mark: M,
-    pub(super) handle: FallbackHandle,
 }
 
-impl<S, Req, A, C, M> ResponseFuture<S, Req, A, C, M>
+#[expect(private_bounds, reason = "the sources of answers are the four of `FallbackBuilder`")]
+impl<S, Req, A, C> ResponseFuture<S, Req, A, C>
 where
     S: Service<Req>,
-    A: Source<Req, S::Response, S::Error>,
+    A: Answer<Req, S::Response, S::Error>,
 {
-    pub(super) fn running(inner: S::Future, spare: Spare<A, A::Kept, C, M>) -> Self {
-        Self { phase: Phase::Running { inner, spare } }
-    }
-
-    pub(super) fn turned_away(rejected: Rejected, spare: Spare<A, A::Kept, C, M>) -> Self {
-        Self { phase: Phase::TurnedAway { rejected, spare } }
+    pub(super) fn new(inner: S::Future, call: Call<A, A::Kept, C>) -> Self {
+        Self { phase: Phase::Running { inner, call } }
     }
 }
 
-impl<S, Req, A, C, M> Future for ResponseFuture<S, Req, A, C, M>
+impl<S, Req, A, C> Future for ResponseFuture<S, Req, A, C>
 where
     S: Service<Req>,
-    S::Error: AsRejected + FromRejected,
-    A: Source<Req, S::Response, S::Error>,
+    S::Error: AsRejected,
+    A: Answer<Req, S::Response, S::Error>,
     C: Classifier<S::Response, S::Error>,
-    M: Mark<S::Response>,
 {
     type Output = Result<S::Response, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut phase = self.project().phase;
-        let ended = match phase.as_mut().project() {
-            PhaseProj::Running { inner, .. } => Some(ready!(inner.poll(cx))),
-            _ => None,
-        };
-        if !matches!(phase.as_mut().project(), PhaseProj::FallingBack { .. }) {
-            // Whatever panics from here on has nothing of the call below to hold up.
-            let (result, spare) = match (phase.as_mut().project_replace(Phase::Done), ended) {
-                (PhaseOwned::Running { spare, .. }, Some(result)) => (result, spare),
-                (PhaseOwned::TurnedAway { rejected, spare }, _) => {
-                    (Err(S::Error::from_rejected(rejected)), spare)
-                }
-                _ => unreachable!("a future is not polled after it has completed"),
+        // Running => FallingBack | Done
+        if let PhaseProj::Running { inner, .. } = phase.as_mut().project() {
+            let result = ready!(inner.poll(cx));
+            // The inner call goes first, so that a panic in the source or the classifier does not keep it.
+            let PhaseOwned::Running { call, .. } = phase.as_mut().project_replace(Phase::Done) else {
+                unreachable!("the call has just ended")
             };
-            let Some((answer, caught, mark)) = spare.fall_back(&result) else { return Poll::Ready(result) };
-            phase.set(Phase::FallingBack { answer, result, caught, mark });
+            let Some((answer, caught)) = call.fall_back(result.as_ref()) else {
+                return Poll::Ready(result);
+            };
+            phase.set(Phase::FallingBack { answer, result, caught });
         }
-        let answer = match phase.as_mut().project() {
-            PhaseProj::FallingBack { answer, .. } => ready!(answer.poll(cx)),
-            _ => unreachable!("it has been falling back, or is now"),
+        // FallingBack => Done
+        let PhaseProj::FallingBack { answer, .. } = phase.as_mut().project() else {
+            unreachable!("a future is not polled after it has completed")
         };
-        let PhaseOwned::FallingBack { result, caught, mark, .. } = phase.project_replace(Phase::Done) else {
-            unreachable!("it is falling back")
+        let answer = ready!(answer.poll(cx));
+        let PhaseOwned::FallingBack { result, caught, .. } = phase.project_replace(Phase::Done) else {
+            unreachable!("the fallback has just answered")
         };
-        let Some(mut response) = answer else {
-            caught.unanswered();
-            return Poll::Ready(result);
-        };
-        mark.mark(&mut response, caught.cause());
-        caught.answered();
-        Poll::Ready(Ok(response))
+        caught.end(answer.is_some());
+        Poll::Ready(answer.map_or(result, Ok))
     }
 }
 
-impl<A, K, C, M> Spare<A, K, C, M> {
-    /// Seeks another answer, if this result is one to be answered otherwise.
-    fn fall_back<Req, Res, Err>(self, result: &Result<Res, Err>) -> Option<(A::Future, Caught, M)>
+impl<A, K, C> Call<A, K, C> {
+    /// Asks for another answer if this result gets one. A source of answers learns from a good result.
+    fn fall_back<Req, Res, Err>(self, result: Result<&Res, &Err>) -> Option<(A::Future, Caught)>
     where
         Err: AsRejected,
-        A: Source<Req, Res, Err, Kept = K>,
+        A: Answer<Req, Res, Err, Kept = K>,
         C: Classifier<Res, Err>,
     {
-        let result = result.as_ref();
-        let outcome = self.classifier.classify(result);
-        let rejected = result.err().and_then(AsRejected::as_rejected);
-        if let Some(caught) = self.handle.catch(rejected, outcome) {
-            let failed = Failed { result, rejected, outcome, cause: caught.cause() };
-            return Some((self.source.answer(self.kept, failed), caught, self.mark));
+        let FallbackLayer { source, classifier, handle } = self.layer;
+        let outcome = classifier.classify(result);
+        let is_rejected = result.is_err_and(|error| error.as_rejected().is_some());
+        if let Some(caught) = handle.catch(is_rejected, outcome) {
+            let prior = prior_attempts(result.is_ok(), outcome);
+            let ended = Ended { result, prior, handle: &handle };
+            return Some((source.answer(self.kept, ended), caught));
         }
         if let (Ok(response), true) = (result, outcome.is_success()) {
-            self.source.learn(self.kept, response);
+            source.learn(self.kept, response, &handle);
         }
         None
     }
 }
 
-impl<S, Req, A, C, M> fmt::Debug for ResponseFuture<S, Req, A, C, M>
+impl<S, Req, A, C> fmt::Debug for ResponseFuture<S, Req, A, C>
 where
     S: Service<Req>,
-    A: Source<Req, S::Response, S::Error>,
+    A: Answer<Req, S::Response, S::Error>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()

@@ -8,10 +8,9 @@ use std::{
 };
 
 use super::{
-    answers::Answers,
-    cause::Failed,
+    answer::{Answer, Ended, Source},
     handle::FallbackHandle,
-    source::{Isolate, Source},
+    memory::Memory,
 };
 use crate::rt::{
     clock,
@@ -19,38 +18,30 @@ use crate::rt::{
 };
 
 /// The last good answer for the request's key. Made by
-/// [`FallbackLayer::last_good`](super::FallbackLayer::last_good).
+/// [`FallbackLayer::last_good`](super::FallbackBuilder::last_good).
 ///
 /// # Clone
 ///
-/// Clones share what is remembered.
+/// Clones share the remembered answers.
 pub struct LastGood<F, K, Res> {
-    shared: Arc<Shared<F, K, Res>>,
-}
-
-struct Shared<F, K, Res> {
     key: Arc<F>,
     /// The answers are shared, so that none is cloned or dropped under the lock.
-    answers: Mutex<Answers<K, Arc<Res>>>,
-    handle: FallbackHandle,
+    memory: Arc<Mutex<Memory<K, Arc<Res>>>>,
 }
 
-impl<F, K: Hash + Eq, Res> LastGood<F, K, Res> {
-    pub(super) fn new(key: Arc<F>, handle: FallbackHandle) -> Self {
-        Self { shared: Arc::new(Shared { key, answers: Mutex::new(Answers::new()), handle }) }
-    }
-
-    /// Does something with the answers, and tells the handle how many there are then.
-    fn ask<T>(&self, question: impl FnOnce(&mut Answers<K, Arc<Res>>) -> T) -> T {
-        let mut answers = lock(&self.shared.answers);
-        let before = answers.len();
-        let told = question(&mut answers);
-        self.shared.handle.held(before, answers.len());
-        told
+impl<F, K, Res> LastGood<F, K, Res> {
+    pub(super) fn new(key: Arc<F>) -> Self {
+        Self { key, memory: Arc::new(Mutex::new(Memory::new())) }
     }
 }
 
-impl<Req, Res, Err, F, K> Source<Req, Res, Err> for LastGood<F, K, Res>
+impl<F, K, Res> Source for LastGood<F, K, Res> {
+    fn fresh(&self) -> Self {
+        Self::new(Arc::clone(&self.key))
+    }
+}
+
+impl<Req, Res, Err, F, K> Answer<Req, Res, Err> for LastGood<F, K, Res>
 where
     F: Fn(&Req) -> Option<K>,
     K: Hash + Eq,
@@ -60,44 +51,35 @@ where
     type Future = Ready<Option<Res>>;
 
     fn keep(&self, request: &mut Req) -> Option<K> {
-        (self.shared.key)(request)
+        (self.key)(request)
     }
 
-    fn learn(self, key: Option<K>, response: &Res) {
+    fn learn(self, key: Option<K>, response: &Res, handle: &FallbackHandle) {
         let Some(key) = key else { return };
-        let answer = Arc::new(response.clone());
-        let (max, ttl, now) = (self.shared.handle.max_entries(), self.shared.handle.ttl(), clock::now());
-        let mut surplus = Vec::new();
-        let left = self.ask(|answers| answers.insert(key, answer, max, ttl, now, &mut surplus));
-        drop((left, surplus));
+        let (answer, config, now) = (Arc::new(response.clone()), handle.config(), clock::now());
+        // Declared before the lock is taken, so that it is dropped after the lock is free.
+        let mut gone = Vec::new();
+        let mut memory = lock(&self.memory);
+        memory.insert(key, answer, &config, now, &mut gone);
+        handle.set_entries(memory.len());
     }
 
-    fn answer(self, key: Option<K>, _: Failed<'_, Res, Err>) -> Self::Future {
-        let (ttl, now) = (self.shared.handle.ttl(), clock::now());
-        let mut expired = None;
-        let found =
-            key.and_then(|key| self.ask(|answers| answers.get(&key, ttl, now, &mut expired).map(Arc::clone)));
-        drop(expired);
+    fn answer(self, key: Option<K>, Ended { handle, .. }: Ended<'_, Res, Err>) -> Self::Future {
+        let (config, now) = (handle.config(), clock::now());
+        let mut gone = Vec::new();
+        let found = key.and_then(|key| {
+            let mut memory = lock(&self.memory);
+            let found = memory.get(&key, &config, now, &mut gone).map(Arc::clone);
+            handle.set_entries(memory.len());
+            found
+        });
         ready(found.map(|answer| Res::clone(&answer)))
-    }
-}
-
-impl<F, K: Hash + Eq, Res> Isolate for LastGood<F, K, Res> {
-    fn isolated(&self, handle: &FallbackHandle) -> Self {
-        Self::new(Arc::clone(&self.shared.key), handle.clone())
-    }
-}
-
-impl<F, K, Res> Drop for Shared<F, K, Res> {
-    fn drop(&mut self) {
-        // The handle may be looked at for longer.
-        self.handle.held(lock(&self.answers).len(), 0);
     }
 }
 
 impl<F, K, Res> Clone for LastGood<F, K, Res> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self { key: Arc::clone(&self.key), memory: Arc::clone(&self.memory) }
     }
 }
 

@@ -1,171 +1,196 @@
-//! The layer: numbers, and what is attached to them.
+//! The layer, and the builder that needs an answer to become one.
 
 use std::{hash::Hash, sync::Arc};
 
 use tower_layer::Layer;
 
 use super::{
-    cause::Failed,
+    answer::{Source, With},
     config::FallbackConfig,
     handle::FallbackHandle,
     last_good::LastGood,
-    mark::Unmarked,
     other::Other,
     service::Fallback,
-    source::{Isolate, Unset, Value, With},
 };
 use crate::{
     call::{CloneRequest, ConfigError, StandardClassifier},
     telemetry::Name,
 };
 
-/// Puts a [`Fallback`] around a service. Made by [`FallbackConfig::build`].
+/// A fallback without an answer. Made by [`FallbackConfig::build`].
 ///
-/// One of [`value`](Self::value), [`with`](Self::with), [`service`](Self::service) and
-/// [`last_good`](Self::last_good) says what to answer with; the one that is named last holds.
+/// Each of its four methods names an answer and makes the layer. The builder itself is no [`Layer`]:
+///
+/// ```compile_fail
+/// # use tower::{Layer, service_fn};
+/// # use tower_reliability::{Error, fallback::FallbackConfig};
+/// let backend = service_fn(|_: u32| async { Ok::<u32, Error<std::io::Error>>(1) });
+/// let builder = FallbackConfig::new().build().unwrap();
+/// let service = builder.layer(backend); // `builder.value(0)` is a layer
+/// ```
 ///
 /// # Clone
 ///
-/// All services made by this layer and by its clones share the counts and the last good answers.
+/// Clones share nothing: each answer makes a layer with counts of its own.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a fallback needs an answer: `.value(..)`, `.with(..)`, `.service(..)` or `.last_good(..)`"]
+pub struct FallbackBuilder {
+    /// Its numbers have been checked.
+    config: FallbackConfig,
+}
+
+/// Puts a [`Fallback`] around a service. Made by [`FallbackBuilder`].
+///
+/// # Clone
+///
+/// All services of this layer and of its clones share the counts and the last good answers.
 /// [`isolated`](Self::isolated) gives a layer with its own.
+///
+/// # Runtime
+///
+/// The layer needs no runtime and no timer. [`last_good`](FallbackBuilder::last_good) reads the clock.
+///
+/// # Panics
+///
+/// The layer does not panic. A panic in a function, a key, a clone or a classifier reaches the caller, and the call
+/// counts as abandoned if the fallback was at work. Later calls are not affected.
 #[derive(Clone, Debug)]
-pub struct FallbackLayer<A = Unset, C = StandardClassifier, M = Unmarked> {
-    source: A,
-    classifier: C,
-    mark: M,
-    handle: FallbackHandle,
+pub struct FallbackLayer<A, C = StandardClassifier> {
+    pub(super) source: A,
+    pub(super) classifier: C,
+    pub(super) handle: FallbackHandle,
 }
 
 impl FallbackConfig {
-    /// Checks the numbers and makes the layer, which has yet to be told what to answer with.
+    /// Checks the numbers. The fallback then needs its answer, such as [`value`](FallbackBuilder::value).
     ///
     /// # Errors
     ///
     /// Names the first field that breaks its rule.
-    pub fn build(self) -> Result<FallbackLayer, ConfigError> {
+    pub fn build(self) -> Result<FallbackBuilder, ConfigError> {
         self.check()?;
-        Ok(FallbackLayer::checked(self))
+        Ok(FallbackBuilder { config: self })
     }
 }
 
-impl FallbackLayer {
-    /// The config has been checked.
-    pub(crate) fn checked(config: FallbackConfig) -> Self {
-        let handle = FallbackHandle::new(config, Name::new("fallback"));
-        Self { source: Unset, classifier: StandardClassifier, mark: Unmarked, handle }
-    }
-}
-
-impl<A, C, M> FallbackLayer<A, C, M> {
+impl FallbackBuilder {
     /// Answers with a clone of a value.
     ///
-    /// A call that succeeds costs no allocation.
-    pub fn value<Res: Clone>(self, value: Res) -> FallbackLayer<Value<Res>, C, M> {
-        self.source(Value::new(value))
+    /// A call that succeeds allocates nothing.
+    pub fn value<Res: Clone>(self, value: Res) -> FallbackLayer<Arc<Res>> {
+        self.source(Arc::new(value))
     }
 
-    /// Answers with what a function makes of the rejection, the error or the response. Where that is `None`, the
-    /// caller gets the original result.
+    /// Answers with the result of a function, which sees the response or the error.
     ///
-    /// A call that succeeds costs no allocation. A panic in the function passes through to the caller.
-    pub fn with<Res, Err, F>(self, function: F) -> FallbackLayer<With<F>, C, M>
+    /// If the function returns `None`, the caller gets the original result. The function can mark its answer, with a
+    /// header for example. [`AsRejected`](crate::AsRejected) tells a rejection from a failure. A call that succeeds
+    /// allocates nothing.
+    ///
+    /// ```
+    /// use tower_reliability::{AsRejected, Error, fallback::FallbackConfig};
+    ///
+    /// let layer = FallbackConfig::new().build()?.with(
+    ///     |result: Result<&String, &Error<std::io::Error>>| {
+    ///         let rejected = result.err()?.as_rejected()?;
+    ///         Some(format!("not now: {rejected}"))
+    ///     },
+    /// );
+    /// # let _ = layer;
+    /// # Ok::<(), tower_reliability::ConfigError>(())
+    /// ```
+    pub fn with<Res, Err, F>(self, function: F) -> FallbackLayer<With<F>>
     where
-        F: Fn(Failed<'_, Res, Err>) -> Option<Res>,
+        F: Fn(Result<&Res, &Err>) -> Option<Res>,
     {
-        self.source(With::new(function))
+        self.source(With(Arc::new(function)))
     }
 
-    /// Answers with what another service says to a copy of the request. Where it fails, the caller gets the original
-    /// result.
+    /// Answers with the response of another service to a copy of the request.
     ///
-    /// Every call, also one that succeeds, costs a clone of the other service and a copy of the request, which is kept
-    /// only while the call runs; [`repeat`](FallbackLayer::repeat) says how to copy. The clone is made ready when it is
-    /// needed.
-    pub fn service<O>(self, service: O) -> FallbackLayer<Other<O>, C, M> {
-        self.source(Other::new(service, CloneRequest))
+    /// If that service fails, the caller gets the original result. [`resend`](FallbackLayer::resend) says how to copy
+    /// requests, and which of them may be sent twice. Every call costs a clone of the other service and a copy of the
+    /// request, which lives as long as the call. The fallback waits for the other service to be ready when it needs it.
+    pub fn service<O>(self, service: O) -> FallbackLayer<Other<O>> {
+        self.source(Other { service, resend: CloneRequest })
     }
 
-    /// Answers with the last good answer for the same key, if it is not older than the config's `ttl`: stale, if there
-    /// is an error.
+    /// Answers with the last good answer for the same key, unless it is older than [`ttl`](FallbackConfig::ttl).
     ///
-    /// The key must tell apart whatever the answer depends on. Where answers depend on who asks, that includes the
-    /// caller, or one caller gets another's answer. For a request whose answer shall not be remembered, the key is
-    /// `None`.
+    /// The key must contain everything that the answer depends on. If answers depend on the caller, the key contains
+    /// the caller, or one caller gets the answer of another. A request with the key `None` is not remembered.
     ///
-    /// Of two calls with one key, the one that ends last is remembered. What is remembered is a clone of the whole answer,
-    /// the extensions of an HTTP response included: strip in a layer below what should not live that long.
+    /// If two calls have the same key, the fallback remembers the later answer. It remembers a clone of the whole
+    /// answer, with the extensions of an HTTP response: strip extensions that should not live that long in an inner
+    /// layer. A streaming body cannot be cloned: collect it in an inner layer, into a `Full<Bytes>` for example.
     ///
-    /// Every call costs its key; one that succeeds costs a clone of the answer, and a lock for a moment. A body that
-    /// streams cannot be cloned: collect it in a layer below, so that the response is one of `Full<Bytes>`, say.
-    pub fn last_good<Req, Res, K, F>(self, key: F) -> FallbackLayer<LastGood<F, K, Res>, C, M>
+    /// Every call costs its key. A call that succeeds costs a clone of the answer and a short lock.
+    pub fn last_good<Req, Res, K, F>(self, key: F) -> FallbackLayer<LastGood<F, K, Res>>
     where
         F: Fn(&Req) -> Option<K>,
         K: Hash + Eq,
     {
-        let source = LastGood::new(Arc::new(key), self.handle.clone());
-        self.source(source)
+        self.source(LastGood::new(Arc::new(key)))
     }
 
-    /// Answers with what a source of your own gives.
-    pub fn source<B>(self, source: B) -> FallbackLayer<B, C, M> {
-        FallbackLayer { source, classifier: self.classifier, mark: self.mark, handle: self.handle }
+    fn source<A>(self, source: A) -> FallbackLayer<A> {
+        let handle = FallbackHandle::new(self.config, Name::new("fallback"));
+        FallbackLayer { source, classifier: StandardClassifier, handle }
     }
+}
 
-    /// Decides by `classifier` what a result means: which responses are failures, and which are good answers.
+impl<A, C> FallbackLayer<A, C> {
+    /// Classifies results with `classifier`: which responses are failures, and which are good answers.
     ///
     /// Default: [`StandardClassifier`].
-    pub fn classify<D>(self, classifier: D) -> FallbackLayer<A, D, M> {
-        FallbackLayer { source: self.source, classifier, mark: self.mark, handle: self.handle }
+    pub fn classify<D>(self, classifier: D) -> FallbackLayer<A, D> {
+        FallbackLayer { source: self.source, classifier, handle: self.handle }
     }
 
-    /// Marks the responses that come from the fallback. See [`Mark`](super::Mark). Default: nothing.
-    pub fn mark<N>(self, mark: N) -> FallbackLayer<A, C, N> {
-        FallbackLayer { source: self.source, classifier: self.classifier, mark, handle: self.handle }
-    }
-
-    /// A hold on the numbers and the counts of this layer.
+    /// The handle to the numbers and the counts of this layer.
     #[must_use]
     pub fn handle(&self) -> FallbackHandle {
         self.handle.clone()
     }
 }
 
-impl<O, P, C, M> FallbackLayer<Other<O, P>, C, M> {
-    /// How the request is copied for the other service, and whether that one may be asked after the first has
-    /// perhaps done what was asked. See [`Resend`](crate::Resend).
+impl<O, R, C> FallbackLayer<Other<O, R>, C> {
+    /// Copies requests for the other service as `resend` says, and only the requests that it allows to be sent twice.
     ///
-    /// Default: [`CloneRequest`], which takes every request for harmless.
-    pub fn resend<Q>(self, resend: Q) -> FallbackLayer<Other<O, Q>, C, M> {
-        let source = self.source.resend(resend);
-        FallbackLayer { source, classifier: self.classifier, mark: self.mark, handle: self.handle }
+    /// An attempt that ended in a response counts as [running](crate::PriorAttempts::Running), since the caller may
+    /// still get that response. So the other service gets only a request that is idempotent and has sent its whole
+    /// body.
+    ///
+    /// Default: [`CloneRequest`], which takes every request for idempotent. Around HTTP use `http::HttpResend`.
+    pub fn resend<Q>(self, resend: Q) -> FallbackLayer<Other<O, Q>, C> {
+        let source = Other { service: self.source.service, resend };
+        FallbackLayer { source, classifier: self.classifier, handle: self.handle }
     }
 }
 
-impl<A: Isolate, C, M> FallbackLayer<A, C, M> {
-    /// What its handle calls it, with counts and last good answers of its own from then on. Default: `fallback`.
+#[expect(private_bounds, reason = "the sources of answers are the four of `FallbackBuilder`")]
+impl<A: Source, C> FallbackLayer<A, C> {
+    /// Names the layer in its handle, and gives it counts and last good answers of its own.
+    ///
+    /// Default: `fallback`.
     #[must_use]
     pub fn named(self, name: impl Into<Name>) -> Self {
-        self.anew(name.into())
+        let handle = FallbackHandle::new(self.handle.config(), name.into());
+        Self { source: self.source.fresh(), handle, ..self }
     }
 
     /// The same layer with counts and last good answers of its own.
     #[must_use]
     pub fn isolated(self) -> Self {
         let name = self.handle.name().clone();
-        self.anew(name)
-    }
-
-    fn anew(self, name: Name) -> Self {
-        let handle = FallbackHandle::new(self.handle.config(), name);
-        Self { source: self.source.isolated(&handle), handle, ..self }
+        self.named(name)
     }
 }
 
-impl<S, A: Clone, C: Clone, M: Clone> Layer<S> for FallbackLayer<A, C, M> {
-    type Service = Fallback<S, A, C, M>;
+impl<S, A: Clone, C: Clone> Layer<S> for FallbackLayer<A, C> {
+    type Service = Fallback<S, A, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let (classifier, mark) = (self.classifier.clone(), self.mark.clone());
-        Fallback::new(inner, self.source.clone(), classifier, mark, self.handle())
+        Fallback { inner, layer: self.clone() }
     }
 }

@@ -1,7 +1,6 @@
 //! Another service as the source of answers.
 
 use std::{
-    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -10,35 +9,27 @@ use std::{
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::{
-    cause::Failed,
-    handle::FallbackHandle,
-    source::{Isolate, Source},
-};
+use super::answer::{Answer, Ended, Source};
 use crate::call::{CloneRequest, PriorAttempts, Resend};
 
-/// Another service, which gets a copy of the request. Made by
-/// [`FallbackLayer::service`](super::FallbackLayer::service).
+/// The answer of another service to a copy of the request. Made by
+/// [`FallbackLayer::service`](super::FallbackBuilder::service).
+///
+/// # Clone
+///
+/// Clones hold clones of the other service.
 #[derive(Clone, Copy, Debug)]
-pub struct Other<O, P = CloneRequest> {
-    service: O,
-    resend: P,
+pub struct Other<O, R = CloneRequest> {
+    pub(super) service: O,
+    pub(super) resend: R,
 }
 
-impl<O, P> Other<O, P> {
-    pub(super) const fn new(service: O, resend: P) -> Self {
-        Self { service, resend }
-    }
+impl<O: Clone, R: Clone> Source for Other<O, R> {}
 
-    pub(super) fn resend<Q>(self, resend: Q) -> Other<O, Q> {
-        Other::new(self.service, resend)
-    }
-}
-
-impl<Req, Res, Err, O, P> Source<Req, Res, Err> for Other<O, P>
+impl<Req, Res, Err, O, R> Answer<Req, Res, Err> for Other<O, R>
 where
     O: Service<Req, Response = Res> + Clone,
-    P: Resend<Req> + Clone,
+    R: Resend<Req> + Clone,
 {
     type Kept = Option<Req>;
     type Future = Asking<O, Req>;
@@ -47,38 +38,23 @@ where
         self.resend.copy(request)
     }
 
-    fn answer(self, copy: Option<Req>, failed: Failed<'_, Res, Err>) -> Self::Future {
-        let prior = if failed.is_unprocessed() { PriorAttempts::Unprocessed } else { PriorAttempts::Ended };
-        let copy = copy
-            .filter(|copy| self.resend.may_resend(copy, prior))
-            .and_then(|mut copy| self.resend.take_over(&mut copy).then_some(copy));
+    fn answer(self, copy: Option<Req>, ended: Ended<'_, Res, Err>) -> Self::Future {
+        let prior = ended.prior;
+        let copy = copy.filter(|copy| self.resend.may_resend(copy, prior)).and_then(|mut copy| {
+            // Beside an attempt that still runs the copy is whole already, and nothing is taken from that attempt.
+            let is_whole = prior == PriorAttempts::Running || self.resend.take_over(&mut copy);
+            is_whole.then_some(copy)
+        });
         match copy {
-            Some(copy) => Asking { phase: Phase::Readying { service: self.service, copy: Some(copy) } },
-            None => Asking { phase: Phase::Done },
+            Some(copy) => Asking::Readying { service: self.service, copy: Some(copy) },
+            None => Asking::Done,
         }
     }
 }
 
-impl<O: Clone, P: Clone> Isolate for Other<O, P> {
-    fn isolated(&self, _: &FallbackHandle) -> Self {
-        self.clone()
-    }
-}
-
-/// Makes another service ready and calls it. `None` if it fails, or there was nothing to call it with.
-///
-/// # Cancellation
-///
-/// Dropping it drops the service, or the call of it.
-#[pin_project]
-#[must_use = "futures do nothing unless polled"]
-pub struct Asking<O: Service<Req>, Req> {
-    #[pin]
-    phase: Phase<O, Req>,
-}
-
-#[pin_project(project = PhaseProj)]
-enum Phase<O: Service<Req>, Req> {
+/// Makes the other service ready and calls it. Returns `None` if that fails, or if there is no copy to send.
+#[pin_project(project = AskingProj)]
+pub(crate) enum Asking<O: Service<Req>, Req> {
     Readying { service: O, copy: Option<Req> },
     Calling(#[pin] O::Future),
     Done,
@@ -87,30 +63,20 @@ enum Phase<O: Service<Req>, Req> {
 impl<O: Service<Req>, Req> Future for Asking<O, Req> {
     type Output = Option<O::Response>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut phase = self.project().phase;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            let next = match phase.as_mut().project() {
-                PhaseProj::Readying { service, copy } => {
+            let next = match self.as_mut().project() {
+                // Readying => Calling | Done
+                AskingProj::Readying { service, copy } => {
                     match (ready!(service.poll_ready(cx)), copy.take()) {
-                        (Ok(()), Some(copy)) => Phase::Calling(service.call(copy)),
-                        _ => Phase::Done,
+                        (Ok(()), Some(copy)) => Self::Calling(service.call(copy)),
+                        _ => Self::Done,
                     }
                 }
-                PhaseProj::Calling(call) => {
-                    let answer = ready!(call.poll(cx)).ok();
-                    phase.set(Phase::Done);
-                    return Poll::Ready(answer);
-                }
-                PhaseProj::Done => return Poll::Ready(None),
+                AskingProj::Calling(call) => return call.poll(cx).map(Result::ok),
+                AskingProj::Done => return Poll::Ready(None),
             };
-            phase.set(next);
+            self.set(next);
         }
-    }
-}
-
-impl<O: Service<Req>, Req> fmt::Debug for Asking<O, Req> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asking").finish_non_exhaustive()
     }
 }

@@ -1,22 +1,22 @@
-//! Status codes, and what each says about the server.
+//! The outcome of each status code.
 
 use ::http::StatusCode;
 use tonic::Code;
 
 use crate::call::{ErrorClass, Outcome};
 
-/// What an answer of this code says, without hints.
+/// The outcome of an answer with this code, without hints.
 pub(super) const fn outcome_of(code: Code) -> Outcome {
     let class = match code {
-        // The server has looked and said no; `OutOfRange` is how an iteration ends.
+        // The server has answered the question; `OutOfRange` ends an iteration.
         Code::Ok | Code::NotFound | Code::AlreadyExists | Code::FailedPrecondition | Code::OutOfRange => {
             return Outcome::Success;
         }
-        // Somebody gave up waiting: the caller, or a server of tonic's at the end of the time that the caller gave.
-        // Neither says what the server would have done, and nobody waits for a second try.
+        // The caller cancelled, or the timer of a tonic server ended the call at the caller's deadline. Neither is
+        // evidence about the server, and no caller waits for another attempt.
         Code::Cancelled => return Outcome::Ignored,
-        // What is aborted is to be begun again further up, as a read and a write together. `Unimplemented` will not
-        // be implemented by asking again.
+        // An aborted transaction must start again from its first read, so the caller repeats it, not a layer. Another
+        // attempt does not implement `Unimplemented`.
         Code::InvalidArgument | Code::Aborted | Code::Unimplemented => ErrorClass::Validation,
         Code::Unauthenticated | Code::PermissionDenied => ErrorClass::Authentication,
         Code::ResourceExhausted => ErrorClass::RateLimit,
@@ -26,7 +26,7 @@ pub(super) const fn outcome_of(code: Code) -> Outcome {
     Outcome::failure(class)
 }
 
-/// The code that stands for an HTTP answer without one (gRPC's "HTTP to gRPC Status Code Mapping").
+/// The code for an HTTP status without one, by gRPC's "HTTP to gRPC Status Code Mapping".
 pub(super) const fn code_of_http(status: StatusCode) -> Code {
     match status.as_u16() {
         400 => Code::Internal,
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxys_answer_has_the_code_that_a_client_would_see() {
+    fn the_answer_of_a_proxy_has_the_code_that_a_client_sees() {
         let code = |status| code_of_http(StatusCode::from_u16(status).expect("a status"));
         assert_eq!([code(400), code(404)], [Code::Internal, Code::Unimplemented]);
         assert_eq!([code(401), code(403)], [Code::Unauthenticated, Code::PermissionDenied]);

@@ -1,4 +1,4 @@
-//! What the errors of tonic, hyper and h2 say.
+//! The outcomes of the errors of tonic, hyper and h2.
 
 use std::error::Error;
 
@@ -10,12 +10,12 @@ use crate::{
     http::{HttpClassifier, errors::is_callers_own},
 };
 
-/// What an error of a gRPC client says about the server; `of_status` speaks for a status.
+/// The outcome of an error of a gRPC client; `of_status` gives that of a status.
 ///
-/// tonic makes a status of any error, by rules of its own, and keeps the error as its source. So the cause is asked
-/// first, wherever in the chain it stands, and a status only where there is no cause that can be named.
+/// tonic turns every error into a status and keeps the error as its source. So a cause with a known outcome decides
+/// first, at any depth of the chain, and a status decides only without one.
 pub(super) fn outcome_of(error: &(dyn Error + 'static), of_status: impl Fn(&Status) -> Outcome) -> Outcome {
-    // Before all else: what a stream of messages has failed of is named below by the same names as what the server did.
+    // First: the stream of the caller's messages fails with the same error types as the server.
     if is_callers_own(error) || chain(error).any(is_own_reset) {
         return Outcome::Ignored;
     }
@@ -37,18 +37,18 @@ fn is_named(outcome: &Outcome) -> bool {
     outcome.class() != Some(ErrorClass::Unknown)
 }
 
-/// Whether this side has reset the stream, as hyper does when the body of a request fails.
+/// Whether this side reset the stream, as hyper does when the body of a request fails.
 fn is_own_reset(error: &(dyn Error + 'static)) -> bool {
     let error = error.downcast_ref::<h2::Error>();
     error.is_some_and(|error| error.is_reset() && !error.is_remote() && !error.is_library())
 }
 
-/// What this one error says, without its sources.
+/// The outcome of this one error, without its sources.
 fn named(error: &(dyn Error + 'static)) -> Option<Outcome> {
     if error.is::<ConnectError>() {
         return Some(Outcome::failure(ErrorClass::Connection).unprocessed());
     }
-    // tonic's own timer, set from `grpc-timeout` or from `Endpoint::timeout`.
+    // The timer of tonic's channel, set from `grpc-timeout` or `Endpoint::timeout`. tonic makes it `CANCELLED`.
     if error.is::<TimeoutExpired>() {
         return Some(Outcome::failure(ErrorClass::Timeout));
     }
@@ -57,7 +57,7 @@ fn named(error: &(dyn Error + 'static)) -> Option<Outcome> {
 
 /// The reasons as in gRPC's PROTOCOL-HTTP2, "Errors".
 fn h2_outcome(error: &h2::Error) -> Option<Outcome> {
-    // What was refused, or came after the last stream that a server that goes away would take, was not worked on.
+    // A refused stream was not begun, nor was one after the last stream that a `GOAWAY` accepts.
     let going = error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
     if going || (error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM)) {
         return Some(Outcome::failure(ErrorClass::Connection).unprocessed());
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_was_not_made_has_sent_nothing() {
+    fn a_refused_connection_has_sent_nothing() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let connection = Outcome::failure(ErrorClass::Connection);
         assert_eq!(outcome(ConnectError(Box::new(refused))), connection.unprocessed());
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_of_the_server_speaks_for_itself_with_its_metadata() {
+    fn a_status_of_the_server_decides_with_its_metadata() {
         let mut status = Status::resource_exhausted("busy");
         status.metadata_mut().insert("grpc-retry-pushback-ms", "-1".parse().expect("ascii"));
         assert_eq!(outcome(status), Outcome::failure(ErrorClass::RateLimit).not_retryable());
@@ -103,15 +103,24 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_was_made_of_an_error_is_what_the_error_is() {
+    fn a_status_with_a_source_has_the_outcome_of_the_source() {
         let made = |source: Box<dyn Error + Send + Sync>| outcome(Status::from_error(source));
-        let refused = ConnectError("nobody there".into());
+        let refused = ConnectError("refused".into());
         assert_eq!(made(Box::new(refused)), Outcome::failure(ErrorClass::Connection).unprocessed());
-        assert_eq!(made("who knows".into()), Outcome::failure(ErrorClass::Server));
+        assert_eq!(made("?".into()), Outcome::failure(ErrorClass::Server));
         let rejected = Rejected::new(Name::new("timeout"), Why::DeadlineExceeded);
         let mut status = Status::deadline_exceeded("late");
         status.set_source(Arc::new(rejected));
-        assert_eq!(outcome(status), Outcome::Ignored);
+        assert_eq!(outcome(status), Outcome::DeadlineExceeded);
+    }
+
+    #[test]
+    fn the_timer_of_a_channel_is_a_timeout_and_any_other_cancellation_is_ignored() {
+        let timeout = Outcome::failure(ErrorClass::Timeout);
+        let status = Status::from_error(Box::new(TimeoutExpired(())));
+        assert_eq!((status.code(), outcome(status)), (tonic::Code::Cancelled, timeout));
+        assert_eq!(outcome(TimeoutExpired(())), timeout);
+        assert_eq!(outcome(Status::cancelled("Timeout expired")), Outcome::Ignored);
     }
 
     #[test]
@@ -123,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_can_name_is_unknown() {
+    fn any_other_error_is_unknown() {
         assert_eq!(outcome(io::Error::other("?")), Outcome::failure(ErrorClass::Unknown));
     }
 }

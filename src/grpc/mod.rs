@@ -1,6 +1,16 @@
-//! gRPC over tonic: what an answer says, how a stream ended, deadlines from hop to hop, and rejections as statuses.
+//! gRPC over tonic: outcomes from heads and trailers, deadlines from hop to hop, rejections as statuses.
 //!
-//! All of it works on the HTTP under tonic, so that the client that tonic generates stands on top as it is:
+//! | to | use |
+//! |---|---|
+//! | build a stack that knows gRPC | [`stack`], [`protocol`] |
+//! | classify answers and errors | [`GrpcClassifier`] |
+//! | resend calls | [`GrpcResend`], with a [`ReplayLayer`](crate::http::ReplayLayer) outside it |
+//! | read and shrink `grpc-timeout` | [`GrpcTimeout`] |
+//! | learn how streams ended | [`StreamOutcomeLayer`] |
+//! | answer rejected calls | [`GrpcRejectionLayer`] |
+//! | tell callers about own retries | [`ReportAttemptsLayer`](crate::http::ReportAttemptsLayer) |
+//!
+//! The layers work on the HTTP inside tonic, and a generated client goes on top as it is:
 //!
 //! ```
 //! use std::time::Duration;
@@ -19,13 +29,14 @@
 //!     .attempt_timeout(Duration::from_secs(2))
 //!     .build()?;
 //! let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
-//! let client = HealthClient::new(ServiceBuilder::new().layer(GrpcRejectionLayer).layer(stack).service(channel));
+//! let layers = ServiceBuilder::new().layer(GrpcRejectionLayer::new()).layer(stack);
+//! let client = HealthClient::new(layers.service(channel));
 //! # let _ = client;
 //! # Ok(()) }
 //! ```
 //!
-//! A client that tries again. What no server has seen is sent again by default; what may have been done, only
-//! where [`GrpcResend`] is told that it does no harm:
+//! By default, a retry resends only calls that no server has processed. [`GrpcResend`] names the idempotent calls,
+//! which it also resends after a failure:
 //!
 //! ```
 //! use http::Request;
@@ -41,12 +52,12 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let stack = grpc::stack()
 //!     .retry(RetryConfig::new())
-//!     .resend(GrpcResend::new().idempotent_if(|path: &str| path == "/grpc.health.v1.Health/Check"))
+//!     .resend(GrpcResend::new().idempotent_if(|path: &str| path.ends_with("/Check")))
 //!     .build()?;
 //! let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
 //! let layers = ServiceBuilder::new()
-//!     .layer(GrpcRejectionLayer)
-//!     .layer(ReplayLayer::new()) // keeps what is sent, up to 64 KiB
+//!     .layer(GrpcRejectionLayer::new())
+//!     .layer(ReplayLayer::new()) // keeps the body, up to 64 KiB
 //!     .layer(stack)
 //!     .map_request(|request: Request<ReplayBody<Body>>| request.map(Body::new));
 //! let client = HealthClient::new(layers.service(channel));
@@ -54,9 +65,22 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A response that has begun is handed out: a stream that breaks off is not tried again, and
-//! [`StreamOutcomeLayer`] tells of it. A server that tries again what it is asked says so with a
-//! [`ReportAttemptsLayer`](crate::http::ReportAttemptsLayer), and its callers stand down.
+//! A stream that has begun is not retried if it breaks off; [`StreamOutcomeLayer`] tells of it.
+//!
+//! # Defaults
+//!
+//! | number | default |
+//! |---|---|
+//! | [`GrpcClassifier::max_retry_after`] | 1 day |
+//! | [`GrpcClassifier::deferred`] | off: an answer that has begun is a success |
+//! | [`GrpcClassifier::unavailable_is_unprocessed`] | false |
+//! | [`GrpcResend`] | no call is idempotent |
+//! | [`StreamOutcomeLayer::abandoned`] | [`Ignored`](crate::Outcome::Ignored) |
+//!
+//! # Runtime, panics and cancellation
+//!
+//! The layers of this module spawn no task and set no timer. They run in every runtime and do not panic. Dropping one
+//! of their futures drops the inner call.
 
 mod classify;
 mod code;
@@ -70,8 +94,10 @@ pub mod stream_outcome;
 mod timeout;
 
 pub use classify::GrpcClassifier;
-pub use rejection::{GrpcAnswers, GrpcRejection, GrpcRejectionLayer};
+pub use rejection::{
+    DetailedGrpcAnswers, DetailedGrpcRejectionLayer, GrpcAnswers, GrpcRejection, GrpcRejectionLayer,
+};
 pub use resend::GrpcResend;
-pub use stack::stack;
+pub use stack::{protocol, stack};
 pub use stream_outcome::{GrpcOutcomeBody, StreamOutcome, StreamOutcomeLayer};
 pub use timeout::GrpcTimeout;

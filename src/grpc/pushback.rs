@@ -1,5 +1,4 @@
-//! What a server asks of those who would try again: `grpc-retry-pushback-ms` and `grpc-previous-rpc-attempts`
-//! (gRFC A6).
+//! The wishes of a server about further attempts: `grpc-retry-pushback-ms` and `grpc-previous-rpc-attempts` (gRFC A6).
 
 use std::time::Duration;
 
@@ -10,36 +9,36 @@ use crate::{
     http::retry_attempt::{self, is_above_zero},
 };
 
-/// What `grpc-retry-pushback-ms` says.
+/// The value of `grpc-retry-pushback-ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pushback {
-    /// Retryable, after this long.
+    /// Another attempt after this delay.
     After(Duration),
-    /// Not again: a negative number, or no number at all.
+    /// No further attempt: a negative number, or no number.
     Never,
 }
 
-/// The outcome, with what the answer's headers or trailers ask for.
+/// Adds the wishes in the answer's headers or trailers to its outcome.
 pub(super) fn hinted(outcome: Outcome, headers: &HeaderMap, max: Duration) -> Outcome {
     let hinted = match pushback(headers) {
         Some(Pushback::After(delay)) => outcome.retry_after(delay.min(max)),
         Some(Pushback::Never) => outcome.not_retryable(),
         None => outcome,
     };
-    // Somebody nearer to the server has tried again already; if each hop did, three would make 27 attempts of one.
+    // A hop closer to the server has retried already. If each of three hops did, one call would make 27 attempts.
     if is_above_zero(headers.get(PREVIOUS_ATTEMPTS)) { hinted.not_retryable() } else { hinted }
 }
 
-/// The pushback of an answer; `None` where it has none.
+/// The pushback of an answer, if it has one.
 pub(super) fn pushback(headers: &HeaderMap) -> Option<Pushback> {
     let mut values = headers.get_all(PUSHBACK).iter();
     let first = values.next()?;
-    // Two that contradict each other are no number, as grpc-go has it.
+    // Two values are no number, as in grpc-go.
     let value = if values.next().is_some() { b"" } else { first.as_bytes() };
     Some(parse(value))
 }
 
-/// Leading zeros are not allowed, and do not change the number: it is taken as it reads, as grpc-go does.
+/// The specification forbids leading zeros; grpc-go reads them, and so does this function.
 fn parse(value: &[u8]) -> Pushback {
     number(value).map_or(Pushback::Never, |millis| Pushback::After(Duration::from_millis(millis)))
 }
@@ -70,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_a_delay_and_all_else_is_no() {
+    fn a_number_is_a_delay_and_anything_else_a_refusal() {
         let after = |millis| Pushback::After(Duration::from_millis(millis));
         assert_eq!(parse(b"5000"), after(5_000));
         assert_eq!(parse(b"0"), after(0));
@@ -81,13 +80,13 @@ mod tests {
     }
 
     #[test]
-    fn none_is_none_and_two_are_no() {
+    fn two_values_are_a_refusal() {
         assert_eq!(pushback(&headers(&[])), None);
         assert_eq!(pushback(&headers(&[(PUSHBACK, "1"), (PUSHBACK, "2")])), Some(Pushback::Never));
     }
 
     #[test]
-    fn an_answer_to_a_second_attempt_is_not_tried_again() {
+    fn an_answer_to_a_second_attempt_is_not_retryable() {
         let failure = Outcome::failure(ErrorClass::Server);
         let retryable = |value| match hinted(failure, &headers(&[(PREVIOUS_ATTEMPTS, value)]), Duration::MAX)
         {

@@ -1,45 +1,67 @@
 //! Rejections as gRPC answers.
 
 use ::http::Response;
-use tonic::Status;
 use tower_layer::Layer;
 
+use super::status::status_of;
 use crate::{
     call::Rejected,
     http::rejection::{Answers, Rejection},
 };
 
-/// Turns rejections into gRPC answers, in a server and in a client alike.
+/// Turns rejections into gRPC answers, in a server and in a client.
 ///
-/// An open circuit is `UNAVAILABLE`, with `grpc-retry-pushback-ms` where a time is known, and a timeout is
-/// `DEADLINE_EXCEEDED`. It stands outside the layers whose rejections it answers. What is no rejection passes as it is.
+/// An open circuit is `UNAVAILABLE`, with `grpc-retry-pushback-ms` if the rejection knows a time. A timeout is
+/// `DEADLINE_EXCEEDED`. The message is one fixed sentence per code; [`detailed`](Self::detailed) adds the reason. Any
+/// other error passes unchanged.
 ///
-/// Without it, a server of tonic's resets the stream, and a client of tonic's calls it `UNKNOWN`.
+/// Put the layer outside the layers whose rejections it answers. Without it, a server of tonic resets the stream, and
+/// a client of tonic reports `UNKNOWN`.
 ///
 /// ```
 /// use std::time::Duration;
 /// use tonic::transport::{Channel, Server};
 /// use tonic_health::pb::health_client::HealthClient;
 /// use tower::ServiceBuilder;
-/// use tower_reliability::{ReliabilityStack, circuit_breaker::CircuitBreakerConfig, grpc::*};
+/// use tower_reliability::{circuit_breaker::CircuitBreakerConfig, grpc::{self, *}};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let stack = ReliabilityStack::builder()
+/// let stack = grpc::stack()
 ///     .timeout(Duration::from_secs(10))
 ///     .circuit_breaker(CircuitBreakerConfig::new())
-///     .classify(GrpcClassifier::new())
-///     .deadlines(GrpcTimeout)
 ///     .build()?;
 /// let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
-/// let client = HealthClient::new(ServiceBuilder::new().layer(GrpcRejectionLayer).layer(stack).service(channel));
+/// let layers = ServiceBuilder::new().layer(GrpcRejectionLayer::new().detailed()).layer(stack);
+/// let client = HealthClient::new(layers.service(channel));
 ///
-/// let stack = ReliabilityStack::builder().timeout(Duration::from_secs(5)).deadlines(GrpcTimeout).build()?;
-/// let server = Server::builder().layer(ServiceBuilder::new().layer(GrpcRejectionLayer).layer(stack).into_inner());
+/// let stack = grpc::stack().timeout(Duration::from_secs(5)).build()?;
+/// let layers = ServiceBuilder::new().layer(GrpcRejectionLayer::new()).layer(stack);
+/// let server = Server::builder().layer(layers.into_inner());
 /// # let _ = (client, server);
 /// # Ok(()) }
 /// ```
+///
+/// # Runtime, panics and clones
+///
+/// The layer needs no runtime and does not panic. It has no state that clones could share.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GrpcRejectionLayer;
+
+impl GrpcRejectionLayer {
+    /// Answers without details: fit for remote callers.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+
+    /// Puts the whole rejection into `grpc-message`: the name of the layer, the reason, counts and times.
+    ///
+    /// For callers inside the same trust boundary only: a name may contain an address. Default: off.
+    #[must_use]
+    pub const fn detailed(self) -> DetailedGrpcRejectionLayer {
+        DetailedGrpcRejectionLayer
+    }
+}
 
 impl<S> Layer<S> for GrpcRejectionLayer {
     type Service = GrpcRejection<S>;
@@ -49,25 +71,51 @@ impl<S> Layer<S> for GrpcRejectionLayer {
     }
 }
 
-/// A service that answers in gRPC where the one below turns away.
-pub type GrpcRejection<S> = Rejection<S, GrpcAnswers>;
+/// A [`GrpcRejectionLayer`] with the whole rejection in its answers. Made by [`GrpcRejectionLayer::detailed`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DetailedGrpcRejectionLayer;
 
-/// A head and nothing else, which gRPC calls "trailers-only".
+impl<S> Layer<S> for DetailedGrpcRejectionLayer {
+    type Service = GrpcRejection<S, DetailedGrpcAnswers>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        GrpcRejection::new(inner)
+    }
+}
+
+/// Answers the rejections of the inner service in gRPC. See [`GrpcRejectionLayer`].
+pub type GrpcRejection<S, A = GrpcAnswers> = Rejection<S, A>;
+
+/// Answers with a head alone, which gRPC calls "trailers-only", and a fixed message per code.
 #[derive(Clone, Copy, Debug)]
 pub struct GrpcAnswers;
 
 impl<B: Default> Answers<B> for GrpcAnswers {
     fn answer(rejected: &Rejected) -> Response<B> {
-        let mut response = Status::from(rejected.clone()).into_http();
-        // For classifiers above, to whom this is still no verdict on the peer.
-        response.extensions_mut().insert(rejected.clone());
-        response
+        answer(rejected, false)
     }
+}
+
+/// As [`GrpcAnswers`], with the whole rejection as the message.
+#[derive(Clone, Copy, Debug)]
+pub struct DetailedGrpcAnswers;
+
+impl<B: Default> Answers<B> for DetailedGrpcAnswers {
+    fn answer(rejected: &Rejected) -> Response<B> {
+        answer(rejected, true)
+    }
+}
+
+fn answer<B: Default>(rejected: &Rejected, detailed: bool) -> Response<B> {
+    let mut response = status_of(rejected, detailed).into_http();
+    // Outer classifiers find it: the answer says nothing about the peer. Extensions stay inside the process.
+    response.extensions_mut().insert(rejected.clone());
+    response
 }
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
+    use std::{convert::Infallible, time::Duration};
 
     use super::*;
     use crate::{
@@ -76,18 +124,28 @@ mod tests {
         telemetry::{Name, Trip},
     };
 
-    #[test]
-    fn the_answer_is_a_head_with_a_status_and_no_verdict_for_those_above() {
-        let reason = Reason::CircuitOpen(Trip::ByHand);
-        let answer: Response<String> = GrpcAnswers::answer(&Rejected::new(Name::new("b\u{e4}nk%"), reason));
-        assert_eq!(answer.status(), 200);
+    fn rejected() -> Rejected {
+        let reason = Reason::CircuitOpen(Trip::ConsecutiveFailures(5678));
+        Rejected::new(Name::new("b\u{e4}nk%"), reason).after(Duration::from_millis(90))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_is_a_head_with_a_status_and_says_nothing_about_the_peer() {
+        let answer: Response<String> = GrpcAnswers::answer(&rejected());
+        assert_eq!((answer.status().as_u16(), answer.body().as_str()), (200, ""));
         assert_eq!(answer.headers()["content-type"], "application/grpc");
         assert_eq!(answer.headers()["grpc-status"], "14");
-        assert!(!answer.headers().contains_key("grpc-retry-pushback-ms"));
-        let message = answer.headers()["grpc-message"].to_str().expect("ascii");
-        assert!(message.starts_with("b%C3%A4nk%25:%20circuit%20open"), "{message}");
-        assert!(answer.body().is_empty());
+        assert_eq!(answer.headers()["grpc-retry-pushback-ms"], "90");
         let outcome = GrpcClassifier::new().classify(Ok::<_, &Infallible>(&answer));
         assert_eq!(outcome, Outcome::EndpointUnavailable);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn case_74_an_answer_discloses_details_on_request_only() {
+        let message = |answer: Response<()>| answer.headers()["grpc-message"].clone();
+        assert_eq!(message(GrpcAnswers::answer(&rejected())), "temporarily%20unavailable");
+        let detailed = message(DetailedGrpcAnswers::answer(&rejected()));
+        let detailed = detailed.to_str().expect("ascii");
+        assert!(detailed.starts_with("b%C3%A4nk%25:%20circuit%20open"), "{detailed}");
     }
 }

@@ -1,4 +1,4 @@
-//! How a gRPC call is sent more than once.
+//! Copies of gRPC calls for further attempts.
 
 use ::http::{HeaderValue, Request};
 use http_body::Body;
@@ -12,29 +12,34 @@ use crate::{
     },
 };
 
-/// Says which gRPC calls may be sent again, and numbers the attempts.
+/// Decides which gRPC calls may be sent again, and numbers the attempts.
 ///
-/// A call that no server has seen is always sent again. Any other, be it answered `UNAVAILABLE`, only where it does no
-/// harm twice, which gRPC itself does not know: every call is a POST. (Who vouches for what his servers mean by that code
-/// tells so the [classifier](super::GrpcClassifier::unavailable_is_unprocessed).) By default none is taken for
-/// harmless, so that nothing is done twice; [`idempotent`](Self::idempotent) takes all of them for harmless,
-/// [`harmless`](Self::harmless) some by their path, and [`Idempotent`](crate::http::Idempotent) in a request's
-/// extensions overrides both for the one request.
+/// | call | sent again after a failure |
+/// |---|---|
+/// | unprocessed: no server has begun it | always |
+/// | [`Idempotent`](crate::http::Idempotent) in its extensions | as the value says |
+/// | any other | if [`idempotent`](Self::idempotent) or [`idempotent_if`](Self::idempotent_if) covers it |
 ///
-/// An attempt has in its extensions its number, [`Attempt`](crate::http::Attempt), and the call's [`CallHistory`], which lies
-/// [below](CallHistory::inner) that of a layer further out if there is one. From the second on,
-/// `grpc-previous-rpc-attempts` says how many came before it, and a `grpc-timeout` what is left of the time: with
-/// [`GrpcTimeout`](super::GrpcTimeout) as its limits, a retry also stops when that has run out.
+/// gRPC does not tell idempotent calls from others, because every call is a POST. So by default no call counts as
+/// idempotent, also not after `UNAVAILABLE`;
+/// [`unavailable_is_unprocessed`](super::GrpcClassifier::unavailable_is_unprocessed) relaxes that.
 ///
-/// It copies requests whose body is a [`ReplayBody`]; a [`ReplayLayer`](crate::http::ReplayLayer) further out makes
-/// them. What a client streams is sent again as long as it was kept, from its beginning; when a server answers before
-/// the end, the next attempt [takes over](ReplayBody::take_over) the rest. Beside an attempt that runs, as a hedge does,
-/// it is sent again only if it was sent to its end.
+/// Each attempt carries its number, [`Attempt`](crate::http::Attempt), and the [`CallHistory`] of the call in its
+/// extensions; the history is [inside](CallHistory::inner) that of an outer layer. From the second attempt on,
+/// `grpc-previous-rpc-attempts` counts the attempts before, and `grpc-timeout` carries the rest of the time. With
+/// [`GrpcTimeout`](super::GrpcTimeout) as its deadlines, a retry also stops when that time is over.
+///
+/// The body must be a [`ReplayBody`], which an outer [`ReplayLayer`](crate::http::ReplayLayer) makes. A client stream
+/// is sent again from its beginning, as far as it was kept; if a server answers before the end, the next attempt
+/// [takes over](ReplayBody::take_over) the rest. A hedge sends it beside a running attempt only after its end.
+///
+/// Clones share the closure of `idempotent_if` as its own `Clone` does, and nothing else.
 ///
 /// ```
 /// use tower_reliability::grpc::GrpcResend;
 ///
-/// let reads = GrpcResend::new().idempotent_if(|path: &str| path.starts_with("/shop.Catalogue/"));
+/// let is_read = |path: &str| path.starts_with("/shop.Catalogue/");
+/// let reads = GrpcResend::new().idempotent_if(is_read);
 /// # let _ = reads;
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -43,13 +48,13 @@ pub struct GrpcResend<F = fn(&str) -> bool> {
 }
 
 impl GrpcResend {
-    /// Sends again only what is unprocessed.
+    /// Sends only unprocessed calls again.
     #[must_use]
     pub const fn new() -> Self {
         Self { idempotent: |_| false }
     }
 
-    /// Takes every call for harmless to repeat.
+    /// Treats every call as idempotent.
     #[must_use]
     pub const fn idempotent(self) -> Self {
         Self { idempotent: |_| true }
@@ -57,9 +62,9 @@ impl GrpcResend {
 }
 
 impl<F> GrpcResend<F> {
-    /// Takes those calls for harmless to repeat whose path, `/package.Service/Method`, `is_idempotent` accepts.
+    /// Treats a call as idempotent if `is_idempotent` accepts its path, `/package.Service/Method`.
     ///
-    /// Default: none.
+    /// A retry or a hedge may run such a call twice on the server. Default: no call.
     pub fn idempotent_if<G: Fn(&str) -> bool>(self, is_idempotent: G) -> GrpcResend<G> {
         GrpcResend { idempotent: is_idempotent }
     }
@@ -74,7 +79,8 @@ impl Default for GrpcResend {
 impl<B: Body, F: Fn(&str) -> bool> Resend<Request<ReplayBody<B>>> for GrpcResend<F> {
     fn copy(&self, request: &mut Request<ReplayBody<B>>) -> Option<Request<ReplayBody<B>>> {
         timeout::start(request);
-        copy(request)
+        // A server may answer that it has not begun although it has read the messages, so they are always recorded.
+        copy(request, ReplayBody::copy)
     }
 
     fn may_resend(&self, copy: &Request<ReplayBody<B>>, prior: PriorAttempts) -> bool {
@@ -87,7 +93,7 @@ impl<B: Body, F: Fn(&str) -> bool> Resend<Request<ReplayBody<B>>> for GrpcResend
 
     fn prepare(&self, request: &mut Request<ReplayBody<B>>, attempt: u32, history: &mut Option<CallHistory>) {
         let attempt = leave(request.extensions_mut(), attempt, history);
-        // The first says nothing of its own: it may be somebody else's second.
+        // The first attempt keeps its header: it may be the second attempt of an earlier hop.
         if attempt > 1 {
             request.headers_mut().insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempt - 1));
             timeout::shorten(request);
@@ -119,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_unseen_or_harmless_is_sent_again() {
+    fn only_an_unprocessed_or_idempotent_call_is_sent_again() {
         let copy = request();
         assert!(GrpcResend::new().may_resend(&copy, PriorAttempts::Unprocessed));
         assert!(!GrpcResend::new().may_resend(&copy, PriorAttempts::Ended));
@@ -132,14 +138,17 @@ mod tests {
     }
 
     #[test]
-    fn a_request_speaks_for_itself() {
+    fn the_extension_of_a_request_overrides_the_layer() {
         assert!(GrpcResend::new().may_resend(&with(true), PriorAttempts::Ended));
         assert!(!GrpcResend::new().idempotent().may_resend(&with(false), PriorAttempts::Ended));
-        assert!(GrpcResend::new().may_resend(&with(false), PriorAttempts::Unprocessed), "nobody has seen it");
+        assert!(
+            GrpcResend::new().may_resend(&with(false), PriorAttempts::Unprocessed),
+            "no server has begun it"
+        );
     }
 
     #[test]
-    fn a_body_is_not_sent_beside_the_attempt_that_streams_it_nor_when_it_is_too_large() {
+    fn a_body_that_is_streaming_or_too_large_is_not_sent_again() {
         let mut first = request();
         let copy = GrpcResend::new().copy(&mut first).expect("a copy");
         let reads = GrpcResend::new().idempotent();
@@ -155,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_are_numbered_from_the_second_on_and_share_a_trail() {
+    fn attempts_are_numbered_from_the_second_on_and_share_a_history() {
         let mut history = None;
         let mut first = request();
         first.headers_mut().insert(PREVIOUS_ATTEMPTS, HeaderValue::from_static("7"));
@@ -170,12 +179,12 @@ mod tests {
             (&second.headers()[PREVIOUS_ATTEMPTS], second.extensions().get()),
             (&"2".parse().expect("ascii"), Some(&Attempt(3)))
         );
-        first.extensions().get::<CallHistory>().expect("a trail").visit("a");
-        assert!(second.extensions().get::<CallHistory>().expect("a trail").has_visited("a"));
+        first.extensions().get::<CallHistory>().expect("a history").visit("a");
+        assert!(second.extensions().get::<CallHistory>().expect("a history").has_visited("a"));
     }
 
     #[test]
-    fn the_trail_of_a_layer_further_out_learns_of_retries_and_the_other_way_round_not() {
+    fn an_outer_history_learns_of_inner_retries_but_not_the_reverse() {
         let (outer, mut history) = (CallHistory::new(), None);
         let mut first = request();
         first.extensions_mut().insert(outer.clone());
@@ -183,14 +192,14 @@ mod tests {
         outer.retried();
         GrpcResend::new().prepare(&mut first, 1, &mut history);
         GrpcResend::new().prepare(&mut second, 2, &mut history);
-        let own = second.extensions().get::<CallHistory>().expect("one of its own");
-        assert_eq!(own.retries(), 0, "nobody below has tried again");
+        let own = second.extensions().get::<CallHistory>().expect("a history of its own");
+        assert_eq!(own.retries(), 0, "no inner layer has retried");
         own.retried();
         assert_eq!((outer.retries(), history.map(|history| history.retries())), (2, Some(1)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_that_the_caller_gives_is_for_all_attempts() {
+    async fn the_time_of_the_caller_is_for_all_attempts() {
         let mut first = request();
         first.headers_mut().insert("grpc-timeout", HeaderValue::from_static("3S"));
         let mut second = GrpcResend::new().copy(&mut first).expect("a copy");

@@ -1,16 +1,24 @@
-//! A stack that knows gRPC.
+//! The protocol and the stack of gRPC.
 
 use super::{GrpcClassifier, GrpcResend, GrpcTimeout};
-use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
+use crate::{
+    call::Protocol,
+    stack::{ReliabilityStack, StackBuilder},
+};
 
-/// A [`ReliabilityStack`] builder for gRPC: [`GrpcClassifier`], [`GrpcResend`] and [`GrpcTimeout`], each of which can be
-/// replaced.
+/// The [`Protocol`] of gRPC: [`GrpcClassifier`], [`GrpcResend`] and [`GrpcTimeout`].
+#[must_use]
+pub const fn protocol() -> Protocol<GrpcClassifier, GrpcResend, GrpcTimeout> {
+    Protocol { classifier: GrpcClassifier::new(), resend: GrpcResend::new(), deadlines: GrpcTimeout }
+}
+
+/// A builder of a [`ReliabilityStack`] with the [`protocol`] of gRPC, each part of which can be replaced.
 ///
-/// Without a word on which calls do no harm twice, a retry sends again only what no server has seen:
-/// [`GrpcResend::idempotent_if`] says it.
+/// By default, a retry resends only calls that no server has processed. [`GrpcResend::idempotent_if`] names the calls
+/// that it may also resend after a failure.
 ///
-/// In a client, a stack with a retry or a hedge wants requests whose bodies can be sent again: a
-/// [`ReplayLayer`](crate::http::ReplayLayer) goes outside it, and below it the body becomes tonic's.
+/// A retry and a hedge need requests whose bodies can be sent twice. In a client, put a
+/// [`ReplayLayer`](crate::http::ReplayLayer) outside the stack, and turn the body back into tonic's inside it:
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,25 +35,19 @@ use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
 /// let stack = grpc::stack()
 ///     .timeout(Duration::from_secs(10))
 ///     .retry(RetryConfig::new())
-///     .resend(GrpcResend::new().idempotent_if(|path: &str| path == "/grpc.health.v1.Health/Check"))
+///     .resend(GrpcResend::new().idempotent_if(|path: &str| path.ends_with("/Check")))
 ///     .attempt_timeout(Duration::from_secs(2))
 ///     .build()?;
 /// let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
-/// let client = HealthClient::new(
-///     ServiceBuilder::new()
-///         .layer(GrpcRejectionLayer)
-///         .layer(ReplayLayer::new())
-///         .layer(stack)
-///         .map_request(|request: http::Request<ReplayBody<Body>>| request.map(Body::new))
-///         .service(channel),
-/// );
+/// let layers = ServiceBuilder::new()
+///     .layer(GrpcRejectionLayer::new())
+///     .layer(ReplayLayer::new())
+///     .layer(stack)
+///     .map_request(|request: http::Request<ReplayBody<Body>>| request.map(Body::new));
+/// let client = HealthClient::new(layers.service(channel));
 /// # let _ = client;
 /// # Ok(()) }
 /// ```
-#[must_use]
-pub fn stack() -> StackBuilder<GrpcClassifier, GrpcResend, GrpcTimeout, WrappedErrors> {
-    ReliabilityStack::builder()
-        .classify(GrpcClassifier::new())
-        .deadlines(GrpcTimeout)
-        .resend(GrpcResend::new())
+pub fn stack() -> StackBuilder<Protocol<GrpcClassifier, GrpcResend, GrpcTimeout>> {
+    ReliabilityStack::builder().protocol(protocol())
 }

@@ -1,4 +1,4 @@
-//! A rejection as tonic's `Status`.
+//! The status of tonic that stands for a rejection.
 
 use std::sync::Arc;
 
@@ -10,12 +10,16 @@ use crate::{
     call::{Reason, Rejected},
 };
 
-/// What a gRPC caller is told of a call that was turned away.
+/// The status of a rejected call.
 ///
-/// An open circuit is `UNAVAILABLE` and a timeout `DEADLINE_EXCEEDED`. Where a time is known, `grpc-retry-pushback-ms`
-/// says when to come back, rounded up. The rejection is the status's source.
+/// An open circuit is `UNAVAILABLE`, and a timeout is `DEADLINE_EXCEEDED`. If the rejection knows a time,
+/// `grpc-retry-pushback-ms` carries it, rounded up.
 ///
-/// So a service whose error is a [`Status`] can stand under every layer as it is:
+/// The message is one fixed sentence per code: a handler may return the status to a remote caller, and names of
+/// layers, addresses and counts stay inside the process. The [`Rejected`] with all details is the source of the
+/// status.
+///
+/// A service whose error is a [`Status`] needs no wrapper inside a layer:
 ///
 /// ```
 /// use tonic::{Code, Status};
@@ -25,26 +29,36 @@ use crate::{
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let breaker = CircuitBreakerConfig::new().build()?;
 /// breaker.handle().force_open();
-/// let service = ServiceBuilder::new().layer(breaker).service(service_fn(|()| async { Ok::<_, Status>(()) }));
-/// assert_eq!(service.oneshot(()).await.unwrap_err().code(), Code::Unavailable);
+/// let service = ServiceBuilder::new()
+///     .layer(breaker)
+///     .service(service_fn(|()| async { Ok::<_, Status>(()) }));
+/// let status = service.oneshot(()).await.unwrap_err();
+/// assert_eq!(status.code(), Code::Unavailable);
+/// assert_eq!(status.message(), "temporarily unavailable");
 /// # Ok(()) }
 /// ```
 impl From<Rejected> for Status {
     fn from(rejected: Rejected) -> Self {
-        let mut status = Self::new(code(rejected.reason()), rejected.to_string());
-        if let Some(delay) = rejected.retry_after() {
-            status.metadata_mut().insert(PUSHBACK, whole_millis_up(delay).into());
-        }
-        status.set_source(Arc::new(rejected));
-        status
+        status_of(&rejected, false)
     }
 }
 
-const fn code(reason: Reason) -> Code {
-    match reason {
-        Reason::CircuitOpen(_) | Reason::ProbesTaken | Reason::Ramping => Code::Unavailable,
-        Reason::Timeout { .. } | Reason::DeadlineExceeded => Code::DeadlineExceeded,
+/// The status of a rejected call, with the whole rejection as its message if `detailed`.
+pub(super) fn status_of(rejected: &Rejected, detailed: bool) -> Status {
+    let (code, plain) = match rejected.reason() {
+        Reason::CircuitOpen(_) | Reason::ProbesTaken | Reason::Ramping => {
+            (Code::Unavailable, "temporarily unavailable")
+        }
+        Reason::Timeout { .. } | Reason::DeadlineExceeded => (Code::DeadlineExceeded, "deadline exceeded"),
+        Reason::UploadStalled { .. } => (Code::Cancelled, "request body stalled"),
+    };
+    let mut status =
+        if detailed { Status::new(code, rejected.to_string()) } else { Status::new(code, plain) };
+    if let Some(delay) = rejected.retry_after() {
+        status.metadata_mut().insert(PUSHBACK, whole_millis_up(delay).into());
     }
+    status.set_source(Arc::new(rejected.clone()));
+    status
 }
 
 #[cfg(test)]
@@ -58,14 +72,43 @@ mod tests {
         telemetry::{Name, Trip},
     };
 
+    fn rejections() -> [Rejected; 5] {
+        let limit = Duration::from_millis(1234);
+        [
+            Reason::CircuitOpen(Trip::ConsecutiveFailures(5678)),
+            Reason::ProbesTaken,
+            Reason::Ramping,
+            Reason::Timeout { limit },
+            Reason::DeadlineExceeded,
+        ]
+        .map(|reason| Rejected::new(Name::new("db-7.internal:9012"), reason).after(limit))
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn an_open_circuit_is_unavailable_and_says_when_to_come_back_rounded_up() {
+    async fn case_74_a_status_discloses_no_name_address_or_count() {
+        for rejected in rejections() {
+            let message = Status::from(rejected).message().to_owned();
+            assert!(
+                ["deadline exceeded", "temporarily unavailable"].contains(&message.as_str()),
+                "{message}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn details_come_on_request() {
+        for rejected in rejections() {
+            assert_eq!(status_of(&rejected, true).message(), rejected.to_string());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_open_circuit_is_unavailable_and_its_pushback_is_rounded_up() {
         let rejected =
             Rejected::new(Name::new("payments"), Reason::CircuitOpen(Trip::ConsecutiveFailures(5)));
         let status = Status::from(rejected.clone().after(Duration::from_micros(4_000_001)));
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(status.metadata().get(PUSHBACK).expect("a time"), "4001");
-        assert!(status.message().starts_with("payments: circuit open (5 calls in a row failed)"));
         assert_eq!(GrpcClassifier::new().outcome_of_status(&status), Outcome::EndpointUnavailable);
 
         let over = Status::from(rejected.after(Duration::ZERO));
@@ -73,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_names_no_time_and_is_the_source() {
+    fn a_timeout_has_no_pushback_and_is_the_source() {
         let limit = Duration::from_secs(1);
         let status = Status::from(Rejected::new(Name::new("timeout"), Reason::Timeout { limit }));
         assert_eq!(status.code(), Code::DeadlineExceeded);

@@ -2,49 +2,58 @@
 
 use std::time::Duration;
 
-use ::http::{HeaderValue, Request};
+use ::http::{HeaderName, HeaderValue, Request};
 
 use crate::{
     call::{Deadline, DeadlineSource, Upload},
     http::RequestExtensions,
 };
 
-/// Reads a request's deadline from its extensions and from `grpc-timeout`, and writes it to both for those below.
+/// Reads the deadline of a request from its extensions and from `grpc-timeout`, and writes it to both.
 ///
-/// The header says how long the caller will wait, counted from when the request is seen: from the `call` of the first
-/// timeout that reads it, or of a retry with a [`GrpcResend`](super::GrpcResend). The earlier of header and extension
-/// holds. Handed on, the header says what is left, rounded down, so that it shrinks from hop to hop; a
-/// [`RequestTimeout`](crate::http::RequestTimeout) in the extensions counts as with [`RequestExtensions`]. What is not
-/// a timeout by gRPC's grammar is none.
+/// The header carries the time that the caller waits. The time starts when a layer reads the header. A timeout, or a
+/// retry with a [`GrpcResend`](super::GrpcResend), leaves the instant in the request, so inner layers read neither
+/// the header nor the clock again. The earlier of header and extension counts, also if a layer in between changes
+/// one of them. A value outside gRPC's grammar counts as no timeout.
 ///
-/// In a server, it makes a timeout turn away what came too late, before the handler sees it:
+/// A timeout or a retry hands the rest of the time on in the header, rounded down, so that it shrinks from hop to
+/// hop. A [`RequestTimeout`](crate::http::RequestTimeout) in the extensions counts as with [`RequestExtensions`].
+///
+/// In a server, a timeout with `GrpcTimeout` rejects an expired request before the handler sees it:
 ///
 /// ```
 /// use std::time::Duration;
 /// use tower::ServiceBuilder;
 /// use tower_reliability::{ReliabilityStack, grpc::{GrpcRejectionLayer, GrpcTimeout}};
 ///
-/// let stack = ReliabilityStack::builder().timeout(Duration::from_secs(5)).deadlines(GrpcTimeout).build()?;
-/// let layers = ServiceBuilder::new().layer(GrpcRejectionLayer).layer(stack).into_inner();
-/// let server = tonic::transport::Server::builder().layer(layers);
+/// let stack = ReliabilityStack::builder()
+///     .timeout(Duration::from_secs(5))
+///     .deadlines(GrpcTimeout)
+///     .build()?;
+/// let layers = ServiceBuilder::new().layer(GrpcRejectionLayer::new()).layer(stack);
+/// let server = tonic::transport::Server::builder().layer(layers.into_inner());
 /// # let _ = server;
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
 ///
-/// In a client, `.deadlines(GrpcTimeout)` on a stack takes the place of `Request::set_timeout`, which sets the header too
-/// and is read.
+/// In a client, `.deadlines(GrpcTimeout)` on a stack replaces `Request::set_timeout`, and respects it.
 ///
-/// tonic has timers of its own on this header, in its server outside of all layers and in its channel below them, and
-/// they end a call with `CANCELLED`. A timeout with `GrpcTimeout` comes before both, with `DEADLINE_EXCEEDED`.
+/// # The timers of tonic
+///
+/// tonic has two timers on this header: in its server outside all layers, and in its channel inside them. Both end the
+/// call with `CANCELLED`. A timeout with `GrpcTimeout` ends the call before both, with `DEADLINE_EXCEEDED`.
+/// Without such a timeout, [`GrpcClassifier`](super::GrpcClassifier) tells the channel's timer from other errors, but
+/// not the server's.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GrpcTimeout;
 
 impl<B> DeadlineSource<Request<B>> for GrpcTimeout {
     fn deadline(&self, request: &Request<B>) -> Option<Deadline> {
-        let header = request.headers().get(HEADER).and_then(|value| parse(value.as_bytes()));
-        let header = header.map(Deadline::after);
-        // A header that an outer timeout wrote is read a little later here, and so says a little more than what
-        // that timeout left in the extensions.
+        let header =
+            request.headers().get(&HEADER).and_then(|value| match request.extensions().get::<Reading>() {
+                Some(reading) if reading.value == value => Some(reading.deadline),
+                _ => parse(value.as_bytes()).map(Deadline::after),
+            });
         match (RequestExtensions.deadline(request), header) {
             (Some(extension), Some(header)) => Some(extension.earlier(header)),
             (extension, header) => extension.or(header),
@@ -62,31 +71,42 @@ impl<B> DeadlineSource<Request<B>> for GrpcTimeout {
     fn propagate(&self, request: &mut Request<B>, deadline: Deadline) {
         RequestExtensions.propagate(request, deadline);
         if let Ok(value) = HeaderValue::try_from(write(deadline.remaining())) {
-            request.headers_mut().insert(HEADER, value);
+            request.extensions_mut().insert(Reading { value: value.clone(), deadline });
+            request.headers_mut().insert(&HEADER, value);
         }
     }
 }
 
-/// Lets the time that the header gives run from now on, for copies that are taken of the request.
+/// The deadline that a value of the header stands for.
+///
+/// Without it, each inner layer would read the same value later, and so find a later deadline. A value that another
+/// layer has written since does not match, and is read.
+#[derive(Clone)]
+struct Reading {
+    value: HeaderValue,
+    deadline: Deadline,
+}
+
+/// Starts the time in the header, for the copies of the request.
 pub(super) fn start<B>(request: &mut Request<B>) {
-    if let Some(deadline) = deadline_of_header(request) {
-        request.extensions_mut().insert(deadline);
+    if let Some(value) = request.headers().get(&HEADER).cloned()
+        && let Some(deadline) = GrpcTimeout.deadline(request)
+    {
+        RequestExtensions.propagate(request, deadline);
+        request.extensions_mut().insert(Reading { value, deadline });
     }
 }
 
-/// Says in the header what is left of the time that has been [started](start).
+/// Writes the rest of the [started](start) time to the header. A request without the header gets none.
 pub(super) fn shorten<B>(request: &mut Request<B>) {
-    if let Some(deadline) = deadline_of_header(request) {
+    if request.headers().contains_key(&HEADER)
+        && let Some(deadline) = GrpcTimeout.deadline(request)
+    {
         GrpcTimeout.propagate(request, deadline);
     }
 }
 
-/// The deadline of a request that has the header. Where it has none, nobody has asked for one to be sent.
-fn deadline_of_header<B>(request: &Request<B>) -> Option<Deadline> {
-    request.headers().contains_key(HEADER).then(|| GrpcTimeout.deadline(request)).flatten()
-}
-
-/// `1*8DIGIT` and a unit. Anything else is no timeout.
+/// Reads gRPC's grammar, `1*8DIGIT` and a unit.
 fn parse(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
     if !(1..=MAX_DIGITS).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
@@ -104,7 +124,7 @@ fn parse(value: &[u8]) -> Option<Duration> {
     })
 }
 
-/// What is left, in the finest unit whose digits suffice, rounded down: nobody below waits longer than those above.
+/// Writes the rest of the time in the finest unit with enough digits, rounded down: the next hop never waits longer.
 fn write(left: Duration) -> String {
     let nanos = left.as_nanos();
     let (amount, unit) = UNITS
@@ -115,7 +135,7 @@ fn write(left: Duration) -> String {
     format!("{amount}{unit}")
 }
 
-const HEADER: &str = "grpc-timeout";
+static HEADER: HeaderName = HeaderName::from_static("grpc-timeout");
 const MAX_DIGITS: usize = 8;
 const MAX_AMOUNT: u128 = 99_999_999;
 
@@ -136,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_in_the_grammar_is_no_timeout() {
+    fn a_value_outside_the_grammar_is_no_timeout() {
         for garbage in ["", "S", "10", "123456789m", "-1S", "+1S", " 1S", "1 S", "1s", "1.5S", "\u{665}S"] {
             assert_eq!(parse(garbage.as_bytes()), None, "{garbage:?}");
         }
@@ -158,7 +178,7 @@ mod tests {
     async fn the_earlier_of_header_and_extension_holds() {
         let mut request = Request::new(());
         assert_eq!(GrpcTimeout.deadline(&request), None);
-        request.headers_mut().insert(HEADER, HeaderValue::from_static("3S"));
+        request.headers_mut().insert(&HEADER, HeaderValue::from_static("3S"));
         let left = |request: &Request<()>| GrpcTimeout.deadline(request).map(Deadline::remaining);
         assert_eq!(left(&request), Some(Duration::from_secs(3)));
         request.extensions_mut().insert(Deadline::after(Duration::from_secs(9)));
@@ -168,28 +188,50 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_handed_on_is_in_both_places() {
+    async fn an_inner_layer_finds_the_deadline_in_both_places() {
         let mut request = Request::new(());
         let deadline = Deadline::after(Duration::from_millis(1_500));
         GrpcTimeout.propagate(&mut request, deadline);
-        assert_eq!(request.headers()[HEADER], "1500000u");
+        assert_eq!(request.headers()[&HEADER], "1500000u");
         assert_eq!(request.extensions().get(), Some(&deadline));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_of_a_copy_runs_while_the_first_is_under_way() {
+    async fn a_header_that_a_layer_wrote_keeps_its_instant() {
+        let mut request = Request::new(());
+        let deadline = Deadline::after(Duration::from_millis(1_500));
+        GrpcTimeout.propagate(&mut request, deadline);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        request.extensions_mut().remove::<Deadline>();
+        assert_eq!(GrpcTimeout.deadline(&request), Some(deadline));
+        request.extensions_mut().insert(Deadline::after(Duration::from_secs(9)));
+        assert_eq!(GrpcTimeout.deadline(&request), Some(deadline), "the later extension does not count");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_header_that_another_layer_wrote_is_read() {
+        let mut request = Request::new(());
+        GrpcTimeout.propagate(&mut request, Deadline::after(Duration::from_secs(3)));
+        request.headers_mut().insert(&HEADER, HeaderValue::from_static("1S"));
+        let left = GrpcTimeout.deadline(&request).map(Deadline::remaining);
+        assert_eq!(left, Some(Duration::from_secs(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_copy_runs_during_the_first_attempt() {
         let mut first = Request::new(());
         start(&mut first);
         shorten(&mut first);
-        assert!(first.headers().is_empty() && first.extensions().is_empty(), "nobody has set a time");
-        first.headers_mut().insert(HEADER, HeaderValue::from_static("3S"));
+        assert!(first.headers().is_empty() && first.extensions().is_empty(), "the caller has set no time");
+        first.headers_mut().insert(&HEADER, HeaderValue::from_static("3S"));
         start(&mut first);
+        assert_eq!(first.headers()[&HEADER], "3S", "the first attempt leaves as it came");
         let mut second = first.clone();
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(GrpcTimeout.deadline(&second).map(Deadline::remaining), Some(Duration::from_secs(1)));
         start(&mut second);
         shorten(&mut second);
-        assert_eq!(second.headers()[HEADER], "1000000u");
+        assert_eq!(second.headers()[&HEADER], "1000000u");
     }
 
     proptest! {
@@ -199,7 +241,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read_as_no_more_and_hardly_less(nanos in 0..20_000_000_000_000_u64) {
+        fn a_written_value_is_read_as_no_more_and_hardly_less(nanos in 0..20_000_000_000_000_u64) {
             let left = Duration::from_nanos(nanos);
             let read = parse(write(left).as_bytes()).expect("it is in the grammar");
             prop_assert!(read <= left);

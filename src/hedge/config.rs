@@ -165,6 +165,17 @@ impl HedgeConfig {
         }
     }
 
+    /// The delay before the first hedge, and its key, if it is not the default.
+    pub(crate) fn chosen_delay(&self) -> Option<(&'static str, Duration)> {
+        match self.after {
+            After::Quantile(_) if self.min_delay > self.start => Some(("min_delay", self.min_delay)),
+            After::Quantile(_) if self.start == Self::new().start => None,
+            After::Quantile(_) => Some(("start", self.start.min(self.max_delay))),
+            After::Fixed(delay) => Some(("fixed", delay)),
+            After::OnFailure => None,
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let share = !matches!(self.after, After::Quantile(share) if !(share > 0.0 && share < 1.0));
         let hedges = (1..=MAX_HEDGES).contains(&self.max_hedges);

@@ -81,7 +81,7 @@ impl Call {
             }
             Outcome::EndpointUnavailable if config.other_endpoints => Next::HedgeNow,
             // It says nothing about the backend, so nothing against an attempt that has reached it.
-            Outcome::EndpointUnavailable | Outcome::Ignored => Next::Wait,
+            Outcome::EndpointUnavailable | Outcome::DeadlineExceeded | Outcome::Ignored => Next::Wait,
         }
     }
 

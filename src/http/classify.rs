@@ -1,4 +1,4 @@
-//! What an HTTP response says about the server.
+//! The outcome of an HTTP response.
 
 use std::{error::Error, time::Duration};
 
@@ -10,27 +10,30 @@ use crate::{
     rt::clock,
 };
 
-/// Classifies HTTP responses by their status, and the errors of hyper, hyper-util and, with the feature `reqwest`,
-/// reqwest.
+/// Classifies HTTP responses by status, and the errors of hyper, hyper-util and reqwest.
 ///
 /// | status | outcome |
 /// |---|---|
 /// | below 400; 404, 410, 412 | success: the server has answered the question |
 /// | 401, 403, 407 | `Authentication` |
-/// | 408, 504 | `Timeout` |
+/// | 408 | ignored: the caller was too slow |
+/// | 504 | `Timeout` |
 /// | 429; 503 with `Retry-After` | `RateLimit`, with the hint |
 /// | other 4xx, 501 | `Validation` |
 /// | other 5xx | `Server` |
 ///
-/// `Retry-After` is read on 429 and 503 only, as seconds or as a date.
+/// `Retry-After` is read on 429 and 503 only, as seconds or as a date. Of several such headers the first counts.
 ///
-/// It also says whether a failed request may be sent again:
+/// A failure also says whether the request may be sent again:
 ///
-/// | what happened | [`Again`](crate::Retryable) |
+/// | failure | [`Retryable`](crate::Retryable) |
 /// |---|---|
-/// | no connection came about; hyper had not begun to write the request | `Unprocessed` |
-/// | a failing response has `x-retry-attempt: 1` or more: somebody nearer to the peer has tried again already | `Never` |
-/// | everything else | `IfIdempotent` |
+/// | no connection was made, or hyper had not begun to write the request | `Unprocessed` |
+/// | the response has `x-retry-attempt: 1` or more: a server closer to the peer has retried | `Never` |
+/// | any other | `IfIdempotent` |
+///
+/// An error whose chain holds a [`Rejected`](crate::Rejected) has that rejection's outcome. Error chains are read 64
+/// errors deep. reqwest's errors are known with the feature `reqwest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpClassifier {
     max_retry_after: Duration,
@@ -43,33 +46,35 @@ impl HttpClassifier {
         Self { max_retry_after: DAY }
     }
 
-    /// The longest `Retry-After` that is believed; a longer one is taken as this. Default: 1 day.
+    /// Caps the `Retry-After` hints of servers.
+    ///
+    /// A high cap respects long maintenance windows. A low one limits how long a server can keep callers away.
+    /// Range: any; 0 ignores the delay of a hint. Default: 1 day.
     #[must_use]
     pub const fn max_retry_after(mut self, delay: Duration) -> Self {
         self.max_retry_after = delay;
         self
     }
 
-    /// What an error of an HTTP client says: the first along its chain that can be named.
+    /// The outcome of an HTTP client's error: that of the first error in its chain that has a known type.
     ///
-    /// Where the body of the request has failed, be it with the error of some other connection, that is the caller's own
-    /// failure and no verdict on the peer: [`Ignored`](Outcome::Ignored).
+    /// A failed request body is the caller's own failure, and [`Ignored`](Outcome::Ignored), whatever its error.
     ///
-    /// It is for closures over services whose error is a [`BoxError`](crate::BoxError), which is itself no
+    /// Use it in closures over services whose error is a [`BoxError`](crate::BoxError), which is itself no
     /// [`Error`].
     #[must_use]
     pub fn outcome_of_error(&self, error: &(dyn Error + 'static)) -> Outcome {
         errors::outcome_of(error)
     }
 
-    /// What a response of this status and with these headers says.
+    /// The outcome of a response with this status and these headers.
     #[must_use]
     pub fn outcome(&self, status: StatusCode, headers: &HeaderMap) -> Outcome {
-        let Some(class) = class_of(status) else {
-            return Outcome::Success;
+        let outcome = match of_status(status) {
+            Outcome::Failure { class, .. } => self.failure(class, status, headers),
+            outcome => outcome,
         };
-        let outcome = self.failure(class, status, headers);
-        if retry_attempt::says_so(headers) { outcome.not_retryable() } else { outcome }
+        if retry_attempt::was_retried(headers) { outcome.not_retryable() } else { outcome }
     }
 
     fn failure(&self, class: ErrorClass, status: StatusCode, headers: &HeaderMap) -> Outcome {
@@ -112,18 +117,19 @@ impl<E: Error + 'static> Classifier<reqwest::Response, E> for HttpClassifier {
     }
 }
 
-/// The class of a status without a hint; `None` for success.
-pub(super) fn class_of(status: StatusCode) -> Option<ErrorClass> {
-    match status.as_u16() {
-        ..400 | 404 | 410 | 412 => None,
-        401 | 403 | 407 => Some(ErrorClass::Authentication),
-        408 | 504 => Some(ErrorClass::Timeout),
-        429 => Some(ErrorClass::RateLimit),
-        // "Not implemented" will not be implemented by asking again, and is no sign of illness.
-        400..500 | 501 => Some(ErrorClass::Validation),
-        500..600 => Some(ErrorClass::Server),
-        600.. => Some(ErrorClass::Unknown),
-    }
+/// The outcome of a status without a hint.
+pub(super) fn of_status(status: StatusCode) -> Outcome {
+    Outcome::failure(match status.as_u16() {
+        ..400 | 404 | 410 | 412 => return Outcome::Success,
+        408 => return Outcome::Ignored,
+        401 | 403 | 407 => ErrorClass::Authentication,
+        429 => ErrorClass::RateLimit,
+        504 => ErrorClass::Timeout,
+        // A server that does not implement a method is healthy, and will not implement it for a retry.
+        400..500 | 501 => ErrorClass::Validation,
+        500..600 => ErrorClass::Server,
+        600.. => ErrorClass::Unknown,
+    })
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -153,7 +159,6 @@ mod tests {
             (400, ErrorClass::Validation),
             (401, ErrorClass::Authentication),
             (403, ErrorClass::Authentication),
-            (408, ErrorClass::Timeout),
             (422, ErrorClass::Validation),
             (429, ErrorClass::RateLimit),
             (500, ErrorClass::Server),
@@ -179,7 +184,21 @@ mod tests {
     }
 
     #[test]
-    fn nobody_tries_again_what_somebody_nearer_to_the_peer_has_tried_again() {
+    fn case_66_a_408_has_no_vote() {
+        assert_eq!(outcome(408, None), Outcome::Ignored);
+    }
+
+    #[test]
+    fn the_first_of_several_hints_counts() {
+        let mut headers = HeaderMap::new();
+        headers.append(RETRY_AFTER, ::http::HeaderValue::from_static("7"));
+        headers.append(RETRY_AFTER, ::http::HeaderValue::from_static("900"));
+        let hinted = Outcome::failure(ErrorClass::RateLimit).retry_after(Duration::from_secs(7));
+        assert_eq!(HttpClassifier::new().outcome(StatusCode::TOO_MANY_REQUESTS, &headers), hinted);
+    }
+
+    #[test]
+    fn a_response_that_a_server_closer_to_the_peer_has_retried_is_not_retried() {
         let outcome = |status, attempts: u64| {
             let mut headers = HeaderMap::new();
             retry_attempt::set(&mut headers, attempts);

@@ -1,31 +1,33 @@
-//! What the errors of hyper, hyper-util and reqwest say.
+//! The outcomes of errors of hyper, hyper-util and reqwest.
 
 use std::{error::Error, io};
 
+#[cfg(feature = "reqwest")]
+use super::classify;
 use crate::call::{ErrorClass, Outcome, chain, first_named, standard};
 
-/// What an error of an HTTP client says about the peer, and whether the peer has seen the request.
+/// The outcome of an HTTP client's error, and whether the peer has processed the request.
 pub(super) fn outcome_of(error: &(dyn Error + 'static)) -> Outcome {
     if is_callers_own(error) {
         return Outcome::Ignored;
     }
-    let outcome = first_named(error, |error| named(error).map(Outcome::failure).or_else(|| standard(error)));
+    let outcome = first_named(error, |error| named(error).or_else(|| standard(error)));
     if chain(error).find_map(unprocessed).unwrap_or(false) { outcome.unprocessed() } else { outcome }
 }
 
-/// Whether it was the caller who failed: the body of the request ended in an error, or was dropped.
+/// Whether the caller has failed: the request body ended in an error, or was dropped.
 ///
-/// What is found further down is then about wherever that body comes from, and says nothing about the peer.
+/// The inner errors are then about the source of that body, and say nothing about the peer.
 pub(crate) fn is_callers_own(error: &(dyn Error + 'static)) -> bool {
     let of_hyper = chain(error).find_map(|error| error.downcast_ref::<hyper::Error>());
     of_hyper.is_some_and(hyper::Error::is_user)
 }
 
-/// Whether the request was never sent, as far as this one error can tell.
+/// Whether this error, without its sources, says that the request was or was not sent.
 fn unprocessed(error: &(dyn Error + 'static)) -> Option<bool> {
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
-        // "Canceled" is what hyper calls a request that it has not begun to write: its connection was closing, or was
-        // not ready. Under any other error of hyper there was a connection, whatever is found further down.
+        // hyper cancels a request that it has not begun to write, because the connection was closing or not ready.
+        // With any other error of hyper there was a connection, whatever the inner errors say.
         return Some(error.is_canceled());
     }
     if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
@@ -35,29 +37,51 @@ fn unprocessed(error: &(dyn Error + 'static)) -> Option<bool> {
     error.downcast_ref().is_some_and(refused).then_some(true)
 }
 
-/// The class of this one error, without its sources.
-fn named(error: &(dyn Error + 'static)) -> Option<ErrorClass> {
+/// Whether the connection was closed or reset before an answer, and not because of the request body.
+pub(super) fn closed_without_answer(error: &(dyn Error + 'static)) -> bool {
+    let closed = |error: &(dyn Error + 'static)| {
+        error.downcast_ref::<hyper::Error>().is_some_and(is_closed)
+            || error.downcast_ref::<io::Error>().is_some_and(|error| CLOSED.contains(&error.kind()))
+    };
+    !is_callers_own(error) && chain(error).any(closed)
+}
+
+fn is_closed(error: &hyper::Error) -> bool {
+    error.is_canceled() || error.is_closed() || error.is_incomplete_message()
+}
+
+/// The last one is a TLS connection that was closed without a notice.
+const CLOSED: [io::ErrorKind; 4] = [
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::UnexpectedEof,
+];
+
+/// The outcome of this error, without its sources.
+fn named(error: &(dyn Error + 'static)) -> Option<Outcome> {
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
-        return hyper_class(error);
+        return hyper_class(error).map(Outcome::failure);
     }
     if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
-        return error.is_connect().then_some(ErrorClass::Connection);
+        return error.is_connect().then_some(Outcome::failure(ErrorClass::Connection));
     }
     #[cfg(feature = "reqwest")]
     if let Some(error) = error.downcast_ref::<reqwest::Error>() {
-        return reqwest_class(error);
+        return reqwest_class(error)
+            .map(Outcome::failure)
+            .or_else(|| error.status().map(classify::of_status));
     }
     None
 }
 
 fn hyper_class(error: &hyper::Error) -> Option<ErrorClass> {
-    let broken = error.is_canceled() || error.is_closed() || error.is_incomplete_message();
     if error.is_timeout() {
         Some(ErrorClass::Timeout)
-    } else if broken {
+    } else if is_closed(error) {
         Some(ErrorClass::Connection)
     } else if error.is_parse() {
-        // The peer answered, and not in HTTP.
+        // The peer answered in another protocol.
         Some(ErrorClass::Server)
     } else {
         None
@@ -75,7 +99,7 @@ fn reqwest_class(error: &reqwest::Error) -> Option<ErrorClass> {
     } else if error.is_redirect() || error.is_decode() {
         Some(ErrorClass::Server)
     } else {
-        error.status().map(|status| super::classify::class_of(status).unwrap_or(ErrorClass::Unknown))
+        None
     }
 }
 
@@ -102,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_connection_was_not_seen_and_a_reset_one_may_have_been() {
+    fn a_refused_request_is_unprocessed_and_a_reset_one_may_be_processed() {
         let around =
             |kind: io::ErrorKind| Around(Box::new(io::Error::other(Around(Box::new(io::Error::from(kind))))));
         let connection = Outcome::failure(ErrorClass::Connection);

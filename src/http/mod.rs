@@ -35,10 +35,11 @@
 
 pub mod attempts;
 pub mod body_deadline;
+pub mod body_read_timeout;
 mod classify;
 pub(crate) mod errors;
 mod extensions;
-mod fallback;
+pub mod reconnect;
 pub mod rejection;
 pub mod replay;
 pub(crate) mod resend;
@@ -48,10 +49,11 @@ mod stack;
 
 pub use attempts::{ReportAttempts, ReportAttemptsLayer};
 pub use body_deadline::{BodyDeadline, BodyDeadlineLayer, DeadlineBody};
+pub use body_read_timeout::{BodyReadTimeout, BodyReadTimeoutLayer, ReadTimeoutBody};
 pub use classify::HttpClassifier;
 pub use extensions::{Attempt, Idempotent, RequestExtensions, RequestTimeout};
-pub use fallback::{FellBack, mark_fallback};
-pub use rejection::{Answers, Problem, Rejection, RejectionLayer};
+pub use reconnect::{Reconnect, ReconnectLayer, TrackedConnector};
+pub use rejection::{Answers, DetailedProblem, DetailedRejectionLayer, Problem, Rejection, RejectionLayer};
 pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};
 pub use resend::HttpResend;
 pub use stack::stack;

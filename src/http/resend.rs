@@ -3,28 +3,42 @@
 use ::http::{Extensions, HeaderMap, Method, Request};
 use http_body::Body;
 
-use super::{Attempt, Idempotent, replay::ReplayBody, retry_attempt};
+use super::{
+    Attempt, Idempotent,
+    replay::{ReplayBody, watch_upload},
+    retry_attempt,
+};
 use crate::call::{CallHistory, PriorAttempts, Resend};
 
-/// Sends an HTTP request again if that does no harm, and if its body is still to be had.
+/// Decides which HTTP requests may be sent again, and copies them.
 ///
-/// Harmless are GET, HEAD, OPTIONS, TRACE, PUT and DELETE, which HTTP declares idempotent; POST and PATCH with an
-/// `Idempotency-Key`; and all others when the peer [has not seen](crate::Retryable::Unprocessed) them. [`Idempotent`] in a
-/// request's extensions overrides that for the one request.
+/// | request | sent again |
+/// |---|---|
+/// | GET, HEAD, OPTIONS, TRACE, PUT, DELETE | yes: HTTP declares them idempotent |
+/// | POST or PATCH with an `Idempotency-Key` | yes |
+/// | any other | only if it is [unprocessed](crate::Retryable::Unprocessed) |
+/// | with [`Idempotent`] in its extensions | as the extension says |
 ///
-/// An attempt has in its extensions its number, [`Attempt`], and the call's [`CallHistory`], which lies
-/// [below](CallHistory::inner) that of a layer further out if there is one. From the second on it has the header
-/// `x-retry-attempt`, the number of attempts that were made before it: 1 in the second. The first attempt keeps that
-/// header as it came, for a proxy passes its caller's on.
+/// An idempotent request records its body. Any other request records nothing: its copy can be sent while its body
+/// is untouched, as after a refused connection.
 ///
-/// It copies requests whose body is a [`ReplayBody`] and, with the feature `reqwest`, those of reqwest whose body
-/// reqwest can clone. A body that an earlier attempt was streaming is [taken over](ReplayBody::take_over) from it when
-/// that is over; beside one that runs, only a body that was sent to its end is sent again. Requests of reqwest have no extensions for others to use: only the header tells their attempts apart.
+/// Each attempt has its number in its extensions, as [`Attempt`], and the call's [`CallHistory`]. The history is
+/// [nested](CallHistory::inner) in that of an outer layer. From the second attempt on, the header `x-retry-attempt`
+/// counts the earlier attempts. The first attempt keeps the header that it came with, because a proxy passes its
+/// caller's header on.
 ///
-/// A reqwest client that follows redirects does not say, when it fails to connect, whether it was to the peer or to
-/// where the peer has sent it. A POST that was done and answered with a redirect would then pass for unprocessed, and be
-/// done again. So with reqwest it does not count that a request is unprocessed, unless
-/// [`no_redirects`](Self::no_redirects) says that it can be believed.
+/// It copies requests whose body is a [`ReplayBody`]. When the earlier attempt is over, the copy
+/// [takes over](ReplayBody::take_over) the rest of its body. Beside a running attempt, as under a hedge, only a body
+/// that was sent to its end is sent again.
+///
+/// # reqwest
+///
+/// With the feature `reqwest` it also copies reqwest's requests, if reqwest can clone the body. Their extensions
+/// are private to reqwest, so only the header numbers their attempts.
+///
+/// A reqwest client that follows redirects does not tell which connection failed. A POST that was processed, and
+/// answered with a redirect to a dead host, would look unprocessed and be processed twice. With reqwest such a
+/// request is therefore sent once, unless [`no_redirects`](Self::no_redirects) is set.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -39,8 +53,8 @@ use crate::call::{CallHistory, PriorAttempts, Resend};
 /// let resend = HttpResend::new();
 ///
 /// let order = Request::post("/orders").body(body())?;
-/// assert!(!resend.may_resend(&order, PriorAttempts::Ended)); // it may have been placed
-/// assert!(resend.may_resend(&order, PriorAttempts::Unprocessed)); // nobody has seen it
+/// assert!(!resend.may_resend(&order, PriorAttempts::Ended)); // the order may have been placed
+/// assert!(resend.may_resend(&order, PriorAttempts::Unprocessed)); // no server has seen it
 ///
 /// let search = Request::post("/search").extension(Idempotent(true)).body(body())?;
 /// assert!(resend.may_resend(&search, PriorAttempts::Ended));
@@ -53,24 +67,26 @@ pub struct HttpResend {
 }
 
 impl HttpResend {
-    /// Repeats what HTTP declares idempotent.
+    /// Sends again the requests that HTTP declares idempotent.
     #[must_use]
     pub const fn new() -> Self {
         Self { all_methods: false, no_redirects: false }
     }
 
-    /// Takes every request for harmless to repeat, whatever its method, unless its [`Idempotent`] says otherwise.
-    /// Default: off.
+    /// Treats every method as idempotent. An [`Idempotent`] in a request's extensions still overrides it.
+    ///
+    /// More requests survive a failure, and a POST may be processed twice. Default: off.
     #[must_use]
     pub const fn all_methods(mut self) -> Self {
         self.all_methods = true;
         self
     }
 
-    /// The reqwest client below follows no redirects, so that a failed connect means that the peer has not seen the
-    /// request. A POST that is unprocessed is then sent again. It is for a client with `redirect::Policy::none()`.
+    /// Declares that the inner reqwest client follows no redirects, as with `redirect::Policy::none()`.
     ///
-    /// Requests of other clients are not concerned: what a client answers with is what one peer has said. Default: off.
+    /// A refused connection then means that no server has seen the request, and a POST is sent again. Set on a
+    /// client that does follow redirects, a POST may be processed twice. Other clients are not affected.
+    /// Default: off.
     #[must_use]
     pub const fn no_redirects(mut self) -> Self {
         self.no_redirects = true;
@@ -84,7 +100,8 @@ impl HttpResend {
 
 impl<B: Body> Resend<Request<ReplayBody<B>>> for HttpResend {
     fn copy(&self, request: &mut Request<ReplayBody<B>>) -> Option<Request<ReplayBody<B>>> {
-        copy(request)
+        let idempotent = is_idempotent(request, || self.is_idempotent(request.method(), request.headers()));
+        copy(request, if idempotent { ReplayBody::copy } else { ReplayBody::copy_unread })
     }
 
     fn may_resend(&self, copy: &Request<ReplayBody<B>>, prior: PriorAttempts) -> bool {
@@ -117,9 +134,31 @@ impl Resend<reqwest::Request> for HttpResend {
     }
 }
 
-/// A copy of a request, whatever protocol it is of, if its body can be copied.
-pub(crate) fn copy<B: Body>(request: &mut Request<ReplayBody<B>>) -> Option<Request<ReplayBody<B>>> {
-    let mut copy = Request::new(request.body_mut().copy()?);
+/// A copy of a request for a further attempt, with this copy of its body and an upload of its own.
+pub(crate) fn copy<B: Body>(
+    request: &mut Request<ReplayBody<B>>,
+    body: impl FnOnce(&mut ReplayBody<B>) -> Option<ReplayBody<B>>,
+) -> Option<Request<ReplayBody<B>>> {
+    let mut copy = duplicate(request, body)?;
+    watch_upload(&mut copy);
+    Some(copy)
+}
+
+/// A copy of a request for the same attempt. The layers that wait for its upload see one upload.
+pub(crate) fn copy_within_attempt<B: Body>(
+    request: &mut Request<ReplayBody<B>>,
+) -> Option<Request<ReplayBody<B>>> {
+    let mut copy = duplicate(request, ReplayBody::copy)?;
+    let upload = copy.extensions().get().cloned();
+    copy.body_mut().report_to(upload);
+    Some(copy)
+}
+
+fn duplicate<B: Body>(
+    request: &mut Request<ReplayBody<B>>,
+    body: impl FnOnce(&mut ReplayBody<B>) -> Option<ReplayBody<B>>,
+) -> Option<Request<ReplayBody<B>>> {
+    let mut copy = Request::new(body(request.body_mut())?);
     copy.method_mut().clone_from(request.method());
     copy.uri_mut().clone_from(request.uri());
     *copy.version_mut() = request.version();
@@ -128,29 +167,34 @@ pub(crate) fn copy<B: Body>(request: &mut Request<ReplayBody<B>>) -> Option<Requ
     Some(copy)
 }
 
-/// Whether a copy may be sent: `harmless` is what its protocol says, if the request itself says nothing.
+/// Whether a copy may be sent. Its own extensions override the answer of its protocol.
 pub(crate) fn may_resend<B>(
     copy: &Request<ReplayBody<B>>,
     prior: PriorAttempts,
     idempotent: impl FnOnce() -> bool,
 ) -> bool {
-    let is_idempotent = || match copy.extensions().get() {
-        Some(Idempotent(idempotent)) => *idempotent,
-        None => idempotent(),
-    };
-    let is_there = match prior {
-        // What runs keeps what it streams.
+    let has_body = match prior {
+        // A running attempt keeps the body that it streams.
         PriorAttempts::Running => copy.body().can_replay(),
         PriorAttempts::Unprocessed | PriorAttempts::Ended => copy.body().can_take_over(),
     };
-    (prior == PriorAttempts::Unprocessed || is_idempotent()) && is_there
+    (prior == PriorAttempts::Unprocessed || is_idempotent(copy, idempotent)) && has_body
 }
 
-/// Leaves the number of the attempt and the call's trail in its extensions. Returns that number, which counts on from that
-/// of a layer further out: the hedge of a second attempt is no second attempt again.
+/// Whether the server may process a request twice. Its own extensions override the answer of its protocol.
+pub(crate) fn is_idempotent<B>(request: &Request<B>, by_protocol: impl FnOnce() -> bool) -> bool {
+    match request.extensions().get() {
+        Some(Idempotent(idempotent)) => *idempotent,
+        None => by_protocol(),
+    }
+}
+
+/// Puts the attempt's number and the call's history into the extensions. Returns the number.
+///
+/// It counts on from an outer layer's number: the hedge of a second attempt is a third one.
 pub(crate) fn leave(extensions: &mut Extensions, attempt: u32, history: &mut Option<CallHistory>) -> u32 {
-    // That of a layer further out stays its own: in its second attempt, its retry would look here like one that
-    // somebody below has made. A copy has the outer one too, taken before the first attempt, and has to get ours.
+    // An outer layer keeps its own history: in its second attempt, its retry would look like a retry of an inner
+    // layer. A copy was taken before the first attempt and holds the outer history, so it is replaced here.
     let history = history.get_or_insert_with(|| nested_history(extensions));
     extensions.insert(history.clone());
     let before = extensions.get().map_or(0, |Attempt(outer)| outer.saturating_sub(1));
@@ -159,20 +203,19 @@ pub(crate) fn leave(extensions: &mut Extensions, attempt: u32, history: &mut Opt
     attempt
 }
 
-/// A trail for a layer of its own: below that of a layer further out, if there is one.
+/// A history for one layer, nested in that of an outer layer if there is one.
 pub(crate) fn nested_history(extensions: &Extensions) -> CallHistory {
     extensions.get::<CallHistory>().map(CallHistory::inner).unwrap_or_default()
 }
 
-/// Whether the server can tell a repetition from a second request by its key.
+/// Whether the server can recognise a repeated request by its key.
 fn has_key(method: &Method, headers: &HeaderMap) -> bool {
     let key = headers.get("idempotency-key");
     matches!(*method, Method::POST | Method::PATCH) && key.is_some_and(|key| !key.is_empty())
 }
 
 fn number(headers: &mut HeaderMap, attempt: u32) {
-    // What a caller said of its own attempts holds for our first; from then on it is our number that counts, and
-    // that an earlier attempt of ours would have said.
+    // The first attempt passes on the caller's count. From the second on, this layer's count replaces it.
     if attempt > 1 {
         retry_attempt::set(headers, u64::from(attempt - 1));
     }

@@ -1,33 +1,33 @@
-//! The header `x-retry-attempt`: how many attempts were made before this one.
+//! The header `x-retry-attempt`: the number of attempts before this one.
 //!
-//! In a request it is written by whoever tries again. In a response it says that somebody nearer to the peer has tried
-//! again already, so that three hops that retry three times do not make 27 calls of one.
+//! In a request, the layer that retries writes it. In a response it says that a server closer to the peer has retried,
+//! so that three hops with three attempts each do not make 27 calls.
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
 
-/// The same in gRPC (gRFC A6).
+/// The same header in gRPC (gRFC A6).
 pub(crate) const GRPC_NAME: &str = "grpc-previous-rpc-attempts";
 
 const NAME: HeaderName = HeaderName::from_static("x-retry-attempt");
 
-/// Whether somebody has tried again, as these headers of a response say.
-pub(super) fn says_so(headers: &HeaderMap) -> bool {
+/// Whether a server has retried, according to its response headers.
+pub(super) fn was_retried(headers: &HeaderMap) -> bool {
     is_above_zero(headers.get(NAME))
 }
 
-/// Whether a header is a number above zero. What is no number says nothing.
+/// Whether a header is a number above zero.
 pub(crate) fn is_above_zero(value: Option<&HeaderValue>) -> bool {
     let digits = value.map_or(&[][..], HeaderValue::as_bytes).trim_ascii();
-    // The number may be longer than ours are, and says no more for it.
+    // The number may be too long for an integer.
     digits.iter().all(u8::is_ascii_digit) && digits.iter().any(|digit| *digit != b'0')
 }
 
-/// Says in a request or response how many attempts were made before; what it said earlier is replaced.
+/// Writes the number of earlier attempts into a request or response.
 pub(super) fn set(headers: &mut HeaderMap, attempts: u64) {
     headers.insert(NAME, HeaderValue::from(attempts));
 }
 
-/// The same in a response, also by the name that gRPC has for it if that is what the response is of.
+/// Writes it into a response. A gRPC response gets the gRPC header too.
 pub(super) fn report(headers: &mut HeaderMap, attempts: u64) {
     set(headers, attempts);
     let content = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
@@ -36,7 +36,7 @@ pub(super) fn report(headers: &mut HeaderMap, attempts: u64) {
     }
 }
 
-/// With a suffix for the encoding, as `application/grpc+proto`, or without.
+/// A suffix may name the encoding, as in `application/grpc+proto`.
 const GRPC: &[u8] = b"application/grpc";
 
 #[cfg(test)]
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_grpc_response_says_it_by_both_names() {
+    fn a_grpc_response_gets_both_headers() {
         let reported = |content: Option<&'static str>| {
             let mut headers = HeaderMap::new();
             if let Some(content) = content {
@@ -63,15 +63,16 @@ mod tests {
     }
 
     #[test]
-    fn only_a_number_above_zero_says_that_somebody_has_tried_again() {
-        let says =
-            |value: &'static str| says_so(&HeaderMap::from_iter([(NAME, HeaderValue::from_static(value))]));
+    fn only_a_number_above_zero_is_a_retry() {
+        let retried = |value: &'static str| {
+            was_retried(&HeaderMap::from_iter([(NAME, HeaderValue::from_static(value))]))
+        };
         for yes in ["1", "12", " 3 ", "01", "99999999999999999999999"] {
-            assert!(says(yes), "{yes:?}");
+            assert!(retried(yes), "{yes:?}");
         }
         for no in ["", "0", "000", "-1", "1.5", "yes", "1, 2"] {
-            assert!(!says(no), "{no:?}");
+            assert!(!retried(no), "{no:?}");
         }
-        assert!(!says_so(&HeaderMap::new()));
+        assert!(!was_retried(&HeaderMap::new()));
     }
 }

@@ -1,7 +1,10 @@
 //! A stack that knows HTTP.
 
 use super::{HttpClassifier, HttpResend, RequestExtensions};
-use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
+use crate::{
+    call::Protocol,
+    stack::{ReliabilityStack, StackBuilder},
+};
 
 /// A [`ReliabilityStack`] builder for HTTP clients: [`HttpClassifier`], [`HttpResend`] and [`RequestExtensions`], each of
 /// which can be replaced.
@@ -30,8 +33,7 @@ use crate::stack::{ReliabilityStack, StackBuilder, WrappedErrors};
 /// println!("tried three times: {refused}");
 /// # Ok(()) }
 /// ```
-#[must_use]
-pub fn stack() -> StackBuilder<HttpClassifier, HttpResend, RequestExtensions, WrappedErrors> {
+pub fn stack() -> StackBuilder<Protocol<HttpClassifier, HttpResend, RequestExtensions>> {
     ReliabilityStack::builder()
         .classify(HttpClassifier::new())
         .deadlines(RequestExtensions)

@@ -1,51 +1,144 @@
-//! The table of stages, and the builder's settings that are no stages.
+//! The builder: behaviour that all stages share, and the check of all numbers together.
 
 use std::sync::Arc;
 
-use tower_layer::{Identity, Layer, Stack};
-
 use super::{
     errors::{Errors, FlatErrors, WrappedErrors},
+    layer::ReliabilityStack,
     plan::Plan,
-    slots::stages,
-    stage::{Common, Handled, Planned, Stage, Unused},
-    wrap::WrapLayer,
+    slots::{Slots, Stages},
+    stage::Common,
 };
 use crate::{
-    call::{CloneRequest, ConfigError, NoDeadline, Protocol, StandardClassifier},
-    circuit_breaker::CircuitBreakerConfig,
-    fallback::{FallbackConfig, FallbackLayer},
-    hedge::HedgeConfig,
-    retry::RetryConfig,
-    retry_budget::RetryBudget,
+    call::{ConfigError, Protocol},
+    retry_budget::{RetryBudget, RetryBudgetConfig},
     telemetry::{Listener, Name},
-    timeout::TimeoutConfig,
 };
 
-// Outermost first. The setter of each stage takes its config, or what becomes one; in brackets stands the layer that a
-// setter takes where numbers alone do not say what the stage does.
-stages! {
-    /// What to answer where a call was turned away or failed: a [`FallbackLayer`] that has been told so.
+/// Builds a [`ReliabilityStack`]. Made by [`ReliabilityStack::builder`].
+///
+/// `P` is the [`Protocol`] of all stages, `E` says how errors look, and `S` holds one [slot](Slots) per stage. The
+/// setters come in any order; the last call of a setter wins.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build` makes the stack"]
+pub struct StackBuilder<P = Protocol, E = WrappedErrors, S = Slots> {
+    common: Common<P>,
+    errors: E,
+    slots: S,
+}
+
+impl ReliabilityStack {
+    /// A builder without any stage.
+    pub fn builder() -> StackBuilder {
+        let common = Common {
+            name: None,
+            protocol: Protocol::new(),
+            budget: RetryBudget::checked(RetryBudgetConfig::new()),
+            listeners: Vec::new(),
+            circuit: Arc::default(),
+            plan: Plan::default(),
+        };
+        StackBuilder { common, errors: WrappedErrors, slots: Slots::default() }
+    }
+}
+
+impl<C, R, D, E, S> StackBuilder<Protocol<C, R, D>, E, S> {
+    /// Sets classifier, resend and deadlines at once.
     ///
-    /// It is classified and named by the stack.
-    fallback Fall(FallbackConfig) [A, M: FallbackLayer<A, StandardClassifier, M>];
+    /// `http::protocol()` and `grpc::protocol()` make one; `http::stack()` and `grpc::stack()` start with it.
+    /// Default: [`Protocol::new`].
+    pub fn protocol<C2, R2, D2>(
+        self,
+        protocol: Protocol<C2, R2, D2>,
+    ) -> StackBuilder<Protocol<C2, R2, D2>, E, S> {
+        self.change_protocol(|_| protocol)
+    }
 
-    /// How long the whole call may take, all waiting and all attempts included. Sets the request's deadline, where
-    /// [`limits`](Self::limits) knows a place for it.
-    timeout Total(TimeoutConfig);
-
-    /// Tries again what failed. [`repeat`](Self::repeat) says how requests are copied, and which may be sent twice.
+    /// Classifies results for all stages. The classifier sees the errors of the innermost service.
     ///
-    /// Where the whole call has a timeout, no attempt begins after it.
-    retry Retries(RetryConfig);
+    /// Default: [`StandardClassifier`](crate::StandardClassifier), which takes every `Ok` for a success.
+    pub fn classify<C2>(self, classifier: C2) -> StackBuilder<Protocol<C2, R, D>, E, S> {
+        self.change_protocol(|protocol| protocol.classify(classifier))
+    }
 
-    /// Sends a second request where the first one takes long. It is under the same budget as the retry. Where the stack has
-    /// a breaker, an open circuit sends no hedge: all attempts go through that one.
-    hedge Hedges(HedgeConfig);
+    /// Copies requests for further attempts, and decides which requests may be sent twice.
+    ///
+    /// **For HTTP, use `http::HttpResend`**, or start with `http::stack()`. The default treats a POST as idempotent and
+    /// sends it again although the server may have processed it. Default: [`CloneRequest`](crate::CloneRequest),
+    /// which clones every request and treats it as idempotent.
+    pub fn resend<R2>(self, resend: R2) -> StackBuilder<Protocol<C, R2, D>, E, S> {
+        self.change_protocol(|protocol| protocol.resend(resend))
+    }
 
-    /// Stops calling a peer that fails.
-    circuit_breaker Breaker(CircuitBreakerConfig);
+    /// Reads the deadline of each request, and hands it to the inner stages.
+    ///
+    /// For HTTP, use `http::RequestExtensions`. Default: [`NoDeadline`](crate::NoDeadline), so that only the timeouts
+    /// of the stack count.
+    pub fn deadlines<D2>(self, deadlines: D2) -> StackBuilder<Protocol<C, R, D2>, E, S> {
+        self.change_protocol(|protocol| protocol.deadlines(deadlines))
+    }
 
-    /// How long one attempt may take: the earlier of this and what remains of the whole call.
-    attempt_timeout Attempt(TimeoutConfig);
+    /// Checks all numbers, each stage by itself and all of them together, and makes the stack.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that breaks its rule. If two fields conflict, the rule names the other one.
+    pub fn build<Layers>(self) -> Result<ReliabilityStack<E, Layers>, ConfigError>
+    where
+        E: Errors,
+        S: Stages<Protocol<E::Classifier<C>, R, D>, Layers = Layers>,
+    {
+        let errors = self.errors;
+        let common = self.common.change_protocol(|Protocol { classifier, resend, deadlines }| {
+            let classifier = errors.classifier(classifier);
+            Protocol { classifier, resend, deadlines }
+        });
+        Ok(ReliabilityStack { errors, layers: self.slots.assemble(common)? })
+    }
+}
+
+impl<P, E, S> StackBuilder<P, E, S> {
+    /// Grants further attempts from this budget.
+    ///
+    /// Share one budget among all stacks that call the same peer, so that together they cannot overload it. Default: a
+    /// budget of this stack, with the numbers of
+    /// [`RetryBudgetConfig::new`](crate::retry_budget::RetryBudgetConfig::new).
+    pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
+        self.common.budget = budget;
+        self
+    }
+
+    /// Leaves the error type of the service as it is.
+    ///
+    /// The type must be `From<Rejected>`, such as a `BoxError` or an enum with that conversion. Default: the stack
+    /// wraps the error in [`Error`](crate::Error).
+    pub fn flat_errors(self) -> StackBuilder<P, FlatErrors, S> {
+        StackBuilder { common: self.common, errors: FlatErrors, slots: self.slots }
+    }
+
+    /// Names the stack. Rejections and events then carry the name `name.stage`.
+    ///
+    /// Default: no name; rejections and events carry the name of the stage alone.
+    pub fn named(mut self, name: impl Into<Name>) -> Self {
+        self.common.name = Some(name.into());
+        self
+    }
+
+    /// Calls a listener with every [`Event`](crate::Event) of every stage.
+    ///
+    /// Stages count what happens on every call, such as a timeout, instead of emitting an event; read these counts from
+    /// the handle of the stage. Each call of this setter adds a listener. Default: none.
+    pub fn listen(mut self, listener: impl Listener) -> Self {
+        self.common.listeners.push(Arc::new(listener));
+        self
+    }
+
+    fn change_protocol<P2>(self, change: impl FnOnce(P) -> P2) -> StackBuilder<P2, E, S> {
+        let common = self.common.change_protocol(change);
+        StackBuilder { common, errors: self.errors, slots: self.slots }
+    }
+
+    pub(super) fn change_slots<S2>(self, change: impl FnOnce(S) -> S2) -> StackBuilder<P, E, S2> {
+        StackBuilder { common: self.common, errors: self.errors, slots: change(self.slots) }
+    }
 }

@@ -1,62 +1,65 @@
-//! What a stack does with the error of the service below: wraps it, or takes it as it is.
+//! The two ways in which a stack treats the error of its service: wrapped, or flat.
 
-use tower_layer::Identity;
+use tower_layer::Layer;
 
-use super::wrap::WrapLayer;
+use super::wrap::Wrap;
 use crate::call::{Classifier, Error, Outcome, PendingOutcome};
 
-/// How the errors of a stack look. [`WrappedErrors`] or [`FlatErrors`].
+/// How the errors of a stack look: [`WrappedErrors`] or [`FlatErrors`], the innermost layer of the stack.
 pub trait Errors: Copy {
-    /// What stands at the bottom.
-    type Layer;
-    /// What the user's classifier becomes, so that it sees the errors that it was written for.
+    /// The user's classifier, fitted to the errors that the stages see.
     type Classifier<C>;
 
-    /// The bottom layer.
-    fn layer(self) -> Self::Layer;
-
-    /// Fits the user's classifier in.
+    /// Fits the user's classifier to the errors that the stages see.
     fn classifier<C>(self, classifier: C) -> Self::Classifier<C>;
 }
 
-/// The stack's error is [`Error<E>`], where `E` is the service's. The default.
+/// The error of the stack is [`Error<E>`], and `E` is the error of the service. The default.
+///
+/// It is also a layer, for stages that are layered by hand: a [`Wrap`] that has a name.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WrappedErrors;
 
 impl Errors for WrappedErrors {
-    type Layer = WrapLayer;
     type Classifier<C> = PeerClassifier<C>;
-
-    fn layer(self) -> WrapLayer {
-        WrapLayer
-    }
 
     fn classifier<C>(self, classifier: C) -> PeerClassifier<C> {
         PeerClassifier(classifier)
     }
 }
 
-/// The stack's error is the service's, which must be `From<Rejected>`: a `BoxError`, or an enum of your own.
+impl<S> Layer<S> for WrappedErrors {
+    type Service = Wrap<S>;
+
+    fn layer(&self, inner: S) -> Wrap<S> {
+        Wrap::new(inner)
+    }
+}
+
+/// The error of the stack is the error of the service, which must be `From<Rejected>`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FlatErrors;
 
 impl Errors for FlatErrors {
-    type Layer = Identity;
     type Classifier<C> = C;
-
-    fn layer(self) -> Identity {
-        Identity::new()
-    }
 
     fn classifier<C>(self, classifier: C) -> C {
         classifier
     }
 }
 
-/// A classifier of a service's own errors, in a place where they are wrapped.
+impl<S> Layer<S> for FlatErrors {
+    type Service = S;
+
+    fn layer(&self, inner: S) -> S {
+        inner
+    }
+}
+
+/// Classifies wrapped errors with a classifier for the errors of the service.
 ///
-/// Rejections made on this side are classified by [`Rejected::outcome`](crate::Rejected::outcome); only what came
-/// from the service is shown to the classifier inside.
+/// [`Rejected::outcome`](crate::Rejected::outcome) classifies rejections of this process. The inner classifier sees
+/// only results of the service.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PeerClassifier<C>(pub C);
 
@@ -69,8 +72,8 @@ impl<Res, E, C: Classifier<Res, E>> Classifier<Res, Error<E>> for PeerClassifier
         }
     }
 
-    fn defer(&self, response: &mut Res, verdict: PendingOutcome) -> Result<(), PendingOutcome> {
-        self.0.defer(response, verdict)
+    fn defer(&self, response: &mut Res, pending: PendingOutcome) -> Result<(), PendingOutcome> {
+        self.0.defer(response, pending)
     }
 }
 
@@ -83,7 +86,7 @@ mod tests {
     };
 
     #[test]
-    fn only_what_came_from_the_service_is_shown_to_its_classifier() {
+    fn the_inner_classifier_sees_only_results_of_the_service() {
         let classifier = PeerClassifier(|result: Result<&(), &u8>| match result {
             Ok(()) => Outcome::Success,
             Err(_) => Outcome::failure(ErrorClass::Server),
@@ -95,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_is_left_where_the_classifier_inside_leaves_it() {
+    fn the_inner_classifier_takes_the_pending_outcome() {
         struct Takes;
         impl Classifier<Vec<PendingOutcome>, u8> for Takes {
             fn classify(&self, _: Result<&Vec<PendingOutcome>, &u8>) -> Outcome {
@@ -105,9 +108,9 @@ mod tests {
             fn defer(
                 &self,
                 response: &mut Vec<PendingOutcome>,
-                verdict: PendingOutcome,
+                pending: PendingOutcome,
             ) -> Result<(), PendingOutcome> {
-                response.push(verdict);
+                response.push(pending);
                 Ok(())
             }
         }
@@ -115,6 +118,6 @@ mod tests {
         let deferred = PeerClassifier(Takes).defer(&mut response, PendingOutcome::hold(()));
         assert!(deferred.is_ok() && response.len() == 1);
         let closure = PeerClassifier(|_: Result<&(), &u8>| Outcome::Deferred);
-        assert!(closure.defer(&mut (), PendingOutcome::hold(())).is_err(), "a closure cannot keep it");
+        assert!(closure.defer(&mut (), PendingOutcome::hold(())).is_err(), "a closure cannot take it");
     }
 }

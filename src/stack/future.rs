@@ -1,4 +1,4 @@
-//! The future of a call through the bottom of a stack.
+//! The future of the innermost service of a stack.
 
 use std::{
     future::Future,
@@ -10,11 +10,11 @@ use pin_project::pin_project;
 
 use crate::call::Error;
 
-/// The answer of the service below, its error wrapped.
+/// Waits for the inner service and wraps its error in [`Error`].
 ///
 /// # Cancellation
 ///
-/// Dropping it drops the call below.
+/// Dropping the future drops the call of the inner service.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]

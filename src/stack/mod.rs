@@ -1,16 +1,20 @@
-//! One layer made of layers, in the one order in which they work together.
+//! A layer made of layers, in the one order in which they work together.
 //!
 //! ```text
-//! caller ─► fallback ─► timeout ─► retry ─► hedge ─► circuit_breaker ─► attempt_timeout ─► your service
+//! caller ─► fallback ─► timeout ─► retry ─► hedge ─┐
+//!           ┌──────────────────────────────────────┘
+//!           └─► circuit_breaker ─► attempt_timeout ─► service
 //! ```
 //!
-//! The stages may be named in any order. A stage that is not named costs nothing and asks nothing. `build()` refuses
-//! numbers that cannot work together, naming both.
+//! The setters come in any order. An unused stage costs nothing and asks nothing of the service. `build()` refuses
+//! numbers that cannot work together, and its error names both fields.
 //!
 //! ```
 //! use std::time::Duration;
 //! use tower::{Layer, Service, ServiceExt, service_fn};
-//! use tower_reliability::{Error, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig, stack::ReliabilityStack};
+//! use tower_reliability::{
+//!     Error, ReliabilityStack, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig,
+//! };
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let stack = ReliabilityStack::builder()
@@ -19,29 +23,47 @@
 //!     .circuit_breaker(CircuitBreakerConfig::new().failure_rate(0.5))
 //!     .attempt_timeout(Duration::from_secs(2))
 //!     .build()?;
-//! let mut client = stack.layer(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n + 1) }));
+//! let backend = service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n + 1) });
+//! let mut client = stack.layer(backend);
 //! match client.ready().await?.call(1).await {
 //!     Ok(n) => assert_eq!(n, 2),
-//!     Err(Error::Rejected(rejected)) => println!("turned away: {rejected}, again in {:?}", rejected.retry_after()),
+//!     Err(Error::Rejected(rejected)) => {
+//!         println!("turned away: {rejected}, again in {:?}", rejected.retry_after());
+//!     }
 //!     Err(Error::Inner(error)) => println!("peer failed: {error}"),
 //! }
 //! println!("{:?}", stack.circuit_breaker().snapshot());
 //! # Ok(()) }
 //! ```
 //!
-//! # What the stages have in common
+//! # Protocol and budget
 //!
-//! `classify` says what a result means, `limits` where the deadline of a request is, `repeat` how a request is sent twice;
-//! retry and hedge share one [`RetryBudget`](crate::retry_budget::RetryBudget), and `retry_budget` shares it with the
-//! other stacks that talk to the same peer. `http::stack()` and `grpc::stack()` know all three for their protocol.
+//! All stages share one [`Protocol`](crate::Protocol): it classifies results, copies requests for further attempts,
+//! and reads the deadline of each request. `http::stack()` and `grpc::stack()` start with the protocol of that name.
+//! Retry and hedge share one [`RetryBudget`](crate::retry_budget::RetryBudget).
+//! [`retry_budget`](StackBuilder::retry_budget) shares it with the other stacks that call the same peer.
 //!
-//! A retry stands outside the breaker: every attempt is a sample of it, and once it opens the call ends. There is nothing
-//! else to reach; where there is, one stack with the breaker stands around each endpoint, and one with the retry around
-//! what chooses among them, as the example `gateway` does.
+//! The retry is outside the breaker: the breaker counts every attempt, and once it opens the call ends. A stack
+//! protects one peer. For several endpoints, put one stack with a breaker around each endpoint, and one stack with a
+//! retry around the service that chooses among them, as the example `gateway` does.
+//!
+//! # Defaults
+//!
+//! A new builder has no stage. Each stage has the defaults of its own module. A default that conflicts with a chosen
+//! number yields to it: a breaker whose `probe_timeout` is the default waits for a probe at least as long as
+//! `attempt_timeout`.
+//!
+//! | setter | default |
+//! |---|---|
+//! | [`protocol`](StackBuilder::protocol) | [`Protocol::new`](crate::Protocol::new) |
+//! | [`retry_budget`](StackBuilder::retry_budget) | [`RetryBudgetConfig::new`](crate::retry_budget::RetryBudgetConfig::new), one per stack |
+//! | [`flat_errors`](StackBuilder::flat_errors) | off: errors are wrapped in [`Error`](crate::Error) |
+//! | [`named`](StackBuilder::named) | no name: stages carry their own |
+//! | [`listen`](StackBuilder::listen) | no listener |
 //!
 //! # Naming the type
 //!
-//! The type of a stack grows with its stages. To put the service into a struct, box it once:
+//! The type of a stack grows with its stages. To keep the service in a struct, box it once:
 //!
 //! ```
 //! # use std::time::Duration;
@@ -62,12 +84,15 @@
 mod builder;
 mod errors;
 pub mod future;
+mod layer;
 mod plan;
 mod slots;
 mod stage;
 mod wrap;
 
-pub use builder::{ReliabilityStack, StackBuilder};
+pub use builder::StackBuilder;
 pub use errors::{Errors, FlatErrors, PeerClassifier, WrappedErrors};
-pub use stage::{Common, Handled, Stage, Unused};
-pub use wrap::{Wrap, WrapLayer};
+pub use layer::ReliabilityStack;
+pub use slots::{Slots, Stages};
+pub use stage::{Common, HasHandle, Stage, Unused};
+pub use wrap::Wrap;

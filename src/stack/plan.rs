@@ -1,4 +1,4 @@
-//! The linter: what a stack is made of, and what does not work together.
+//! The linter: the numbers of all stages, and the rules between them.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
 
 /// The numbers of all stages that a stack has.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Plan {
+pub(super) struct Plan {
     pub(super) fallback: Option<FallbackConfig>,
     pub(super) timeout: Option<TimeoutConfig>,
     pub(super) retry: Option<RetryConfig>,
@@ -23,205 +23,182 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Checks each stage by itself, then what they are to each other.
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    /// Adapts defaults to the chosen numbers, then checks each stage and the rules between stages.
+    pub(super) fn checked(mut self) -> Result<Self, ConfigError> {
+        if let (Some(breaker), Some(attempt)) = (&mut self.circuit_breaker, self.attempt_timeout)
+            && breaker.longest_probe() == CircuitBreakerConfig::new().longest_probe()
+        {
+            *breaker = breaker.probe_timeout(breaker.longest_probe().max(attempt.limit()));
+        }
+        check(self.fallback, "fallback", FallbackConfig::check)?;
         self.timeout.map_or(Ok(()), |timeout| timeout.check("timeout"))?;
+        check(self.retry, "retry", RetryConfig::check)?;
+        check(self.hedge, "hedge", HedgeConfig::check)?;
+        check(self.circuit_breaker, "circuit_breaker", CircuitBreakerConfig::check)?;
         self.attempt_timeout.map_or(Ok(()), |timeout| timeout.check("attempt_timeout"))?;
-        self.fallback
-            .map_or(Ok(()), |fallback| fallback.check().map_err(|error| error.within("fallback")))?;
-        self.retry.map_or(Ok(()), |retry| retry.check().map_err(|error| error.within("retry")))?;
-        self.hedge.map_or(Ok(()), |hedge| hedge.check().map_err(|error| error.within("hedge")))?;
-        self.circuit_breaker
-            .map_or(Ok(()), |breaker| breaker.check().map_err(|error| error.within("circuit_breaker")))?;
-        RULES.iter().try_for_each(|rule| match rule.stage {
-            _ if (rule.holds)(self) => Ok(()),
-            Some(stage) => Err(ConfigError::new(rule.field, rule.text).within(stage)),
-            None => Err(ConfigError::new(rule.field, rule.text)),
-        })
+        self.check_together()?;
+        Ok(self)
     }
 
-    /// Whether the retry stands in this relation to the time that the whole call has.
-    fn retry_and_total(&self, relation: impl Fn(&RetryConfig, Duration) -> bool) -> bool {
-        match (self.retry, self.timeout) {
-            (Some(retry), Some(total)) => relation(&retry, total.limit()),
-            _ => true,
-        }
-    }
+    /// The rules between stages. Each error names both fields.
+    fn check_together(&self) -> Result<(), ConfigError> {
+        let total = self.timeout.map(|timeout| timeout.limit());
+        let attempt = self.attempt_timeout.map(|timeout| timeout.limit());
+        // The first default delay is no reason for a refusal: with jitter, an attempt may still follow.
+        let backoff = self.retry.map(|retry| retry.first_delay());
+        let backoff = backoff.filter(|delay| *delay != RetryConfig::new().first_delay());
+        let max_elapsed = self.retry.and_then(|retry| retry.longest());
+        let (hedge_key, hedge) = self.hedge.and_then(|hedge| hedge.chosen_delay()).unzip();
+        let hedge_key = hedge_key.unwrap_or_default();
+        let slow = self.circuit_breaker.and_then(|breaker| breaker.slow_over());
+        let probe = self.circuit_breaker.map(|breaker| breaker.longest_probe());
+        let window = self.circuit_breaker.and_then(|breaker| match breaker.window_span() {
+            Window::Time(span) => Some(span),
+            Window::Calls(_) => None,
+        });
+        let two_attempts = attempt.map(|attempt| attempt.saturating_mul(2));
 
-    /// Whether a hedge is sent before this time is over.
-    fn hedge_and(&self, limit: Option<TimeoutConfig>) -> bool {
-        match (self.hedge.and_then(|hedge| hedge.first_delay()), limit) {
-            (Some(delay), Some(limit)) => delay < limit.limit(),
-            _ => true,
-        }
-    }
-
-    /// Whether two numbers that are both there stand in this relation; what is not there does not disturb.
-    fn attempt_and_breaker(&self, relation: impl Fn(Duration, &CircuitBreakerConfig) -> bool) -> bool {
-        match (self.attempt_timeout, self.circuit_breaker) {
-            (Some(attempt), Some(breaker)) => relation(attempt.limit(), &breaker),
-            _ => true,
-        }
+        let rule = |holds, stage, field, text| {
+            ConfigError::check(holds, field, text).map_err(|error| error.within(stage))
+        };
+        let text = "must be at most timeout, which ends every attempt";
+        ConfigError::check(at_most(attempt, total), "attempt_timeout", text)?;
+        let text = "must begin below timeout, or no attempt follows the first";
+        rule(below(backoff, total), "retry", "backoff", text)?;
+        let text = "must be at most timeout, which ends the call";
+        rule(at_most(max_elapsed, total), "retry", "max_elapsed", text)?;
+        let text = "must be below timeout, which ends the call before a hedge";
+        rule(below(hedge, total), "hedge", hedge_key, text)?;
+        let text = "must be below attempt_timeout, which ends the attempt before its hedge";
+        rule(below(hedge, attempt), "hedge", hedge_key, text)?;
+        let text = "must be below attempt_timeout, which ends an attempt before it is slow";
+        rule(below(slow, attempt), "circuit_breaker", "slow_call", text)?;
+        let text = "must be at least attempt_timeout, or a probe loses its place before it ends";
+        rule(at_most(attempt, probe), "circuit_breaker", "probe_timeout", text)?;
+        // Microsoft's standard pipeline has this rule: a shorter window holds too few slow calls.
+        let text = "must be at least twice attempt_timeout";
+        rule(at_most(two_attempts, window), "circuit_breaker", "window", text)
     }
 }
 
-/// Something that must hold between stages.
-struct Rule {
-    stage: Option<&'static str>,
-    field: &'static str,
-    text: &'static str,
-    holds: fn(&Plan) -> bool,
+fn check<T>(
+    config: Option<T>,
+    stage: &'static str,
+    check: impl FnOnce(&T) -> Result<(), ConfigError>,
+) -> Result<(), ConfigError> {
+    config.map_or(Ok(()), |config| check(&config).map_err(|error| error.within(stage)))
 }
 
-const RULES: [Rule; 8] = [
-    Rule {
-        stage: None,
-        field: "attempt_timeout",
-        text: "must be at most timeout, or no attempt could ever run that long",
-        holds: |plan| match (plan.attempt_timeout, plan.timeout) {
-            (Some(attempt), Some(total)) => attempt.limit() <= total.limit(),
-            _ => true,
-        },
-    },
-    Rule {
-        stage: Some("retry"),
-        field: "backoff",
-        text: "must begin below timeout, or no attempt could ever follow",
-        holds: |plan| plan.retry_and_total(|retry, total| retry.first_delay() < total),
-    },
-    Rule {
-        stage: Some("retry"),
-        field: "max_elapsed",
-        text: "must be at most timeout, after which the call is over",
-        holds: |plan| {
-            plan.retry_and_total(|retry, total| retry.longest().is_none_or(|longest| longest <= total))
-        },
-    },
-    Rule {
-        stage: Some("hedge"),
-        field: "after",
-        text: "must begin below timeout, or the call is over before a hedge is sent",
-        holds: |plan| plan.hedge_and(plan.timeout),
-    },
-    Rule {
-        stage: Some("hedge"),
-        field: "after",
-        text: "must begin below attempt_timeout, or the attempt is over before its hedge is sent",
-        holds: |plan| plan.hedge_and(plan.attempt_timeout),
-    },
-    Rule {
-        stage: Some("circuit_breaker"),
-        field: "slow_call",
-        text: "must be below attempt_timeout, or every slow call is cut off before it counts as slow",
-        holds: |plan| {
-            plan.attempt_and_breaker(|attempt, breaker| breaker.slow_over().is_none_or(|slow| slow < attempt))
-        },
-    },
-    Rule {
-        stage: Some("circuit_breaker"),
-        field: "probe_timeout",
-        text: "must be at least attempt_timeout, or a probe loses its place while it may still answer",
-        holds: |plan| plan.attempt_and_breaker(|attempt, breaker| breaker.longest_probe() >= attempt),
-    },
-    // Microsoft's standard pipeline has the same rule: a window shorter than that hardly holds two slow calls.
-    Rule {
-        stage: Some("circuit_breaker"),
-        field: "window",
-        text: "must be at least twice attempt_timeout",
-        holds: |plan| {
-            plan.attempt_and_breaker(|attempt, breaker| match breaker.window_span() {
-                Window::Time(span) => span >= attempt.saturating_mul(2),
-                Window::Calls(_) => true,
-            })
-        },
-    },
-];
+/// Whether `a` is below `b`; true if one of them is missing.
+fn below(a: Option<Duration>, b: Option<Duration>) -> bool {
+    a.zip(b).is_none_or(|(a, b)| a < b)
+}
+
+/// Whether `a` is at most `b`; true if one of them is missing.
+fn at_most(a: Option<Duration>, b: Option<Duration>) -> bool {
+    a.zip(b).is_none_or(|(a, b)| a <= b)
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn plan(timeout: u64, attempt: u64, breaker: CircuitBreakerConfig) -> Plan {
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn plan(timeout: u64, attempt: u64) -> Plan {
         Plan {
-            fallback: None,
-            timeout: Some(TimeoutConfig::new(Duration::from_secs(timeout))),
-            retry: None,
-            hedge: None,
-            circuit_breaker: Some(breaker),
-            attempt_timeout: Some(TimeoutConfig::new(Duration::from_secs(attempt))),
+            timeout: Some(TimeoutConfig::new(seconds(timeout))),
+            attempt_timeout: Some(TimeoutConfig::new(seconds(attempt))),
+            ..Plan::default()
         }
     }
 
-    #[test]
-    fn a_retry_that_could_never_be_is_refused() {
-        let with = |retry| Plan { retry: Some(retry), ..plan(10, 2, CircuitBreakerConfig::new()) };
-        let seconds = Duration::from_secs;
-        assert_eq!(refused(&with(RetryConfig::new())), None);
-        for (retry, expected) in [
-            (RetryConfig::fixed(seconds(10)), "retry.backoff must begin below timeout"),
-            (RetryConfig::new().max_elapsed(seconds(11)), "retry.max_elapsed must be at most timeout"),
-            (RetryConfig::new().max_attempts(0), "retry.max_attempts must be at least 1"),
-        ] {
-            let error = refused(&with(retry)).expect(expected);
-            assert!(error.starts_with(expected), "{error}");
-        }
+    fn with_retry(retry: RetryConfig) -> Plan {
+        Plan { retry: Some(retry), ..plan(10, 2) }
+    }
+
+    fn with_hedge(hedge: HedgeConfig) -> Plan {
+        Plan { hedge: Some(hedge), ..plan(10, 2) }
+    }
+
+    fn with_breaker(attempt: u64, breaker: CircuitBreakerConfig) -> Plan {
+        Plan { circuit_breaker: Some(breaker), ..plan(60, attempt) }
     }
 
     #[test]
-    fn a_hedge_that_could_never_be_sent_is_refused() {
-        let with = |hedge| Plan { hedge: Some(hedge), ..plan(10, 2, CircuitBreakerConfig::new()) };
-        let seconds = Duration::from_secs;
-        assert_eq!(refused(&with(HedgeConfig::new())), None);
-        assert_eq!(refused(&with(HedgeConfig::on_failure())), None);
-        for (hedge, expected) in [
-            (HedgeConfig::fixed(seconds(10)), "hedge.after must begin below timeout"),
-            (HedgeConfig::fixed(seconds(2)), "hedge.after must begin below attempt_timeout"),
-            (HedgeConfig::new().max_hedges(0), "hedge.max_hedges"),
-        ] {
-            let error = refused(&with(hedge)).expect(expected);
-            assert!(error.starts_with(expected), "{error}");
-        }
-    }
-
-    fn refused(plan: &Plan) -> Option<String> {
-        plan.check().err().map(|error| error.to_string())
-    }
-
-    #[test]
-    fn an_empty_plan_and_a_sensible_one_pass() {
-        assert_eq!(refused(&Plan::default()), None);
-        assert_eq!(refused(&plan(10, 2, CircuitBreakerConfig::new())), None);
-    }
-
-    #[test]
-    fn what_does_not_work_together_is_refused_by_both_names() {
+    fn a_conflict_is_refused_by_both_names() {
         let breaker = CircuitBreakerConfig::new();
-        let seconds = Duration::from_secs;
         for (plan, expected) in [
-            (plan(30, 31, breaker), "attempt_timeout must be at most timeout"),
+            (plan(30, 31), "attempt_timeout must be at most timeout"),
+            (with_retry(RetryConfig::fixed(seconds(10))), "retry.backoff must begin below timeout"),
             (
-                plan(30, 2, breaker.slow_call(seconds(2), 0.5)),
+                with_retry(RetryConfig::new().max_elapsed(seconds(11))),
+                "retry.max_elapsed must be at most timeout",
+            ),
+            (with_hedge(HedgeConfig::fixed(seconds(10))), "hedge.fixed must be below timeout"),
+            (with_hedge(HedgeConfig::fixed(seconds(2))), "hedge.fixed must be below attempt_timeout"),
+            (with_hedge(HedgeConfig::new().start(seconds(3))), "hedge.start must be below attempt_timeout"),
+            (
+                with_hedge(HedgeConfig::new().min_delay(seconds(4))),
+                "hedge.min_delay must be below attempt_timeout",
+            ),
+            (
+                with_breaker(2, breaker.slow_call(seconds(2), 0.5)),
                 "circuit_breaker.slow_call must be below attempt_timeout",
             ),
             (
-                plan(30, 3, breaker.probe_timeout(seconds(2))),
+                with_breaker(3, breaker.probe_timeout(seconds(2))),
                 "circuit_breaker.probe_timeout must be at least attempt_timeout",
             ),
             (
-                plan(30, 10, breaker.window(Window::Time(seconds(15)))),
+                with_breaker(10, breaker.window(Window::Time(seconds(15)))),
                 "circuit_breaker.window must be at least twice attempt_timeout",
             ),
         ] {
-            let error = refused(&plan).expect(expected);
+            let error = plan.checked().expect_err(expected).to_string();
             assert!(error.starts_with(expected), "{error}");
         }
     }
 
     #[test]
-    fn a_stage_is_checked_by_itself_too() {
-        assert_eq!(
-            refused(&plan(0, 1, CircuitBreakerConfig::new())).as_deref(),
-            Some("timeout must be above 0")
-        );
+    fn a_number_of_one_stage_is_refused_with_the_name_of_its_stage() {
+        for (plan, expected) in [
+            (plan(0, 1), "timeout must be above 0"),
+            (plan(1, 0), "attempt_timeout must be above 0"),
+            (with_retry(RetryConfig::new().max_attempts(0)), "retry.max_attempts must be at least 1"),
+            (with_hedge(HedgeConfig::new().max_hedges(0)), "hedge.max_hedges must be at least 1"),
+            (
+                with_breaker(1, CircuitBreakerConfig::new().min_requests(0)),
+                "circuit_breaker.min_requests must be at least 1",
+            ),
+        ] {
+            let error = plan.checked().expect_err(expected).to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_empty_plan_and_a_plan_of_defaults_pass() {
+        assert!(Plan::default().checked().is_ok());
+        for plan in [
+            with_retry(RetryConfig::new()),
+            with_hedge(HedgeConfig::new()),
+            with_hedge(HedgeConfig::on_failure()),
+            with_breaker(2, CircuitBreakerConfig::new()),
+        ] {
+            assert!(plan.checked().is_ok(), "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn a_default_yields_to_a_chosen_number() {
+        let limit = Some(TimeoutConfig::new(Duration::from_millis(20)));
+        let short = Plan { timeout: limit, attempt_timeout: limit, ..Plan::default() };
+        assert!(Plan { retry: Some(RetryConfig::new()), ..short }.checked().is_ok());
+        assert!(Plan { hedge: Some(HedgeConfig::new()), ..short }.checked().is_ok());
+        let long = with_breaker(40, CircuitBreakerConfig::new()).checked().expect("the default yields");
+        assert_eq!(long.circuit_breaker.map(|breaker| breaker.longest_probe()), Some(seconds(40)));
     }
 }

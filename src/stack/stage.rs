@@ -1,136 +1,131 @@
-//! What may stand in a slot of the stack.
+//! The stages: the layer that each config becomes, and its handle.
 
 use std::{
     fmt,
     sync::{Arc, OnceLock},
 };
 
-use tower_layer::Identity;
-
 use super::plan::Plan;
 use crate::{
-    call::{Protocol, StandardClassifier},
+    call::Protocol,
     circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer},
-    fallback::{FallbackConfig, FallbackHandle, FallbackLayer, Isolate},
+    fallback::{FallbackConfig, FallbackHandle, FallbackLayer, Source},
     hedge::{HedgeConfig, HedgeHandle, HedgeLayer},
     retry::{RetryConfig, RetryHandle, RetryLayer},
-    retry_budget::{RetryBudget, RetryBudgetConfig},
+    retry_budget::RetryBudget,
     telemetry::{CircuitState, Listener, Name},
     timeout::{TimeoutConfig, TimeoutHandle, TimeoutLayer},
 };
 
-/// What all stages of one stack have in common; `C`, `R` and `D` are those of its [`Protocol`].
-pub struct Common<C, R, D> {
+/// The parts that all stages of one stack share.
+pub struct Common<P> {
     pub(super) name: Option<Name>,
-    pub(super) protocol: Protocol<C, R, D>,
+    pub(super) protocol: P,
     pub(super) budget: RetryBudget,
     pub(super) listeners: Vec<Arc<dyn Listener>>,
     /// The stack's breaker, once its stage is assembled.
     pub(super) circuit: Arc<OnceLock<CircuitBreakerHandle>>,
-    /// The numbers of all stages.
     pub(super) plan: Plan,
 }
 
-impl<C, R, D> Common<C, R, D> {
-    pub(super) fn new(protocol: Protocol<C, R, D>) -> Self {
-        Self {
-            name: None,
-            protocol,
-            budget: RetryBudget::checked(RetryBudgetConfig::new()),
-            listeners: Vec::new(),
-            circuit: Arc::default(),
-            plan: Plan::default(),
-        }
-    }
-}
-
-impl<C, R, D> Common<C, R, D> {
-    /// The same with another protocol.
-    pub(super) fn protocol<C2, R2, D2>(
-        self,
-        change: impl FnOnce(Protocol<C, R, D>) -> Protocol<C2, R2, D2>,
-    ) -> Common<C2, R2, D2> {
+impl<P> Common<P> {
+    pub(super) fn change_protocol<P2>(self, change: impl FnOnce(P) -> P2) -> Common<P2> {
         let Self { name, protocol, budget, listeners, circuit, plan } = self;
         Common { name, protocol: change(protocol), budget, listeners, circuit, plan }
     }
 
-    /// The stage's name within the named stack.
     fn name(&self, stage: &'static str) -> Name {
         match &self.name {
-            Some(stack) => Name::from(format!("{stack}.{stage}")),
+            Some(stack) => Name::from(format!("{}.{stage}", stack.as_str())),
             None => Name::new(stage),
         }
     }
 }
 
-impl<C, R, D> fmt::Debug for Common<C, R, D> {
+impl<P> fmt::Debug for Common<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Common").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-/// What a slot holds while a stack is built: nothing, or the numbers of a layer.
+/// The content of one slot while the stack is built: [`Unused`], or a stage with the numbers `Config`.
 ///
-/// It is implemented by [`Unused`] and by the stages' configs, over the [`Common`] of a stack; there is nothing to
-/// implement here.
-pub trait Stage<X> {
-    /// The layer it becomes.
+/// The configs of the stages implement it, and a `FallbackLayer`. Not for implementation outside this crate.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be this stage of a stack",
+    note = "a fallback is a `FallbackLayer` that knows its answer; all other stages are their configs"
+)]
+pub trait Stage<Config, P> {
+    /// The layer of the built stack.
     type Layer;
 
     #[doc(hidden)]
-    fn assemble(self, field: &'static str, common: &X) -> Self::Layer;
+    fn config(&self) -> Option<Config>;
+
+    #[doc(hidden)]
+    fn assemble(self, name: &'static str, common: &Common<P>) -> Self::Layer;
 }
 
-/// The numbers in a slot, as the linter sees them; none where the slot is empty.
-pub(super) trait Planned<N> {
-    fn numbers(&self) -> Option<N>;
-}
-
-/// An empty slot. It costs nothing.
+/// An empty slot. In the built stack it is a layer that returns the service as it is.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unused;
 
-impl<X> Stage<X> for Unused {
-    type Layer = Identity;
+impl<Config, P> Stage<Config, P> for Unused {
+    type Layer = Self;
 
-    fn assemble(self, _: &'static str, _: &X) -> Identity {
-        Identity::new()
-    }
-}
-
-impl<N> Planned<N> for Unused {
-    fn numbers(&self) -> Option<N> {
+    fn config(&self) -> Option<Config> {
         None
     }
+
+    fn assemble(self, _: &'static str, _: &Common<P>) -> Self {
+        self
+    }
 }
 
-impl<C, R, D: Clone> Stage<Common<C, R, D>> for TimeoutConfig {
+impl<A: Source, C: Clone, R, D> Stage<FallbackConfig, Protocol<C, R, D>> for FallbackLayer<A> {
+    type Layer = FallbackLayer<A, C>;
+
+    fn config(&self) -> Option<FallbackConfig> {
+        Some(self.handle().config())
+    }
+
+    fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>>) -> Self::Layer {
+        self.classify(common.protocol.classifier.clone()).named(common.name(name))
+    }
+}
+
+impl<C, R, D: Clone> Stage<Self, Protocol<C, R, D>> for TimeoutConfig {
     type Layer = TimeoutLayer<D>;
 
-    fn assemble(self, field: &'static str, common: &Common<C, R, D>) -> TimeoutLayer<D> {
-        TimeoutLayer::checked(self).deadlines(common.protocol.deadlines.clone()).named(common.name(field))
-    }
-}
-
-impl Planned<Self> for TimeoutConfig {
-    fn numbers(&self) -> Option<Self> {
+    fn config(&self) -> Option<Self> {
         Some(*self)
     }
+
+    fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>>) -> Self::Layer {
+        let layer =
+            TimeoutLayer::checked(self).deadlines(common.protocol.deadlines.clone()).named(common.name(name));
+        // The total timeout is absolute. The backend of an attempt has the full limit after the upload.
+        if name == "attempt_timeout" { layer.after_upload() } else { layer }
+    }
 }
 
-impl<C: Clone, R: Clone, D: Clone> Stage<Common<C, R, D>> for RetryConfig {
-    type Layer = RetryLayer<Protocol<C, R, D>>;
+impl<P: Clone> Stage<Self, P> for RetryConfig {
+    type Layer = RetryLayer<P>;
 
-    fn assemble(self, field: &'static str, common: &Common<C, R, D>) -> Self::Layer {
+    fn config(&self) -> Option<Self> {
+        Some(*self)
+    }
+
+    fn assemble(self, name: &'static str, common: &Common<P>) -> Self::Layer {
         // The hedge is the inner layer of the two, so it records the attempts.
         let budget =
             if common.plan.hedge.is_some() { common.budget.withdraw_only() } else { common.budget.clone() };
-        // The total timeout, for requests that have no place for a deadline.
+        // The deadline of the request says the same, but only if the protocol has a place for it.
         let layer = RetryLayer::checked(self)
             .within(common.plan.timeout.map(|timeout| timeout.limit()))
             .protocol(common.protocol.clone())
             .budget(budget)
-            .named(common.name(field));
+            .named(common.name(name));
         if common.plan.circuit_breaker.is_none() || self.reaches_other_endpoints() {
             return layer;
         }
@@ -140,52 +135,38 @@ impl<C: Clone, R: Clone, D: Clone> Stage<Common<C, R, D>> for RetryConfig {
     }
 }
 
-impl Planned<Self> for RetryConfig {
-    fn numbers(&self) -> Option<Self> {
+impl<P: Clone> Stage<Self, P> for HedgeConfig {
+    type Layer = HedgeLayer<P>;
+
+    fn config(&self) -> Option<Self> {
         Some(*self)
     }
-}
 
-impl<C: Clone, R: Clone, D: Clone> Stage<Common<C, R, D>> for HedgeConfig {
-    type Layer = HedgeLayer<Protocol<C, R, D>>;
-
-    fn assemble(self, field: &'static str, common: &Common<C, R, D>) -> Self::Layer {
-        // All attempts pass the one breaker of the stack.
+    fn assemble(self, name: &'static str, common: &Common<P>) -> Self::Layer {
+        // A hedge would meet the same open circuit: every attempt of the stack passes this one breaker.
         let config = if common.plan.circuit_breaker.is_some() { self.no_other_endpoints() } else { self };
         HedgeLayer::checked(config)
             .protocol(common.protocol.clone())
             .budget(common.budget.clone())
-            .named(common.name(field))
+            .named(common.name(name))
     }
 }
 
-impl Planned<Self> for HedgeConfig {
-    fn numbers(&self) -> Option<Self> {
+impl<C: Clone, R, D: Clone> Stage<Self, Protocol<C, R, D>> for CircuitBreakerConfig {
+    type Layer = CircuitBreakerLayer<C, D>;
+
+    fn config(&self) -> Option<Self> {
         Some(*self)
     }
-}
 
-impl<A: Isolate, M, C: Clone, R, D> Stage<Common<C, R, D>> for FallbackLayer<A, StandardClassifier, M> {
-    type Layer = FallbackLayer<A, C, M>;
-
-    fn assemble(self, field: &'static str, common: &Common<C, R, D>) -> FallbackLayer<A, C, M> {
-        self.classify(common.protocol.classifier.clone()).named(common.name(field))
-    }
-}
-
-impl<A, M> Planned<FallbackConfig> for FallbackLayer<A, StandardClassifier, M> {
-    fn numbers(&self) -> Option<FallbackConfig> {
-        Some(self.handle().config())
-    }
-}
-
-impl<C: Clone, R, D> Stage<Common<C, R, D>> for CircuitBreakerConfig {
-    type Layer = CircuitBreakerLayer<C>;
-
-    fn assemble(self, field: &'static str, common: &Common<C, R, D>) -> CircuitBreakerLayer<C> {
-        let layer = CircuitBreakerLayer::checked(self)
+    fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>>) -> Self::Layer {
+        // The plan has adapted its defaults to the other stages.
+        let layer = CircuitBreakerLayer::checked(common.plan.circuit_breaker.unwrap_or(self))
             .classify(common.protocol.classifier.clone())
-            .named(common.name(field));
+            .deadlines(common.protocol.deadlines.clone())
+            .named(common.name(name));
+        let timeouts = [common.plan.timeout, common.plan.attempt_timeout].into_iter().flatten();
+        let layer = timeouts.fold(layer, |layer, timeout| layer.patience(timeout.limit()));
         let layer =
             common.listeners.iter().fold(layer, |layer, listener| layer.listen_shared(Arc::clone(listener)));
         common.circuit.get_or_init(|| layer.handle());
@@ -193,50 +174,30 @@ impl<C: Clone, R, D> Stage<Common<C, R, D>> for CircuitBreakerConfig {
     }
 }
 
-impl Planned<Self> for CircuitBreakerConfig {
-    fn numbers(&self) -> Option<Self> {
-        Some(*self)
-    }
-}
-
-/// A stage that is there, and so has a handle.
+/// The layer of a stage that exists, and so has a handle.
+///
+/// Without the stage, the accessor does not compile, and the compiler says "this stack has no such stage":
+///
+/// ```compile_fail,E0277
+/// use tower_reliability::ReliabilityStack;
+///
+/// let stack = ReliabilityStack::builder().build()?;
+/// stack.circuit_breaker();
+/// # Ok::<(), tower_reliability::ConfigError>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this stack has no such stage",
     note = "name the stage while building the stack, and its handle is there"
 )]
-pub trait Handled {
-    /// The hold on the running stage.
+pub trait HasHandle {
+    /// The type of the handle.
     type Handle;
 
-    /// The hold on the running stage.
+    /// A handle of the running stage.
     fn handle(&self) -> Self::Handle;
 }
 
-impl<L> Handled for TimeoutLayer<L> {
-    type Handle = TimeoutHandle;
-
-    fn handle(&self) -> TimeoutHandle {
-        TimeoutLayer::handle(self)
-    }
-}
-
-impl<P, Q> Handled for RetryLayer<P, Q> {
-    type Handle = RetryHandle;
-
-    fn handle(&self) -> RetryHandle {
-        RetryLayer::handle(self)
-    }
-}
-
-impl<P, K> Handled for HedgeLayer<P, K> {
-    type Handle = HedgeHandle;
-
-    fn handle(&self) -> HedgeHandle {
-        HedgeLayer::handle(self)
-    }
-}
-
-impl<A, C, M> Handled for FallbackLayer<A, C, M> {
+impl<A, C> HasHandle for FallbackLayer<A, C> {
     type Handle = FallbackHandle;
 
     fn handle(&self) -> FallbackHandle {
@@ -244,7 +205,31 @@ impl<A, C, M> Handled for FallbackLayer<A, C, M> {
     }
 }
 
-impl<C> Handled for CircuitBreakerLayer<C> {
+impl<D> HasHandle for TimeoutLayer<D> {
+    type Handle = TimeoutHandle;
+
+    fn handle(&self) -> TimeoutHandle {
+        TimeoutLayer::handle(self)
+    }
+}
+
+impl<P, Q> HasHandle for RetryLayer<P, Q> {
+    type Handle = RetryHandle;
+
+    fn handle(&self) -> RetryHandle {
+        RetryLayer::handle(self)
+    }
+}
+
+impl<P, K> HasHandle for HedgeLayer<P, K> {
+    type Handle = HedgeHandle;
+
+    fn handle(&self) -> HedgeHandle {
+        HedgeLayer::handle(self)
+    }
+}
+
+impl<C, D> HasHandle for CircuitBreakerLayer<C, D> {
     type Handle = CircuitBreakerHandle;
 
     fn handle(&self) -> CircuitBreakerHandle {

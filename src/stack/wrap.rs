@@ -1,43 +1,37 @@
-//! The bottom of a stack: the service's own error becomes an [`Error`].
+//! The innermost service of a stack: it wraps the error of the user's service.
 
 use std::task::{Context, Poll, ready};
 
-use tower_layer::Layer;
 use tower_service::Service;
 
 use super::future::WrapFuture;
 use crate::call::Error;
 
-/// Puts a [`Wrap`] around a service.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WrapLayer;
-
-impl<S> Layer<S> for WrapLayer {
-    type Service = Wrap<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        Wrap { inner }
-    }
-}
-
-/// A service whose errors are wrapped, so that the layers above can add their rejections.
+/// Wraps the errors of a service in [`Error`], so that the outer layers can add their rejections.
+///
+/// Made by [`WrappedErrors`](super::WrappedErrors). It needs no runtime and does not panic. A clone holds a clone of
+/// the inner service and shares nothing else.
 #[derive(Clone, Copy, Debug)]
 pub struct Wrap<S> {
     inner: S,
 }
 
 impl<S> Wrap<S> {
-    /// The service below.
+    pub(super) const fn new(inner: S) -> Self {
+        Self { inner }
+    }
+
+    /// The inner service.
     pub const fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service below, mutably.
+    /// The inner service, mutably.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Takes the service out.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }

@@ -1,31 +1,31 @@
-//! The words for circuits: their states, and why one opened. Rejections, events and snapshots share them.
+//! The states of a circuit, and the reasons why it opened. Rejections, events and snapshots share them.
 
 use std::fmt;
 
-/// What a circuit does with calls at the moment. Exactly one of these holds at any time.
+/// The state of a circuit. A circuit is in exactly one state at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CircuitState {
-    /// Calls pass and are counted.
+    /// The circuit passes and counts calls.
     Closed,
-    /// Closed again, admitting a rising share of the calls.
+    /// The circuit has closed again and admits a rising ratio of the calls.
     Ramping,
-    /// Calls are rejected until the peer has had its rest.
+    /// The circuit rejects calls until the open period is over.
     Open,
-    /// A few probes pass; their outcome decides.
+    /// The circuit admits a few probes, and their outcomes decide.
     HalfOpen,
-    /// Held open by hand.
+    /// An operator holds the circuit open.
     ForcedOpen,
-    /// Held closed by hand: calls pass and are counted, and nothing trips.
+    /// An operator holds the circuit closed: it passes and counts calls, and does not trip.
     ForcedClosed,
-    /// Switched off: calls pass and have no vote.
+    /// The circuit is switched off: it passes calls and does not count them.
     Disabled,
-    /// Counts and says what it would have done, but rejects nobody.
+    /// The circuit counts calls and reports when it would have opened, but rejects no call.
     Shadow,
 }
 
 impl CircuitState {
-    /// The state in lower case, as events and metrics spell it.
+    /// The state in lower case, for events and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,56 +47,53 @@ impl fmt::Display for CircuitState {
     }
 }
 
-/// Why a circuit opened, with the numbers that decided it.
+/// The reason why a circuit opened, with the numbers that decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Trip {
-    /// That many calls in a row failed.
+    /// This many consecutive calls failed.
     ConsecutiveFailures(u32),
     /// Too many of the calls in the window failed.
     FailureRate {
-        /// How many failed.
+        /// The failed calls.
         failed: u32,
-        /// Of how many.
+        /// All calls.
         total: u32,
     },
     /// Too many of the calls in the window were slow.
     SlowCallRate {
-        /// How many were slow.
+        /// The slow calls.
         slow: u32,
-        /// Of how many.
+        /// All calls.
         total: u32,
     },
     /// While half-open, too many probes failed or were slow for the circuit to close.
     Probes {
-        /// How many did not pass.
+        /// The failed and slow probes.
         failed: u32,
-        /// Of how many that were allowed.
+        /// All admitted probes.
         total: u32,
     },
-    /// The circuit stayed half-open for too long without a verdict.
-    Undecided,
-    /// Somebody opened it by hand.
+    /// An operator opened the circuit.
     ByHand,
 }
 
 impl Trip {
-    /// Packs it into one word, so that a rejection can read it without a lock. Counts above 2³⁰ saturate.
+    /// Packs the reason into one word, so that a rejection reads it without a lock. Counts above 2³⁰ saturate.
     pub(crate) fn pack(self) -> u64 {
         let (tag, part, total) = match self {
             Self::ConsecutiveFailures(count) => (0, count, 0),
             Self::FailureRate { failed, total } => (1, failed, total),
             Self::SlowCallRate { slow, total } => (2, slow, total),
             Self::Probes { failed, total } => (3, failed, total),
-            Self::Undecided => (4, 0, 0),
-            Self::ByHand => (5, 0, 0),
+            Self::ByHand => (4, 0, 0),
         };
         tag << (2 * COUNT_BITS)
             | u64::from(part.min(MAX_COUNT)) << COUNT_BITS
             | u64::from(total.min(MAX_COUNT))
     }
 
-    /// What [`pack`](Self::pack) packed.
+    /// The reason in a word of [`pack`](Self::pack).
     pub(crate) fn unpack(word: u64) -> Self {
         let count = |bits: u64| u32::try_from(bits & u64::from(MAX_COUNT)).expect("30 bits fit");
         let (part, total) = (count(word >> COUNT_BITS), count(word));
@@ -105,7 +102,6 @@ impl Trip {
             1 => Self::FailureRate { failed: part, total },
             2 => Self::SlowCallRate { slow: part, total },
             3 => Self::Probes { failed: part, total },
-            4 => Self::Undecided,
             _ => Self::ByHand,
         }
     }
@@ -118,23 +114,22 @@ impl fmt::Display for Trip {
             Self::FailureRate { failed, total } => write!(f, "{failed} of {total} calls failed"),
             Self::SlowCallRate { slow, total } => write!(f, "{slow} of {total} calls were slow"),
             Self::Probes { failed, total } => write!(f, "{failed} of {total} probes did not pass"),
-            Self::Undecided => f.write_str("the probes gave no verdict in time"),
             Self::ByHand => f.write_str("opened by hand"),
         }
     }
 }
 
-/// A move of a circuit from one state to another.
+/// A transition of a circuit from one state to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CircuitTransition {
-    /// The state that was left.
+    /// The former state.
     pub from: CircuitState,
-    /// The state that was entered.
+    /// The new state.
     pub to: CircuitState,
-    /// The number of the state that was entered; it grows by one with every transition.
+    /// The number of the new state; each transition adds one.
     pub generation: u32,
-    /// Why the circuit opened, where it did.
+    /// The reason, if the circuit opened.
     pub trip: Option<Trip>,
 }
 
@@ -152,7 +147,6 @@ mod tests {
             Trip::FailureRate { failed: 60, total: 100 },
             Trip::SlowCallRate { slow: MAX_COUNT, total: MAX_COUNT },
             Trip::Probes { failed: 2, total: 3 },
-            Trip::Undecided,
             Trip::ByHand,
         ] {
             assert_eq!(Trip::unpack(trip.pack()), trip);

@@ -1,4 +1,4 @@
-//! What happened inside a layer, as data, and those who want to know.
+//! Events inside a layer, as data, and their listeners.
 
 use std::{
     fmt,
@@ -8,49 +8,51 @@ use std::{
 
 use crate::telemetry::{CircuitState, CircuitTransition, Name, Trip};
 
-/// Something that happened inside a layer and that is rare enough to be told one by one.
+/// A rare event inside a layer, such as a circuit that opens.
 ///
-/// What happens with every call is counted instead; ask a layer's handle for a `snapshot()`.
+/// Layers count the events of every call instead: the `snapshot()` of a layer's handle has the counts. `Display` prints
+/// the event as one line, with the name escaped.
+///
+/// Clones share the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
-    /// The name of the layer it happened in.
+    /// The name of the layer.
     pub layer: Name,
-    /// What happened.
+    /// The kind of event, with its data.
     pub kind: EventKind,
 }
 
-/// What happened.
+/// The kind of an [`Event`], with its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// A circuit moved to another state. There is exactly one such event per transition.
+    /// A circuit changed its state. Each transition emits exactly one such event.
     CircuitChanged(CircuitTransition),
     /// A circuit in shadow mode would have opened.
     CircuitWouldTrip(Trip),
-    /// A keyed layer holds as many keys as it may, all of them busy or troubled: calls with a new key pass
-    /// unprotected until one of them rests.
+    /// A keyed layer is full, and all its keys are in use. Calls with a new key pass unprotected until a key is idle.
     KeysExhausted {
-        /// How many keys it may hold.
+        /// The maximum number of keys.
         max_keys: usize,
     },
-    /// The numbers of a layer were changed while it ran.
+    /// A handle changed the numbers of a running layer.
     Reconfigured,
 }
 
-/// How much an event should worry somebody.
+/// The severity of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Good to know.
+    /// Normal operation.
     Info,
-    /// Worth a look.
+    /// An operator should look at it.
     Warning,
-    /// Calls are being turned away.
+    /// The layer rejects calls.
     Error,
 }
 
 impl Event {
-    /// How much it should worry somebody.
+    /// The severity, given by the kind.
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self.kind {
@@ -84,13 +86,12 @@ impl fmt::Display for Event {
     }
 }
 
-/// Somebody who wants to know what happens.
+/// A receiver of events. Every `Fn(&Event) + Send + Sync` is a listener.
 ///
-/// It is called on the thread on which the event happened, after every lock is free; so it may ask the layer's
-/// handle anything, and should be quick. A panic in it is caught and logged. Every
-/// `Fn(&Event) + Send + Sync` is a listener.
+/// The layer calls it on the thread of the event, after every lock is free. So a listener may call the layer's handle.
+/// It should be quick, because the call waits for it. The layer catches and logs a panic of a listener.
 pub trait Listener: Send + Sync + 'static {
-    /// Is told of one event.
+    /// Receives one event.
     fn on_event(&self, event: &Event);
 }
 
@@ -103,7 +104,7 @@ where
     }
 }
 
-/// Those who listen to a layer. Clones share them.
+/// The listeners of a layer. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Listeners(Vec<Arc<dyn Listener>>);
 
@@ -112,7 +113,7 @@ impl Listeners {
         self.0.push(listener);
     }
 
-    /// Tells `tracing` and every listener. Nothing that a listener does reaches the caller.
+    /// Passes an event to `tracing` and to every listener. No panic of a listener reaches the caller.
     pub(crate) fn emit(&self, layer: &Name, kind: EventKind) {
         let event = Event { layer: layer.clone(), kind };
         // An event may be emitted from a drop during a panic, where a second panic would abort the process.

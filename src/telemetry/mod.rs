@@ -1,4 +1,4 @@
-//! Events as data: the name of the layer, the event, and the listeners.
+//! Names of layers, events as data, and listeners.
 
 mod circuit;
 mod event;

@@ -1,10 +1,10 @@
-//! The number of a timeout.
+//! The limit of a timeout.
 
 use std::time::Duration;
 
 use crate::call::ConfigError;
 
-/// How long a call may take.
+/// The longest time that a call may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct TimeoutConfig {
@@ -13,13 +13,16 @@ pub struct TimeoutConfig {
 }
 
 impl TimeoutConfig {
-    /// Gives up after `limit`. Above 0.
+    /// Ends a call after `limit`.
+    ///
+    /// A short limit frees the caller early, and turns slow answers into failures. Range: above 0. There is no
+    /// default.
     #[must_use]
     pub const fn new(limit: Duration) -> Self {
         Self { limit }
     }
 
-    /// After what time a call is given up.
+    /// The limit.
     #[must_use]
     pub const fn limit(&self) -> Duration {
         self.limit

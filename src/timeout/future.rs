@@ -13,20 +13,26 @@ use tokio::time::Sleep;
 use super::{handle::TimeoutHandle, state::Allowance};
 use crate::{
     algo::after,
-    call::{FromRejected, Rejected},
+    call::{FromRejected, Rejected, Upload},
     rt::clock,
 };
 
-/// The answer of the service below, or a rejection when the time is over.
+/// The inner service's answer, or a rejection when the time is over.
 ///
-/// The timer is armed when the service below is found to be waiting for the first time; one that is ready at once
-/// costs no timer. At the limit the call below is dropped before the rejection is returned. An answer at the limit is an
-/// answer. An error within 20 ms of it is not: a transport that knows the deadline too ends the call at the same moment,
-/// and its error does not say whose time was over.
+/// The timer starts when the inner call is found waiting for the first time. A call that is ready at once costs no
+/// timer. At the limit the inner call is dropped before the rejection is returned.
+///
+/// An answer at the limit is returned. An error up to 20 ms after the limit is not: a transport that knows the
+/// deadline ends the call at the same moment, and its error does not say that the time was over.
 ///
 /// # Cancellation
 ///
-/// Dropping it drops the call below and the timer; nothing is counted.
+/// Dropping the future drops the inner call and the timer. The timeout counts nothing.
+///
+/// # Panics
+///
+/// If it has to wait outside a tokio runtime with time enabled, or in another runtime than the one where it first
+/// waited.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
@@ -44,6 +50,8 @@ enum Phase<F> {
         #[pin]
         timer: Option<Sleep>,
         allowance: Allowance,
+        /// The upload that the limit waits for.
+        upload: Option<Upload>,
         handle: TimeoutHandle,
     },
     Rejected(Rejected),
@@ -51,8 +59,13 @@ enum Phase<F> {
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn running(inner: F, allowance: Allowance, handle: TimeoutHandle) -> Self {
-        Self { phase: Phase::Running { inner, timer: None, allowance, handle } }
+    pub(super) fn running(
+        inner: F,
+        allowance: Allowance,
+        upload: Option<Upload>,
+        handle: TimeoutHandle,
+    ) -> Self {
+        Self { phase: Phase::Running { inner, timer: None, allowance, upload, handle } }
     }
 
     pub(super) fn rejected(rejected: Rejected) -> Self {
@@ -67,6 +80,7 @@ where
 {
     type Output = Result<R, E>;
 
+    // Running => Running | (returned)
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let PhaseProj::Running { inner, timer, .. } = self.as_mut().project().phase.project()
             && timer.is_none()
@@ -80,25 +94,26 @@ where
     }
 }
 
-// Functions of their own, so that a result that comes at once does not go through memory for what is done here.
+// Separate functions, so that an answer at once is not moved through the memory that these use.
 impl<F> ResponseFuture<F> {
-    /// The call has been found waiting for the first time.
+    /// Starts the timer when the call is found waiting for the first time.
     #[cold]
     fn wait<R, E: FromRejected>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<R, E>> {
         let mut phase = self.project().phase;
-        let PhaseProj::Running { mut timer, allowance, handle, .. } = phase.as_mut().project() else {
-            unreachable!("the only caller has looked")
+        let PhaseProj::Running { mut timer, allowance, upload, handle, .. } = phase.as_mut().project() else {
+            unreachable!("the only caller has seen it running")
         };
-        timer.set(Some(clock::alarm(allowance.until)));
-        if !is_over(timer, *allowance, cx) {
+        timer.set(Some(clock::alarm(allowance.until())));
+        if !is_over(timer, allowance, upload.as_ref(), cx) {
             return Poll::Pending;
         }
-        let rejected = handle.reject(allowance.reason);
+        let rejected = reject(handle, allowance, upload.as_ref());
+        // Running => Done
         phase.set(Phase::Done);
         Poll::Ready(Err(E::from_rejected(rejected)))
     }
 
-    /// The call has been found waiting before, or was rejected from the start.
+    /// Polls a call that was found waiting before, or was rejected at its start.
     #[cold]
     fn poll_again<R, E>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<R, E>>
     where
@@ -106,18 +121,20 @@ impl<F> ResponseFuture<F> {
         E: FromRejected,
     {
         let mut phase = self.project().phase;
-        if let PhaseProj::Running { inner, timer, allowance, handle } = phase.as_mut().project() {
-            let over = is_over(timer, *allowance, cx);
+        if let PhaseProj::Running { inner, timer, allowance, upload, handle } = phase.as_mut().project() {
+            let over = is_over(timer, allowance, upload.as_ref(), cx);
             match inner.poll(cx) {
-                Poll::Ready(result) if result.is_ok() || !over || is_long_over(*allowance) => {
+                Poll::Ready(result) if result.is_ok() || !over || is_long_over(allowance) => {
                     return Poll::Ready(result);
                 }
                 Poll::Pending if !over => return Poll::Pending,
                 Poll::Ready(_) | Poll::Pending => {}
             }
-            let rejected = handle.reject(allowance.reason);
+            let rejected = reject(handle, allowance, upload.as_ref());
+            // Running => Rejected, which drops the inner call
             phase.as_mut().project_replace(Phase::Rejected(rejected));
         }
+        // Rejected => Done
         match phase.project_replace(Phase::Done) {
             PhaseOwned::Rejected(rejected) => Poll::Ready(Err(E::from_rejected(rejected))),
             PhaseOwned::Running { .. } | PhaseOwned::Done => {
@@ -127,16 +144,32 @@ impl<F> ResponseFuture<F> {
     }
 }
 
-/// Whether the time is over. A service below that uses up tokio's cooperative budget keeps the timer from ever ringing, so
-/// the clock is asked too.
-fn is_over(timer: Pin<&mut Option<Sleep>>, allowance: Allowance, cx: &mut Context<'_>) -> bool {
-    timer.as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready()) || clock::now() >= allowance.until
+/// Whether the time is over. The clock is read too: an inner service that uses up tokio's cooperative budget on every
+/// poll keeps the timer from firing.
+fn is_over(
+    mut timer: Pin<&mut Option<Sleep>>,
+    allowance: &mut Allowance,
+    upload: Option<&Upload>,
+    cx: &mut Context<'_>,
+) -> bool {
+    let Some(mut timer) = timer.as_mut().as_pin_mut() else { return false };
+    while timer.as_mut().poll(cx).is_ready() || clock::now() >= allowance.until() {
+        if !upload.is_some_and(|upload| allowance.extend(upload.last_progress())) {
+            return true;
+        }
+        timer.as_mut().reset(allowance.until().into());
+    }
+    false
 }
 
-/// An error that is found so much later may have come in time.
-fn is_long_over(allowance: Allowance) -> bool {
-    clock::now() > after(allowance.until, AT_THE_LIMIT)
+fn reject(handle: &TimeoutHandle, allowance: &Allowance, upload: Option<&Upload>) -> Rejected {
+    handle.reject(allowance.reason(upload.is_none_or(Upload::is_complete)))
 }
 
-/// Two timers for the same moment ring within a millisecond, and a busy thread looks at them a little later.
+/// Whether an error found now may have occurred before the time was over.
+fn is_long_over(allowance: &Allowance) -> bool {
+    clock::now() > after(allowance.until(), AT_THE_LIMIT)
+}
+
+/// Two timers for the same moment fire within a millisecond, and a busy thread polls their tasks a little later.
 const AT_THE_LIMIT: Duration = Duration::from_millis(20);

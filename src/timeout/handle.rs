@@ -1,4 +1,4 @@
-//! The shared state of a timeout: its limit, and two counts that only the unlucky calls write.
+//! The shared state of a timeout: its limit, and counts that only rejected calls write.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,42 +9,47 @@ use crate::{
     telemetry::Name,
 };
 
-/// A hold on a timeout: look at its counts, change its limit.
+/// Reads the counts of a timeout and changes its limit.
 ///
 /// # Clone
 ///
 /// Clones, and all services and handles of one layer, share the limit and the counts.
 #[derive(Clone, Debug)]
 pub struct TimeoutHandle {
-    shared: Arc<Shared>,
+    shared: Arc<TimeoutShared>,
 }
 
+// All atomics are relaxed: each is a number of its own, and no other memory depends on it.
 #[derive(Debug)]
-struct Shared {
+struct TimeoutShared {
     name: Name,
     /// Nanoseconds.
     limit: AtomicU64,
     timed_out: AtomicU64,
     deadline_exceeded: AtomicU64,
+    upload_stalled: AtomicU64,
 }
 
-/// How many calls were given up, since the layer was built.
+/// The calls that a timeout has ended, since the layer was built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TimeoutSnapshot {
-    /// Calls that did not end within the limit.
+    /// Calls without an answer within the limit.
     pub timed_out: u64,
     /// Calls whose deadline came before the limit, or had passed before they began.
     pub deadline_exceeded: u64,
+    /// Calls whose upload made no progress for the limit.
+    pub upload_stalled: u64,
 }
 
 impl TimeoutHandle {
     pub(super) fn new(config: TimeoutConfig, name: Name) -> Self {
-        let shared = Shared {
+        let shared = TimeoutShared {
             name,
             limit: AtomicU64::new(nanos(config.limit())),
             timed_out: AtomicU64::new(0),
             deadline_exceeded: AtomicU64::new(0),
+            upload_stalled: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -61,32 +66,34 @@ impl TimeoutHandle {
         TimeoutSnapshot {
             timed_out: self.shared.timed_out.load(Ordering::Relaxed),
             deadline_exceeded: self.shared.deadline_exceeded.load(Ordering::Relaxed),
+            upload_stalled: self.shared.upload_stalled.load(Ordering::Relaxed),
         }
     }
 
-    /// The limit in force.
+    /// The current limit.
     #[must_use]
     pub fn limit(&self) -> Duration {
         Duration::from_nanos(self.shared.limit.load(Ordering::Relaxed))
     }
 
-    /// Puts another limit in force for the calls that begin from now on.
+    /// Sets another limit for the calls that begin from now on.
     ///
-    /// In a stack, what it is to the numbers of other stages is not checked again.
+    /// A stack does not check the new limit against its other stages.
     ///
     /// # Errors
     ///
-    /// If the limit is 0; nothing has changed then.
+    /// If the limit is 0. The old limit then stays in force.
     pub fn update(&self, config: TimeoutConfig) -> Result<(), ConfigError> {
         config.check("limit")?;
         self.shared.limit.store(nanos(config.limit()), Ordering::Relaxed);
         Ok(())
     }
 
-    /// Counts a call that is given up.
+    /// Counts a call that the timeout ends.
     pub(super) fn reject(&self, reason: Reason) -> Rejected {
         let counter = match reason {
             Reason::DeadlineExceeded => &self.shared.deadline_exceeded,
+            Reason::UploadStalled { .. } => &self.shared.upload_stalled,
             _ => &self.shared.timed_out,
         };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -94,7 +101,7 @@ impl TimeoutHandle {
     }
 }
 
-/// A limit of more than 584 years is one of 584 years.
+/// The limit in nanoseconds, at most 584 years.
 fn nanos(limit: Duration) -> u64 {
     u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)
 }

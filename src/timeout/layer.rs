@@ -13,14 +13,20 @@ use crate::{
 /// # Clone
 ///
 /// All services made by this layer and by its clones share one limit and its counts.
+///
+/// # Panics
+///
+/// Building and calling do not panic. The [future](super::future::ResponseFuture) of a call that waits needs a tokio
+/// runtime with time enabled.
 #[derive(Clone, Debug)]
 pub struct TimeoutLayer<L = NoDeadline> {
     deadlines: L,
+    after_upload: bool,
     handle: TimeoutHandle,
 }
 
 impl TimeoutConfig {
-    /// Checks the number and makes the layer.
+    /// Checks the limit and makes the layer.
     ///
     /// # Errors
     ///
@@ -32,29 +38,45 @@ impl TimeoutConfig {
 }
 
 impl TimeoutLayer {
-    /// The config has been checked.
+    /// The layer for a checked config.
     pub(crate) fn checked(config: TimeoutConfig) -> Self {
-        Self { deadlines: NoDeadline, handle: TimeoutHandle::new(config, Name::new("timeout")) }
+        let handle = TimeoutHandle::new(config, Name::new("timeout"));
+        Self { deadlines: NoDeadline, after_upload: false, handle }
     }
 }
 
 impl<L> TimeoutLayer<L> {
-    /// Learns from each request its deadline, or a limit of its own, and hands the deadline on.
+    /// Reads from each request its deadline and its own limit, and hands the deadline on to inner layers.
     ///
-    /// A closure `Fn(&Req) -> Option<Duration>` gives a limit of its own; see [`DeadlineSource`](crate::DeadlineSource) for the
-    /// rest. Default: [`NoDeadline`].
+    /// A closure `Fn(&Req) -> Option<Duration>` gives a limit per request. A
+    /// [`DeadlineSource`](crate::DeadlineSource) gives all of it. Default: [`NoDeadline`].
     pub fn deadlines<M>(self, deadlines: M) -> TimeoutLayer<M> {
-        TimeoutLayer { deadlines, handle: self.handle }
+        TimeoutLayer { deadlines, after_upload: self.after_upload, handle: self.handle }
     }
 
-    /// What rejections call it, with counts of its own from then on. Default: `timeout`.
+    /// Counts the limit from the last progress of the request's upload.
+    ///
+    /// A long but steady upload is not cut, and the peer has the full limit after the upload. An upload without
+    /// progress for the limit ends the call as [`UploadStalled`](crate::Reason::UploadStalled), which does not count
+    /// against the peer. A call may then take longer than the limit; deadlines stay absolute.
+    ///
+    /// It needs a [deadline source](Self::deadlines) that knows uploads, such as `http::RequestExtensions`, and a
+    /// `http::ReplayLayer` further out. The stack sets it for its attempt timeout. Default: off, the limit counts
+    /// from the call.
+    #[must_use]
+    pub fn after_upload(mut self) -> Self {
+        self.after_upload = true;
+        self
+    }
+
+    /// Names the layer in its rejections. The layer counts anew from zero. Default: `timeout`.
     #[must_use]
     pub fn named(self, name: impl Into<Name>) -> Self {
         let config = TimeoutConfig::new(self.handle.limit());
         Self { handle: TimeoutHandle::new(config, name.into()), ..self }
     }
 
-    /// A hold on the limit and the counts of this layer.
+    /// A handle of this layer's limit and counts.
     #[must_use]
     pub fn handle(&self) -> TimeoutHandle {
         self.handle.clone()
@@ -65,6 +87,6 @@ impl<S, L: Clone> Layer<S> for TimeoutLayer<L> {
     type Service = Timeout<S, L>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Timeout::new(inner, self.deadlines.clone(), self.handle())
+        Timeout::new(inner, self.deadlines.clone(), self.after_upload, self.handle())
     }
 }

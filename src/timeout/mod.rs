@@ -1,24 +1,33 @@
-//! A limit on how long a call may take, which knows the deadline of the whole request.
+//! A limit on how long a call may take, which respects the deadline of the whole request.
 //!
-//! Whatever is earlier counts: the limit, or the deadline that came with the request. They are different reasons:
-//! a peer that did not answer within the limit has [timed out](crate::Reason::Timeout); a caller that had less time
-//! left than the limit has met its [deadline](crate::Reason::DeadlineExceeded), which is not the peer's fault.
+//! The earlier of the limit and the request's deadline ends the call, and the reason tells them apart. A peer that
+//! did not answer within the limit has [timed out](crate::Reason::Timeout). A caller with less time left than the
+//! limit has met its [deadline](crate::Reason::DeadlineExceeded), which is not the peer's fault.
 //!
-//! The same layer serves for the whole call and for each attempt; what differs is where it stands.
+//! The same layer limits the whole call or each attempt, depending on its position. Around an attempt,
+//! [`after_upload`](TimeoutLayer::after_upload) starts the limit when the request has been sent.
 //!
 //! ```
-//! use std::time::Duration;
+//! use std::{future::pending, time::Duration};
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 //! use tower_reliability::{BoxError, Rejected, timeout::TimeoutConfig};
 //!
-//! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), BoxError> {
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
 //! let mut service = ServiceBuilder::new()
 //!     .layer(TimeoutConfig::new(Duration::from_secs(2)).build()?)
-//!     .service(service_fn(|_: ()| std::future::pending::<Result<(), BoxError>>()));
+//!     .service(service_fn(|_: ()| pending::<Result<(), BoxError>>()));
 //! let error = service.ready().await?.call(()).await.unwrap_err();
-//! assert_eq!(error.downcast_ref::<Rejected>().unwrap().to_string(), "timeout: no answer within 2s");
+//! let rejected = error.downcast_ref::<Rejected>().unwrap();
+//! assert_eq!(rejected.to_string(), "timeout: no answer within 2s");
 //! # Ok(()) }
 //! ```
+//!
+//! # Runtime
+//!
+//! A call that is ready at once needs no runtime. A call that waits needs a tokio runtime with time enabled:
+//! `#[tokio::main]` has it, and `tokio::runtime::Builder` has it after `enable_time` or `enable_all`. Without it the
+//! call's future panics, because tokio's timer does. Paused time moves the limit.
 
 mod config;
 pub mod future;

@@ -4,16 +4,16 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::{future::ResponseFuture, handle::TimeoutHandle, state::allow};
+use super::{future::ResponseFuture, handle::TimeoutHandle, state::Allowance};
 use crate::{
     call::{Deadline, DeadlineSource, FromRejected, NoDeadline, Reason},
     rt::clock,
 };
 
-/// A service whose calls may take so long and no longer.
+/// A service whose calls are limited in time. Made by [`TimeoutLayer`](super::TimeoutLayer).
 ///
-/// The time begins with `call`, not with the first poll of its future. What a caller waits in `poll_ready` is not
-/// counted, as everywhere in tower.
+/// The time begins with `call`, not with the first poll of its future. It does not include `poll_ready`, as in all
+/// of tower.
 ///
 /// # Clone
 ///
@@ -22,30 +22,31 @@ use crate::{
 pub struct Timeout<S, L = NoDeadline> {
     inner: S,
     deadlines: L,
+    after_upload: bool,
     handle: TimeoutHandle,
 }
 
 impl<S, L> Timeout<S, L> {
-    pub(super) fn new(inner: S, deadlines: L, handle: TimeoutHandle) -> Self {
-        Self { inner, deadlines, handle }
+    pub(super) fn new(inner: S, deadlines: L, after_upload: bool, handle: TimeoutHandle) -> Self {
+        Self { inner, deadlines, after_upload, handle }
     }
 
-    /// A hold on the limit and the counts.
+    /// A handle of the limit and the counts.
     pub fn handle(&self) -> TimeoutHandle {
         self.handle.clone()
     }
 
-    /// The service below.
+    /// The inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service below, mutably.
+    /// The inner service, mutably.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Takes the service out.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -67,10 +68,16 @@ where
 
     fn call(&mut self, mut request: Req) -> Self::Future {
         let limit = self.deadlines.timeout(&request).unwrap_or_else(|| self.handle.limit());
-        let Some(allowance) = allow(limit, self.deadlines.deadline(&request), clock::now()) else {
+        let deadline = self.deadlines.deadline(&request);
+        let Some(allowance) = Allowance::new(limit, deadline, clock::now()) else {
             return ResponseFuture::rejected(self.handle.reject(Reason::DeadlineExceeded));
         };
-        self.deadlines.propagate(&mut request, Deadline::at(allowance.until));
-        ResponseFuture::running(self.inner.call(request), allowance, self.handle.clone())
+        let upload = if self.after_upload { self.deadlines.upload(&request) } else { None };
+        // The end of a limit that waits for an upload is not known yet, so only the deadline is handed on.
+        let inner_deadline = if upload.is_none() { Some(Deadline::at(allowance.until())) } else { deadline };
+        if let Some(inner_deadline) = inner_deadline {
+            self.deadlines.propagate(&mut request, inner_deadline);
+        }
+        ResponseFuture::running(self.inner.call(request), allowance, upload, self.handle.clone())
     }
 }

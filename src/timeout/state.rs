@@ -1,4 +1,4 @@
-//! The decision: until when a call may run, and what it has met when it has not ended by then.
+//! The decision: until when a call may run, and why it ends then.
 
 use std::time::{Duration, Instant};
 
@@ -7,29 +7,48 @@ use crate::{
     call::{Deadline, Reason},
 };
 
-/// What one call is allowed.
+/// The time that one call is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Allowance {
-    pub(super) until: Instant,
-    /// Why it is turned away when the time is over.
-    pub(super) reason: Reason,
+    limit: Duration,
+    /// When the limit is over. It moves on with the progress of an upload; the deadline does not.
+    limit_ends: Instant,
+    deadline: Option<Instant>,
 }
 
-/// The earlier of the limit and the deadline; nothing where the deadline has passed.
-pub(super) fn allow(limit: Duration, deadline: Option<Deadline>, now: Instant) -> Option<Allowance> {
-    let own = Allowance { until: after(now, limit), reason: Reason::Timeout { limit } };
-    match deadline.map(Deadline::instant) {
-        Some(deadline) if deadline <= now => None,
-        Some(deadline) if after(deadline, SLACK) < own.until => {
-            Some(Allowance { until: deadline, reason: Reason::DeadlineExceeded })
+impl Allowance {
+    /// The allowance of a call that begins now. `None` if its deadline has passed.
+    pub(super) fn new(limit: Duration, deadline: Option<Deadline>, now: Instant) -> Option<Self> {
+        let deadline = deadline.map(Deadline::instant);
+        let allowance = Self { limit, limit_ends: after(now, limit), deadline };
+        (deadline.is_none_or(|deadline| deadline > now)).then_some(allowance)
+    }
+
+    /// The earlier of the limit and the deadline.
+    pub(super) fn until(&self) -> Instant {
+        self.deadline.map_or(self.limit_ends, |deadline| deadline.min(self.limit_ends))
+    }
+
+    /// Counts the limit from the last progress of an upload. Whether the call may run longer than before.
+    pub(super) fn extend(&mut self, last_progress: Instant) -> bool {
+        let before = self.until();
+        self.limit_ends = self.limit_ends.max(after(last_progress, self.limit));
+        self.until() > before
+    }
+
+    /// Why the call ends at [`until`](Self::until), if its upload is or is not complete by then.
+    pub(super) fn reason(&self, upload_complete: bool) -> Reason {
+        let limit = self.limit;
+        match self.deadline {
+            Some(deadline) if after(deadline, SLACK) < self.limit_ends => Reason::DeadlineExceeded,
+            _ if upload_complete => Reason::Timeout { limit },
+            _ => Reason::UploadStalled { limit },
         }
-        Some(deadline) => Some(Allowance { until: deadline.min(own.until), ..own }),
-        None => Some(own),
     }
 }
 
-/// Two timeouts of one stack with the same limit read the clock one after the other, so the deadline of the outer one
-/// comes a little before the limit of the inner one. The peer had all its time all the same.
+/// Two timeouts of one stack with equal limits read the clock one after the other. The outer one's deadline is then a
+/// little earlier than the inner one's limit, although the peer had the full limit.
 const SLACK: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
@@ -37,14 +56,22 @@ mod tests {
     use super::*;
     use crate::rt::clock::epoch;
 
+    fn at(seconds: u64) -> Instant {
+        epoch() + Duration::from_secs(seconds)
+    }
+
+    /// A call that begins at second 1.
+    fn allowance(limit: u64, deadline: Option<u64>) -> Option<Allowance> {
+        let deadline = deadline.map(|seconds| Deadline::at(at(seconds)));
+        Allowance::new(Duration::from_secs(limit), deadline, at(1))
+    }
+
     fn allowed(limit: u64, deadline: Option<u64>) -> Option<(u64, Reason)> {
-        let deadline = deadline.map(|seconds| Deadline::at(epoch() + Duration::from_secs(seconds)));
-        let now = epoch() + Duration::from_secs(1);
-        allow(Duration::from_secs(limit), deadline, now).map(|it| ((it.until - now).as_secs(), it.reason))
+        allowance(limit, deadline).map(|it| ((it.until() - at(1)).as_secs(), it.reason(true)))
     }
 
     #[test]
-    fn the_earlier_of_limit_and_deadline_counts_and_says_which_it_was() {
+    fn the_earlier_of_limit_and_deadline_counts_and_is_the_reason() {
         let timeout = Reason::Timeout { limit: Duration::from_secs(5) };
         assert_eq!(allowed(5, None), Some((5, timeout)));
         assert_eq!(allowed(5, Some(9)), Some((5, timeout)));
@@ -61,18 +88,35 @@ mod tests {
     fn equal_limits_one_inside_the_other_are_a_timeout() {
         let limit = Duration::from_secs(5);
         let now = epoch() + Duration::from_nanos(80);
-        let allowance = allow(limit, Some(Deadline::at(epoch() + limit)), now).expect("there is time");
-        assert_eq!((allowance.until, allowance.reason), (epoch() + limit, Reason::Timeout { limit }));
+        let allowance =
+            Allowance::new(limit, Some(Deadline::at(epoch() + limit)), now).expect("there is time");
+        assert_eq!((allowance.until(), allowance.reason(true)), (epoch() + limit, Reason::Timeout { limit }));
     }
 
     #[test]
-    fn nothing_is_allowed_after_the_deadline() {
+    fn no_time_is_allowed_after_the_deadline() {
         assert_eq!(allowed(5, Some(1)), None);
         assert_eq!(allowed(5, Some(0)), None);
     }
 
     #[test]
     fn the_longest_limit_does_not_overflow() {
-        assert!(allow(Duration::MAX, None, epoch()).is_some());
+        assert!(Allowance::new(Duration::MAX, None, epoch()).is_some());
+    }
+
+    #[test]
+    fn case_66_progress_of_an_upload_moves_the_limit_and_never_the_deadline() {
+        let mut allowance = allowance(5, Some(9)).expect("there is time");
+        assert!(!allowance.extend(at(0)), "an upload that began before the call");
+        assert_eq!(allowance.until(), at(6));
+        assert!(allowance.extend(at(3)));
+        assert_eq!(
+            (allowance.until(), allowance.reason(true)),
+            (at(8), Reason::Timeout { limit: Duration::from_secs(5) })
+        );
+        assert_eq!(allowance.reason(false), Reason::UploadStalled { limit: Duration::from_secs(5) });
+        assert!(allowance.extend(at(7)));
+        assert_eq!((allowance.until(), allowance.reason(false)), (at(9), Reason::DeadlineExceeded));
+        assert!(!allowance.extend(at(8)));
     }
 }

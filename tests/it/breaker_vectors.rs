@@ -252,12 +252,13 @@ async fn metrics(given: &Value, expect: &Value) {
 async fn probes_given_back(expect: &Value) {
     let bench = Bench::new(resilience4j());
     bench.half_open().await;
-    let mut probes: Vec<_> = (0..4).map(|_| Box::pin(bench.call(Act::HANG))).collect();
+    // There all four are out at once; ours sends one, and the others when it has passed.
+    bench.call(Act::GOOD).await.expect("the first probe passes");
+    let mut probes: Vec<_> = (1..4).map(|_| Box::pin(bench.call(Act::HANG))).collect();
     for probe in &mut probes {
         assert!(futures::poll!(probe.as_mut()).is_pending());
     }
     assert_eq!(rejected(&bench.call(Act::GOOD).await).is_none(), expect["fifth"]);
-    // Dropped unpolled or ended without a say, a probe is released; abandoned, it would be a failure.
     let unrelated = bench.handle.snapshot();
     assert_eq!(unrelated.counts.rejected, 1);
     bench.handle.update(resilience4j().abandoned(Abandoned::Ignore)).expect("valid");
@@ -282,15 +283,21 @@ async fn half_open(given: &Value, expect: &Value, name: &str) {
         assert_eq!(bench.handle.snapshot().window_failures, 1);
         return;
     }
-    // "half-open 3 of 4 fail" and "half-open slow 3 of 4" are open with the second bad probe, for the same reason.
+    if states[0] == "open" && expect["state"] == "closed" {
+        // There one bad probe of four is tolerated wherever it stands; ours reopens when the first one fails, so that a
+        // peer that is still down gets a single call.
+        assert_ne!(act(&list(&given["calls"])[0]), Act::GOOD);
+        return;
+    }
+    // "half-open 3 of 4 fail" and "half-open slow 3 of 4" are open with an earlier bad probe, for the same reason.
     assert_eq!(states.last().copied(), expect["state"].as_str(), "{states:?}");
     if expect["state"] == "closed" {
         let snapshot = bench.handle.snapshot();
         assert_eq!(snapshot.window_calls, expect["buffered"]);
         assert_percent(snapshot.failure_rate, &expect["failure_rate"]);
     } else {
-        assert_eq!(states[1..], ["open"; 3]);
-        assert_eq!(bench.handle.snapshot().counts.rejected, 2);
+        let open = states.iter().filter(|state| **state == "open").count() as u64;
+        assert_eq!(bench.handle.snapshot().counts.rejected, open - 1);
     }
 }
 

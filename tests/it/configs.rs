@@ -1,4 +1,4 @@
-//! Configs from files: what they may say, and that they come back as they went.
+//! Configs from files: accepted keys, refused keys, and round trips.
 
 use std::time::Duration;
 
@@ -19,14 +19,14 @@ struct File {
 }
 
 #[test]
-fn a_file_names_what_it_changes_and_leaves_the_rest() {
+fn a_file_changes_its_keys_and_leaves_the_defaults() {
     let file: File = toml::from_str(
         r#"
         timeout = "2s 500ms"
         [circuit_breaker]
         failure_rate = 0.25
         window = { calls = 200 }
-        slow_call = { over = "2s", share = 0.8 }
+        slow_call = { over = "2s", rate = 0.8 }
         consecutive_failures = 7
         open_for = "30s"
         abandoned = "ignore"
@@ -45,7 +45,7 @@ fn a_file_names_what_it_changes_and_leaves_the_rest() {
 }
 
 #[test]
-fn every_config_comes_back_as_it_went() {
+fn every_config_survives_a_round_trip() {
     for config in [
         CircuitBreakerConfig::new(),
         CircuitBreakerConfig::consecutive(5),
@@ -58,12 +58,12 @@ fn every_config_comes_back_as_it_went() {
 }
 
 #[test]
-fn what_is_misspelt_is_refused_by_its_name() {
+fn a_misspelt_key_is_refused_by_its_name() {
     let refused = |text| toml::from_str::<CircuitBreakerConfig>(text).expect_err("it is wrong").to_string();
     assert!(refused("failure_rat = 0.5").contains("failure_rat"));
     assert!(refused("open_for = \"soon\"").contains("open_for"));
     assert!(refused("window = { hours = 3 }").contains("hours"));
-    assert!(refused("failure_rate = \"on\"").contains("a share above 0 and at most 1, or \"off\""));
+    assert!(refused("failure_rate = \"on\"").contains("a rate above 0 and at most 1, or \"off\""));
 }
 
 #[test]
@@ -88,7 +88,7 @@ struct Retries {
 }
 
 #[test]
-fn a_file_names_the_row_the_jitter_and_the_classes_of_a_retry() {
+fn a_file_names_the_backoff_the_jitter_and_the_classes_of_a_retry() {
     let file: Retries = toml::from_str(
         r#"
         [retry]
@@ -132,8 +132,8 @@ fn a_file_names_the_row_the_jitter_and_the_classes_of_a_retry() {
 }
 
 #[test]
-fn a_retry_comes_back_as_it_went_whatever_its_row() {
-    let rows = [
+fn a_retry_with_any_backoff_survives_a_round_trip() {
+    let backoffs = [
         ("", RetryConfig::new()),
         ("backoff = { fixed = \"1s\" }", RetryConfig::fixed(Duration::from_secs(1))),
         ("backoff = { linear = \"50ms\" }", RetryConfig::linear(50 * MILLI)),
@@ -149,7 +149,7 @@ fn a_retry_comes_back_as_it_went_whatever_its_row() {
         ("jitter = { spread = 0.1 }", RetryConfig::new().jitter(Jitter::Spread(0.1))),
         ("max_elapsed = \"2s\"", RetryConfig::new().max_elapsed(Duration::from_secs(2))),
     ];
-    for (text, config) in rows {
+    for (text, config) in backoffs {
         assert_eq!(toml::from_str::<RetryConfig>(text).expect("it is in order"), config, "{text}");
         let written = toml::to_string(&config).expect("it can be written");
         assert_eq!(toml::from_str::<RetryConfig>(&written).expect("and read"), config, "{written}");
@@ -160,7 +160,7 @@ fn a_retry_comes_back_as_it_went_whatever_its_row() {
 }
 
 #[test]
-fn what_is_misspelt_in_a_retry_is_refused_by_its_name() {
+fn a_misspelt_key_of_a_retry_is_refused_by_its_name() {
     let refused = |text| toml::from_str::<RetryConfig>(text).expect_err("it is wrong").to_string();
     assert!(refused("max_atempts = 2").contains("max_atempts"));
     assert!(refused("backoff = { exponental = \"50ms\" }").contains("exponental"));
@@ -169,7 +169,7 @@ fn what_is_misspelt_in_a_retry_is_refused_by_its_name() {
     assert!(refused("class_delays = { servers = \"1s\" }").contains("servers"));
     let refused = |text| toml::from_str::<RetryBudgetConfig>(text).expect_err("it is wrong").to_string();
     assert!(refused("health_gate = [0.1, 0.3]").contains("health_gate"));
-    // Their number is checked with all other numbers, when the layer is built.
+    // `build` checks the length of the list, with all other numbers.
     let long = format!("backoff = {{ schedule = [{}] }}", "\"1s\",".repeat(9));
     let refused = toml::from_str::<RetryConfig>(&long).expect("it can be read").build();
     assert_eq!(refused.map(drop).map_err(|error| error.field()), Err("backoff"));

@@ -1,16 +1,19 @@
-//! Fallbacks: which calls are answered otherwise, with what, and what is said of it.
+//! Fallbacks: the calls that they answer, the answers, and the counts.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
-    CircuitState, Error, ErrorClass, PriorAttempts, Reason, Resend,
+    AsRejected, BoxError, CircuitState, Error, ErrorClass, PriorAttempts, Reason, Resend,
     circuit_breaker::CircuitBreakerConfig,
-    fallback::{Cause, Failed, FallbackConfig, FallbackSnapshot},
+    fallback::{FallbackConfig, FallbackSnapshot},
     timeout::TimeoutConfig,
 };
 
@@ -19,7 +22,7 @@ use crate::fallback_peer::{Answer, DOWN, Peer, Say, TIMEOUT, by_number, layer, r
 const SECOND: Duration = Duration::from_secs(1);
 const ON_SERVER: FallbackConfig = FallbackConfig::new().on(ErrorClass::Server);
 
-/// The parity of a number is its key; what is said otherwise has the key of even numbers, and 99 has none.
+/// The key of a number is its parity, and 99 has no key. All other requests have the key of even numbers.
 fn parity(what: &Say) -> Option<u32> {
     match what {
         Say::Number(99) => None,
@@ -28,13 +31,13 @@ fn parity(what: &Say) -> Option<u32> {
     }
 }
 
-/// What a fallback to 7 makes of it.
+/// The answer of a service with a fallback to 7.
 async fn or_seven(config: FallbackConfig, what: Say) -> Answer {
-    layer(config).value(7).layer(service_fn(say)).oneshot(what).await
+    layer(config).value(7).classify(by_number).layer(service_fn(say)).oneshot(what).await
 }
 
 #[tokio::test(start_paused = true)]
-async fn by_default_what_was_turned_away_on_this_side_is_answered_and_nothing_else() {
+async fn by_default_only_rejections_on_this_side_are_answered() {
     for reason in [TIMEOUT, Reason::DeadlineExceeded, Reason::ProbesTaken, Reason::Ramping] {
         assert_eq!(or_seven(FallbackConfig::new(), Say::TurnAway(reason)).await, Ok(7));
     }
@@ -48,7 +51,7 @@ async fn by_default_what_was_turned_away_on_this_side_is_answered_and_nothing_el
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_are_answered_by_their_class_be_they_errors_or_responses() {
+async fn errors_and_responses_are_answered_by_their_class() {
     assert_eq!(or_seven(ON_SERVER, DOWN).await, Ok(7));
     assert_eq!(or_seven(ON_SERVER, Say::Number(503)).await, Ok(7));
     let wrong = Say::Fail(ErrorClass::Validation);
@@ -64,7 +67,7 @@ async fn failures_are_answered_by_their_class_be_they_errors_or_responses() {
 async fn open_circuits_and_timeouts_of_this_side_are_answered() {
     let breaker = CircuitBreakerConfig::consecutive(1).build().expect("valid").classify(by_number);
     let circuit = breaker.handle();
-    let layer = layer(FallbackConfig::new()).value(7);
+    let layer = layer(FallbackConfig::new()).value(7).classify(by_number);
     let mut client = ServiceBuilder::new()
         .layer(layer.clone())
         .layer(breaker)
@@ -73,33 +76,34 @@ async fn open_circuits_and_timeouts_of_this_side_are_answered() {
     assert_eq!(client.ready().await.expect("ready").call(Say::Hang).await, Ok(7));
     assert_eq!(circuit.state(), CircuitState::Open);
     assert_eq!(client.ready().await.expect("ready").call(Say::Number(1)).await, Ok(7));
-    assert_eq!(layer.handle().snapshot().answered.rejected(), 2);
+    assert_eq!(layer.handle().snapshot().answered_rejections, 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_sees_what_went_wrong_and_may_have_no_answer() {
-    let layer = layer(ON_SERVER).with(|failed: Failed<'_, u32, Error<Say>>| match failed.cause() {
-        Cause::Rejected(TIMEOUT) => failed.rejected().map(|_| 1),
-        Cause::Rejected(_) => None,
-        Cause::Failed(ErrorClass::Server) => failed.result().ok().copied(),
-        Cause::Failed(_) => Some(0),
-    });
+async fn a_function_sees_the_result_and_may_have_no_answer() {
+    let layer = layer(ON_SERVER)
+        .with(|result: Result<&u32, &Error<Say>>| match result {
+            Ok(number) => Some(number + 1),
+            Err(Error::Rejected(rejected)) => (rejected.reason() == TIMEOUT).then_some(1),
+            Err(Error::Inner(_)) => None,
+        })
+        .classify(by_number);
     let ask = |what| layer.layer(service_fn(say)).oneshot(what);
     assert_eq!(ask(Say::TurnAway(TIMEOUT)).await, Ok(1));
-    assert_eq!(ask(Say::Number(500)).await, Ok(500));
+    assert_eq!(ask(Say::Number(500)).await, Ok(501));
     assert_eq!(ask(DOWN).await, Err(Error::Inner(DOWN)));
     assert_eq!(ask(Say::TurnAway(Reason::Ramping)).await, Err(rejected(Reason::Ramping)));
     let counts = layer.handle().snapshot();
-    assert_eq!((counts.answered.rejected(), counts.answered.failed(ErrorClass::Server)), (1, 1));
-    assert_eq!((counts.unanswered.rejected(), counts.unanswered.failed(ErrorClass::Server)), (1, 1));
+    let failures = counts.answered_failures[ErrorClass::Server];
+    assert_eq!((counts.answered_rejections, failures, counts.unanswered), (1, 1, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn another_service_gets_a_copy_of_the_request_if_the_call_fails_and_only_then() {
     let other = Peer::default();
     // Two deep: the other service has a fallback of its own.
-    let inner = layer(ON_SERVER).value(7).layer(other.clone());
-    let layer = layer(ON_SERVER).service(inner);
+    let inner = layer(ON_SERVER).value(7).classify(by_number).layer(other.clone());
+    let layer = layer(ON_SERVER).service(inner).classify(by_number);
     let service = layer.layer(service_fn(say));
     assert_eq!(service.clone().oneshot(Say::Number(3)).await, Ok(3));
     assert_eq!(other.calls(), 0);
@@ -108,13 +112,13 @@ async fn another_service_gets_a_copy_of_the_request_if_the_call_fails_and_only_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_other_service_fails_the_original_result_is_returned() {
+async fn if_the_other_service_fails_the_caller_gets_the_original_result() {
     let outage = Some(Error::Inner(Say::Hang));
-    for other in [Peer::default(), Peer { turns_away: outage, ..Peer::default() }] {
-        let layer = layer(FallbackConfig::new()).service(other);
+    for other in [Peer::default(), Peer { unready: outage, ..Peer::default() }] {
+        let layer = layer(FallbackConfig::new()).service(other).classify(by_number);
         let answer = layer.layer(service_fn(say)).oneshot(Say::TurnAway(TIMEOUT)).await;
         assert_eq!(answer, Err(rejected(TIMEOUT)));
-        assert_eq!(layer.handle().snapshot().unanswered.rejected(), 1);
+        assert_eq!(layer.handle().snapshot().unanswered, 1);
     }
 }
 
@@ -123,12 +127,15 @@ async fn the_other_service_is_called_when_it_is_ready_and_not_before() {
     let other = ServiceBuilder::new().concurrency_limit(1).service(service_fn(say));
     let mut busy = other.clone();
     let place = busy.ready().await.expect("ready").call(Say::Slowly(1));
-    let service = layer(ON_SERVER).service(other.map_request(|_| Say::Number(7))).layer(service_fn(say));
+    let service = layer(ON_SERVER)
+        .service(other.map_request(|_| Say::Number(7)))
+        .classify(by_number)
+        .layer(service_fn(say));
     let (answer, _) = tokio::join!(service.oneshot(DOWN), place);
     assert_eq!(answer, Ok(7));
 }
 
-/// Copies nothing but failures, and takes none for harmless.
+/// Copies failures only, and takes none for idempotent.
 #[derive(Clone, Copy)]
 struct Careful;
 
@@ -143,10 +150,11 @@ impl Resend<Say> for Careful {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_40_what_cannot_be_copied_or_may_have_been_done_is_not_sent_to_another() {
+async fn case_40_a_request_without_a_copy_or_that_may_have_been_processed_is_not_sent_to_another() {
     let other = Peer::default();
     let seven = other.clone().map_request(|_| Say::Number(7));
-    let service = layer(FallbackConfig::new().on_all_failures()).service(seven).resend(Careful);
+    let service =
+        layer(FallbackConfig::new().on_all_failures()).service(seven).classify(by_number).resend(Careful);
     let service = service.layer(service_fn(say));
     for (what, is_asked) in [
         (Say::Number(503), false),
@@ -162,9 +170,42 @@ async fn case_40_what_cannot_be_copied_or_may_have_been_done_is_not_sent_to_anot
     }
 }
 
+/// Copies everything, counts the attempts to take a body over, and fails each.
+#[derive(Clone, Default)]
+struct NothingLeft(Arc<AtomicUsize>);
+
+impl Resend<Say> for NothingLeft {
+    fn copy(&self, what: &mut Say) -> Option<Say> {
+        Some(*what)
+    }
+
+    fn take_over(&self, _: &mut Say) -> bool {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        false
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_body_cannot_be_taken_over_is_not_sent_to_another() {
+    let (other, resend) = (Peer::default(), NothingLeft::default());
+    let layer = layer(ON_SERVER).service(other.clone()).classify(by_number).resend(resend.clone());
+    assert_eq!(layer.layer(service_fn(say)).oneshot(DOWN).await, Err(Error::Inner(DOWN)));
+    assert_eq!((other.calls(), resend.0.load(Ordering::SeqCst)), (0, 1));
+    assert_eq!(layer.handle().snapshot().unanswered, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_72_nothing_is_taken_from_an_attempt_whose_response_is_held() {
+    let (other, resend) = (Peer::default(), NothingLeft::default());
+    let seven = other.clone().map_request(|_| Say::Number(7));
+    let layer = layer(ON_SERVER).service(seven).classify(by_number).resend(resend.clone());
+    assert_eq!(layer.layer(service_fn(say)).oneshot(Say::Number(503)).await, Ok(7));
+    assert_eq!((other.calls(), resend.0.load(Ordering::SeqCst)), (1, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_last_good_answer_of_the_same_key_stands_in_until_it_is_too_old() {
-    let layer = layer(ON_SERVER.ttl(10 * SECOND)).last_good(parity);
+    let layer = layer(ON_SERVER.ttl(10 * SECOND)).last_good(parity).classify(by_number);
     let ask = |what| layer.layer(service_fn(say)).oneshot(what);
     assert_eq!(ask(DOWN).await, Err(Error::Inner(DOWN)), "nothing is remembered yet");
     for number in [2, 4, 3, 99] {
@@ -177,12 +218,12 @@ async fn the_last_good_answer_of_the_same_key_stands_in_until_it_is_too_old() {
     advance(SECOND).await;
     assert_eq!(ask(DOWN).await, Err(Error::Inner(DOWN)));
     let counts = layer.handle().snapshot();
-    assert_eq!((counts.answered.total(), counts.unanswered.total(), counts.entries), (2, 2, 1));
+    assert_eq!((counts.answered(), counts.unanswered, counts.entries), (2, 2, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_that_is_not_answered_is_not_remembered_either() {
-    let layer = layer(FallbackConfig::new()).last_good(parity);
+    let layer = layer(FallbackConfig::new()).last_good(parity).classify(by_number);
     let ask = |what| layer.layer(service_fn(say)).oneshot(what);
     assert_eq!(ask(Say::Number(2)).await, Ok(2));
     assert_eq!(ask(Say::Number(500)).await, Ok(500));
@@ -191,7 +232,8 @@ async fn a_failure_that_is_not_answered_is_not_remembered_either() {
 
 #[tokio::test(start_paused = true)]
 async fn no_more_answers_are_held_than_may_be_and_the_oldest_goes() {
-    let layer = layer(ON_SERVER.max_entries(3)).last_good(|(key, _): &(u32, Say)| Some(*key));
+    let layer =
+        layer(ON_SERVER.max_entries(3)).last_good(|(key, _): &(u32, Say)| Some(*key)).classify(by_number);
     let service = layer.layer(service_fn(|(_, what)| say(what)));
     for key in 0..100 {
         service.clone().oneshot((key, Say::Number(key))).await.expect("good");
@@ -203,7 +245,8 @@ async fn no_more_answers_are_held_than_may_be_and_the_oldest_goes() {
 
 #[tokio::test(start_paused = true)]
 async fn case_64_other_numbers_hold_for_the_calls_that_end_from_then_on() {
-    let layer = layer(ON_SERVER.max_entries(9)).last_good(|(key, _): &(u32, Say)| Some(*key));
+    let layer =
+        layer(ON_SERVER.max_entries(9)).last_good(|(key, _): &(u32, Say)| Some(*key)).classify(by_number);
     let (handle, service) = (layer.handle(), layer.layer(service_fn(|(_, what)| say(what))));
     let ask = |key, what| service.clone().oneshot((key, what));
     for key in 0..9 {
@@ -224,8 +267,8 @@ async fn case_64_other_numbers_hold_for_the_calls_that_end_from_then_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_23_services_of_one_layer_share_what_they_remember_and_isolated_ones_do_not() {
-    let layer = layer(ON_SERVER).last_good(parity);
+async fn case_23_services_of_one_layer_share_last_good_answers_and_isolated_services_do_not() {
+    let layer = layer(ON_SERVER).last_good(parity).classify(by_number);
     layer.clone().layer(service_fn(say)).oneshot(Say::Number(2)).await.expect("good");
     assert_eq!(layer.layer(service_fn(say)).oneshot(DOWN).await, Ok(2));
     for apart in [layer.clone().isolated(), layer.clone().named("prices")] {
@@ -237,43 +280,22 @@ async fn case_23_services_of_one_layer_share_what_they_remember_and_isolated_one
     }
     assert_eq!(layer.layer(service_fn(say)).oneshot(DOWN).await, Ok(2));
     assert_eq!(layer.clone().named("prices").handle().name().as_str(), "prices");
-    let handle = layer.handle();
-    drop(layer);
-    assert_eq!((handle.name().as_str(), handle.snapshot().entries), ("fallback", 0));
+    assert_eq!((layer.handle().name().as_str(), layer.handle().snapshot().entries), ("fallback", 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_turned_away_before_it_is_called_is_answered_too() {
-    let peer = Peer { turns_away: Some(rejected(Reason::ProbesTaken)), ..Peer::default() };
-    let fallback = layer(FallbackConfig::new());
-    let mut service = fallback.clone().value(7).layer(peer.clone());
-    assert_eq!(service.ready().await.expect("ready").call(Say::Number(1)).await, Ok(7));
-    let nothing = fallback.with(|_: Failed<'_, u32, Error<Say>>| None).layer(peer.clone());
-    assert_eq!(nothing.oneshot(Say::Number(1)).await, Err(rejected(Reason::ProbesTaken)));
-    assert_eq!(peer.calls(), 0);
-
-    service.ready().await.expect("ready");
-    service.get_mut().turns_away = None;
-    assert_eq!(service.ready().await.expect("ready").call(Say::Number(1)).await, Ok(1), "asked anew");
-    service.get_mut().turns_away = Some(Error::Inner(DOWN));
-    assert!(service.ready().await.is_err(), "such a service has ended");
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_answer_of_the_fallback_is_marked_and_others_are_not() {
-    let layer = layer(ON_SERVER).last_good(parity).mark(|number: &mut u32, cause: Cause| {
-        *number += if cause == Cause::Failed(ErrorClass::Server) { 100 } else { 200 };
-    });
-    let ask = |what| layer.layer(service_fn(say)).oneshot(what);
-    assert_eq!(ask(Say::Number(2)).await, Ok(2));
-    assert_eq!(ask(DOWN).await, Ok(102));
-    assert_eq!(ask(Say::TurnAway(TIMEOUT)).await, Ok(202), "the mark is not remembered");
+async fn an_error_of_readiness_passes() {
+    let ended = Peer { unready: Some(Error::Inner(DOWN)), ..Peer::default() };
+    let mut service = layer(ON_SERVER).value(7).classify(by_number).layer(ended);
+    assert_eq!(service.ready().await.map(drop), Err(Error::Inner(DOWN)));
+    service.get_mut().unready = None;
+    assert_eq!(service.ready().await.expect("ready").call(Say::Number(1)).await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn case_12_it_works_over_services_that_are_neither_clone_nor_send_nor_unpin() {
     let local = std::rc::Rc::new(std::cell::Cell::new(0));
-    let mut service = layer(ON_SERVER).value(7).layer(service_fn(|what| {
+    let mut service = layer(ON_SERVER).value(7).classify(by_number).layer(service_fn(|what| {
         local.set(local.get() + 1);
         let held = std::rc::Rc::clone(&local);
         async move {
@@ -288,49 +310,49 @@ async fn case_12_it_works_over_services_that_are_neither_clone_nor_send_nor_unpi
 
 #[tokio::test(start_paused = true)]
 async fn case_60_an_error_that_is_not_answered_comes_back_as_it_was() {
-    let root = Arc::new(());
-    let held = Arc::clone(&root);
-    let service = FallbackConfig::new()
-        .build()
-        .expect("valid")
-        .classify(|_: Result<&u32, &Error<Arc<()>>>| tower_reliability::Outcome::failure(ErrorClass::Server));
-    let service = service.value(7).layer(service_fn(move |()| {
-        let error = Error::Inner(Arc::clone(&held));
-        async move { Err::<u32, _>(error) }
+    let service = FallbackConfig::new().build().expect("valid").value(7);
+    let service = service.layer(service_fn(|()| async {
+        Err::<u32, _>(Error::Inner(std::io::Error::other(BoxError::from("the root"))))
     }));
-    let Err(Error::Inner(error)) = service.oneshot(()).await else { panic!("it is not answered") };
-    assert!(Arc::ptr_eq(&error, &root));
+    let error = service.oneshot(()).await.expect_err("it is not answered");
+    assert_eq!(error.report().to_string(), "call failed: the root");
+    let Error::Inner(error) = error else { panic!("it is wrapped once") };
+    assert_eq!(error.into_inner().expect("a root").to_string(), "the root");
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_59_a_call_that_succeeds_asks_nobody_else() {
+async fn case_59_a_call_that_succeeds_calls_no_function_and_no_other_service() {
     let (other, asked) = (Peer::default(), Arc::default());
-    let counted: Arc<std::sync::atomic::AtomicUsize> = Arc::clone(&asked);
-    let function = layer(ON_SERVER).with(move |_: Failed<'_, u32, Error<Say>>| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        Some(7)
-    });
+    let counted: Arc<AtomicUsize> = Arc::clone(&asked);
+    let function = layer(ON_SERVER)
+        .with(move |_: Result<&u32, &Error<Say>>| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Some(7)
+        })
+        .classify(by_number);
     assert_eq!(function.layer(service_fn(say)).oneshot(Say::Number(1)).await, Ok(1));
-    let service = layer(ON_SERVER).service(other.clone());
+    let service = layer(ON_SERVER).service(other.clone()).classify(by_number);
     assert_eq!(service.layer(service_fn(say)).oneshot(Say::Number(1)).await, Ok(1));
     assert_eq!((asked.load(Ordering::SeqCst), other.calls()), (0, 0));
     assert_eq!(function.handle().snapshot(), FallbackSnapshot::default());
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_stands_around_a_stack_in_an_axum_server() {
+async fn it_answers_for_a_stack_in_an_axum_server() {
     use axum::{Router, body::Body, extract::Request, response::Response, routing::get};
     use tower_reliability::{
         ReliabilityStack,
-        http::{FellBack, HttpClassifier, RejectionLayer, mark_fallback},
+        http::{HttpClassifier, RejectionLayer},
     };
 
-    type Failure<'a> = Failed<'a, Response, Error<std::convert::Infallible>>;
-    let fallback = ON_SERVER.build().expect("valid").classify(HttpClassifier::new()).mark(mark_fallback);
-    let fallback = fallback.with(|failed: Failure<'_>| match failed.cause() {
-        Cause::Rejected(_) => Some(Response::new(Body::from("late"))),
-        Cause::Failed(_) => None,
+    type Failure<'a, 'b> = Result<&'a Response, &'b Error<std::convert::Infallible>>;
+    let fallback = ON_SERVER.build().expect("valid").with(|result: Failure<'_, '_>| {
+        let rejected = result.err()?.as_rejected()?;
+        // An answer that the function itself marks.
+        let answer = Response::builder().header("warning", "110").body(Body::from(rejected.to_string()));
+        answer.ok()
     });
+    let fallback = fallback.classify(HttpClassifier::new());
     let stack = ReliabilityStack::builder().timeout(SECOND).build().expect("valid");
     let app = Router::new()
         .route("/hangs", get(std::future::pending::<()>))
@@ -339,10 +361,9 @@ async fn it_stands_around_a_stack_in_an_axum_server() {
     let ask = |path| app.clone().oneshot(Request::get(path).body(Body::empty()).expect("a request"));
 
     let late = ask("/hangs").await.expect("infallible");
-    let mark = late.extensions().get::<FellBack>().map(|mark| mark.cause);
-    assert_eq!((late.status().as_u16(), mark), (200, Some(Cause::Rejected(TIMEOUT))));
+    assert_eq!((late.status().as_u16(), &late.headers()["warning"]), (200, &"110".parse().expect("a value")));
     let failed = ask("/fails").await.expect("infallible");
-    assert!(failed.status() == 500 && failed.extensions().get::<FellBack>().is_none());
+    assert!(failed.status() == 500 && !failed.headers().contains_key("warning"));
     let counts = fallback.handle().snapshot();
-    assert_eq!((counts.answered.rejected(), counts.unanswered.failed(ErrorClass::Server)), (1, 1));
+    assert_eq!((counts.answered_rejections, counts.answered(), counts.unanswered), (1, 1, 1));
 }

@@ -1,6 +1,7 @@
-//! A peer that says what each request asks for, in numbers.
+//! A backend that returns the result that each request names.
 
 use std::{
+    fmt,
     future::pending,
     sync::{
         Arc,
@@ -14,7 +15,7 @@ use tokio::time::sleep;
 use tower::Service;
 use tower_reliability::{
     Error, ErrorClass, Name, Outcome, Reason, Rejected,
-    fallback::{FallbackConfig, FallbackLayer},
+    fallback::{FallbackBuilder, FallbackConfig},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,13 +24,21 @@ pub(crate) enum Say {
     Number(u32),
     Slowly(u32),
     Fail(ErrorClass),
-    /// A request that no peer has seen.
+    /// A request that no backend has seen.
     Refuse,
-    /// An error that says nothing about the peer.
+    /// An error that says nothing about the backend.
     Unrelated,
     TurnAway(Reason),
     Hang,
 }
+
+impl fmt::Display for Say {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl std::error::Error for Say {}
 
 pub(crate) type Answer = Result<u32, Error<Say>>;
 
@@ -37,7 +46,7 @@ pub(crate) const TIMEOUT: Reason = Reason::Timeout { limit: Duration::from_secs(
 pub(crate) const DOWN: Say = Say::Fail(ErrorClass::Server);
 
 pub(crate) fn rejected(reason: Reason) -> Error<Say> {
-    Error::Rejected(Rejected::new(Name::new("below"), reason))
+    Error::Rejected(Rejected::new(Name::new("inner"), reason))
 }
 
 pub(crate) async fn say(what: Say) -> Answer {
@@ -64,17 +73,15 @@ pub(crate) fn by_number(result: Result<&u32, &Error<Say>>) -> Outcome {
     }
 }
 
-pub(crate) type Classify = fn(Result<&u32, &Error<Say>>) -> Outcome;
-
-/// A layer that has yet to be told what to answer with.
-pub(crate) fn layer(config: FallbackConfig) -> FallbackLayer<tower_reliability::fallback::Unset, Classify> {
-    config.build().expect("in range").classify(by_number as Classify)
+/// A fallback that still needs its answer.
+pub(crate) fn layer(config: FallbackConfig) -> FallbackBuilder {
+    config.build().expect("in range")
 }
 
-/// The peer as a service that may turn away before it is called. Clones count together.
+/// The backend as a service, which may not become ready. Clones share the count.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Peer {
-    pub(crate) turns_away: Option<Error<Say>>,
+    pub(crate) unready: Option<Error<Say>>,
     pub(crate) calls: Arc<AtomicUsize>,
 }
 
@@ -90,7 +97,7 @@ impl Service<Say> for Peer {
     type Future = BoxFuture<'static, Answer>;
 
     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Error<Say>>> {
-        std::task::Poll::Ready(self.turns_away.clone().map_or(Ok(()), Err))
+        std::task::Poll::Ready(self.unready.clone().map_or(Ok(()), Err))
     }
 
     fn call(&mut self, what: Say) -> Self::Future {

@@ -1,4 +1,4 @@
-//! A gRPC server that fails at first, and clients that try again.
+//! A gRPC server that fails at first, and clients with a retry.
 
 use std::{
     collections::VecDeque,
@@ -41,7 +41,7 @@ pub(crate) fn retries<R>(config: RetryConfig, resend: R) -> Retries<R> {
     layer.classify(GrpcClassifier::new()).resend(resend).deadlines(GrpcTimeout)
 }
 
-/// The way a client is put together, for any code that tonic generates.
+/// The layers of a client, for any generated code of tonic.
 pub(crate) fn client<R>(address: &str, replay: ReplayLayer, retries: Retries<R>) -> Client
 where
     R: Resend<http::Request<ReplayBody<Body>>> + Clone + Send + Sync + 'static,
@@ -51,7 +51,7 @@ where
     BoxCloneSyncService::new(layers.map_request(boxed).service(channel(address)))
 }
 
-/// A client of the health service, and the handle of its retry.
+/// A client of the health service.
 pub(crate) fn health<R>(address: &str, retries: &Retries<R>) -> HealthClient<Client>
 where
     R: Resend<http::Request<ReplayBody<Body>>> + Clone + Send + Sync + 'static,
@@ -59,7 +59,7 @@ where
     HealthClient::new(client(address, ReplayLayer::new(), retries.clone()))
 }
 
-/// Fails with one status after the other, and then serves, as the name in the request says.
+/// Fails with each status in turn, and then answers as the name in the request says.
 #[derive(Clone)]
 pub(crate) struct Flaky {
     failures: Arc<Mutex<VecDeque<Status>>>,
@@ -73,7 +73,7 @@ pub(crate) enum Hanging {
     Dropped,
 }
 
-/// Is in a handler, or in a stream, for as long as the server works on it.
+/// Lives in a handler or in a stream while the server works on it.
 struct Guard(mpsc::UnboundedSender<Hanging>);
 
 impl Guard {
@@ -90,7 +90,7 @@ impl Drop for Guard {
 }
 
 impl Flaky {
-    /// It, its address, and what becomes of handlers that hang.
+    /// The server, its address, and the events of handlers that hang.
     pub(crate) async fn serve(
         failures: impl IntoIterator<Item = Status>,
     ) -> (Self, String, mpsc::UnboundedReceiver<Hanging>) {
@@ -106,7 +106,7 @@ impl Flaky {
         self.failures.lock().expect("no panic").pop_front().map_or(Ok(()), Err)
     }
 
-    /// What each attempt said in this header.
+    /// The value of this header in each attempt.
     pub(crate) fn seen(&self, header: &str) -> Vec<Option<String>> {
         let seen = self.seen.lock().expect("no panic");
         let text = |value: &MetadataValue<_>| value.to_str().expect("ascii").to_owned();
@@ -164,7 +164,7 @@ pub(crate) fn pushed(value: &'static str) -> Status {
     Status::with_metadata(Code::Unavailable, "pushed back", pushback)
 }
 
-/// What a hanging handler tells next. The wait is long, because it is only for a failing test.
+/// The next event of a hanging handler. Only a failing test waits this long.
 pub(crate) async fn next(told: &mut mpsc::UnboundedReceiver<Hanging>) -> Hanging {
     let patience = Duration::from_secs(10);
     tokio::time::timeout(patience, told.recv()).await.expect("it is told").expect("the server lives")

@@ -1,4 +1,4 @@
-//! A gRPC server that does what it is asked, and clients that ask: tonic's generated ones, over real sockets.
+//! A scripted gRPC server and generated clients of tonic, over real sockets.
 
 use std::{
     future::pending,
@@ -80,7 +80,7 @@ impl Health for Scripted {
     }
 }
 
-/// A server of tonic's on a free port, all its services inside `layer`; its address.
+/// Starts a server of tonic on a free port with all services inside `layer`; returns its address.
 pub(crate) async fn serve<H, L, ResBody>(health: H, layer: L) -> String
 where
     H: Health,
@@ -98,7 +98,7 @@ where
     address
 }
 
-/// A server that takes one stream after the other and does this with each; its address.
+/// Starts a server that passes each stream to `answer`; returns its address.
 pub(crate) async fn serve_h2(
     answer: impl Fn(h2::server::SendResponse<bytes::Bytes>) + Send + 'static,
 ) -> String {
@@ -114,7 +114,7 @@ pub(crate) async fn serve_h2(
     address
 }
 
-/// A channel that connects when it is first used.
+/// A channel that connects on first use.
 pub(crate) fn channel(address: &str) -> Channel {
     Channel::from_shared(format!("http://{address}")).expect("a URI").connect_lazy()
 }
@@ -123,7 +123,7 @@ pub(crate) fn ask(service: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: service.to_owned() }
 }
 
-/// A `grpc-timeout`, read without the library's help.
+/// Reads a `grpc-timeout` without the library.
 pub(crate) fn timeout(value: &str) -> Duration {
     let (digits, unit) = value.split_at(value.len() - 1);
     let amount: u64 = digits.parse().expect("digits");

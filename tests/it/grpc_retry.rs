@@ -1,4 +1,4 @@
-//! Retries of real calls: tonic's clients on top, tonic's channel below, servers on sockets.
+//! Retries of real calls: generated clients outside, tonic's channel inside, servers on sockets.
 
 use std::{
     convert::Infallible,
@@ -44,7 +44,7 @@ async fn a_unary_call_succeeds_at_the_third_attempt_and_the_server_is_told_of_th
 }
 
 #[tokio::test]
-async fn a_stream_that_fails_before_it_begins_is_tried_again() {
+async fn a_stream_that_fails_at_its_head_is_retried() {
     let (server, address, _told) = Flaky::serve([down()]).await;
     let retries = retries(AT_ONCE, GrpcResend::new().idempotent());
     let stream = health(&address, &retries).watch(ask("")).await.expect("it recovers");
@@ -56,7 +56,7 @@ async fn a_stream_that_fails_before_it_begins_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_pushback_is_waited_for_and_a_negative_one_stops() {
+async fn a_pushback_delays_a_retry_and_a_negative_one_forbids_it() {
     let (server, address, _told) = Flaky::serve([pushed("120")]).await;
     let retries = retries(AT_ONCE, GrpcResend::new().idempotent());
     let began = Instant::now();
@@ -71,7 +71,7 @@ async fn a_pushback_is_waited_for_and_a_negative_one_stops() {
 }
 
 #[tokio::test]
-async fn what_a_server_may_have_done_is_done_again_only_where_that_does_no_harm() {
+async fn a_call_that_a_server_may_have_processed_is_retried_only_if_idempotent() {
     for status in [Status::internal("a bug"), down()] {
         let calls = async |resend, idempotent: Option<bool>| {
             let (server, address, _told) = Flaky::serve([status.clone()]).await;
@@ -91,16 +91,16 @@ async fn what_a_server_may_have_done_is_done_again_only_where_that_does_no_harm(
 }
 
 #[tokio::test]
-async fn who_vouches_for_a_server_that_is_unavailable_asks_it_again_whatever_it_is_asked() {
+async fn unavailable_as_unprocessed_retries_every_call() {
     let (server, address, _told) = Flaky::serve([down(), down()]).await;
-    let vouching = GrpcClassifier::new().unavailable_is_unprocessed(true);
-    let retries = retries(AT_ONCE, GrpcResend::new()).classify(vouching);
+    let trusting = GrpcClassifier::new().unavailable_is_unprocessed(true);
+    let retries = retries(AT_ONCE, GrpcResend::new()).classify(trusting);
     health(&address, &retries).check(ask("")).await.expect("it recovers");
     assert_eq!(server.calls(), 3);
 }
 
 #[tokio::test]
-async fn what_a_connection_refuses_was_not_seen_and_what_it_resets_may_have_been() {
+async fn a_refused_stream_is_retried_and_a_reset_one_only_if_idempotent() {
     for (reason, streams) in [(h2::Reason::REFUSED_STREAM, 3), (h2::Reason::INTERNAL_ERROR, 1)] {
         let seen = Arc::new(AtomicU32::new(0));
         let counter = seen.clone();
@@ -117,12 +117,12 @@ async fn what_a_connection_refuses_was_not_seen_and_what_it_resets_may_have_been
         assert_eq!((seen.load(Ordering::Relaxed), answered), (streams, streams == 3), "{reason:?}");
     }
     let retries = retries(AT_ONCE, GrpcResend::new());
-    health(&nobody().await, &retries).check(ask("")).await.expect_err("nobody is there");
+    health(&nobody().await, &retries).check(ask("")).await.expect_err("no server listens");
     assert_eq!(retries.handle().snapshot().counts.retries, 2);
 }
 
 #[tokio::test]
-async fn a_stream_that_fails_midway_is_not_tried_again_and_is_told_of() {
+async fn a_stream_that_fails_midway_is_told_of_and_not_retried() {
     let (server, address, _told) = Flaky::serve([]).await;
     let retries = retries(AT_ONCE, GrpcResend::new().idempotent());
     let log = Arc::new(Mutex::new(Vec::new()));
@@ -139,7 +139,7 @@ async fn a_stream_that_fails_midway_is_not_tried_again_and_is_told_of() {
 }
 
 #[tokio::test]
-async fn case_41_a_callers_deadline_is_for_all_attempts_and_the_server_is_told_what_is_left() {
+async fn case_41_a_deadline_is_for_all_attempts_and_the_server_learns_the_rest() {
     let (server, address, _told) = Flaky::serve(std::iter::repeat_n(down(), 50)).await;
     let often = RetryConfig::fixed(Duration::from_millis(150)).max_attempts(50);
     let retries = retries(often, GrpcResend::new().idempotent());
@@ -157,7 +157,7 @@ async fn case_41_a_callers_deadline_is_for_all_attempts_and_the_server_is_told_w
 }
 
 #[tokio::test]
-async fn a_call_that_is_given_up_is_given_up_by_the_server_in_every_attempt() {
+async fn a_dropped_call_is_dropped_by_the_server_in_every_attempt() {
     for failures in [vec![], vec![down()]] {
         let attempts = failures.len() + 1;
         let (server, address, mut told) = Flaky::serve(failures).await;
@@ -173,7 +173,7 @@ async fn a_call_that_is_given_up_is_given_up_by_the_server_in_every_attempt() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_given_up_while_it_waits_is_not_sent_again() {
+async fn a_call_dropped_during_a_backoff_is_not_sent_again() {
     let (server, address, _told) = Flaky::serve([pushed("300")]).await;
     let retries = retries(AT_ONCE, GrpcResend::new().idempotent());
     let mut client = health(&address, &retries);
@@ -187,7 +187,7 @@ async fn a_call_that_is_given_up_while_it_waits_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_given_up_is_given_up_by_the_server() {
+async fn a_dropped_stream_is_dropped_by_the_server() {
     let (_server, address, mut told) = Flaky::serve([down()]).await;
     let mut client = health(&address, &retries(AT_ONCE, GrpcResend::new().idempotent()));
     let mut stream = client.watch(ask("")).await.expect("it recovers").into_inner();
@@ -197,7 +197,7 @@ async fn a_stream_that_is_given_up_is_given_up_by_the_server() {
     assert_eq!(next(&mut told).await, Hanging::Dropped);
 }
 
-/// A server that asks the next one, and tries again itself.
+/// A server that calls the next one and retries by itself.
 struct Hop {
     next: HealthClient<Client>,
 }
@@ -209,7 +209,7 @@ impl Health for Hop {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let mut onward = Request::new(ask(""));
-        onward.extensions_mut().insert(request.extensions().get::<CallHistory>().expect("a trail").clone());
+        onward.extensions_mut().insert(request.extensions().get::<CallHistory>().expect("a history").clone());
         self.next.clone().check(onward).await
     }
 
@@ -221,7 +221,7 @@ impl Health for Hop {
 }
 
 #[tokio::test]
-async fn a_caller_stands_down_when_the_server_has_tried_again() {
+async fn a_caller_does_not_retry_after_the_server_has_retried() {
     let (last, address, _told) = Flaky::serve(std::iter::repeat_n(down(), 9)).await;
     let next = health(&address, &retries(AT_ONCE, GrpcResend::new().idempotent()));
     let middle = serve(Hop { next }, ReportAttemptsLayer).await;
@@ -231,8 +231,8 @@ async fn a_caller_stands_down_when_the_server_has_tried_again() {
     assert_eq!(retries.handle().snapshot().counts.forbidden, 1);
 }
 
-/// A server that takes each stream to its end, says twice that it is not there, and then that it is; its address, and
-/// what it took.
+/// Starts a server that reads each stream to its end, fails twice, and then succeeds; returns its address and the
+/// streams.
 async fn collector() -> (String, Arc<Mutex<Vec<Bytes>>>) {
     let taken = Arc::new(Mutex::new(Vec::new()));
     let log = taken.clone();
@@ -259,7 +259,7 @@ async fn collector() -> (String, Arc<Mutex<Vec<Bytes>>>) {
     (serve(Scripted::default(), layer_fn(move |_: Routes| take.clone())).await, taken)
 }
 
-/// Streams ten messages of 100 bytes each, in as many frames, through a client that keeps so many bytes.
+/// Streams ten messages of 100 bytes each, in ten frames, through a client that keeps `kept` bytes.
 async fn upload(address: &str, kept: usize, retries: &Retries) -> Result<Bytes, Status> {
     let messages = stream::iter(0..10_u8).then(|number| async move {
         tokio::task::yield_now().await;
@@ -273,7 +273,7 @@ async fn upload(address: &str, kept: usize, retries: &Retries) -> Result<Bytes, 
 }
 
 #[tokio::test]
-async fn case_40_what_a_client_streams_is_sent_again_byte_by_byte_if_it_was_kept() {
+async fn case_40_a_client_stream_is_sent_again_byte_by_byte_if_it_was_kept() {
     let (address, taken) = collector().await;
     let retries = retries(AT_ONCE, GrpcResend::new().idempotent());
     assert_eq!(upload(&address, 2_000, &retries).await.expect("it recovers"), "taken");
@@ -283,7 +283,7 @@ async fn case_40_what_a_client_streams_is_sent_again_byte_by_byte_if_it_was_kept
 }
 
 #[tokio::test]
-async fn case_40_what_a_client_streams_is_sent_once_if_it_is_too_long_to_be_kept() {
+async fn case_40_a_client_stream_that_is_too_long_to_be_kept_is_sent_once() {
     let (address, taken) = collector().await;
     let retries = retries(AT_ONCE, GrpcResend::new().idempotent());
     let status = upload(&address, 500, &retries).await.expect_err("it is down");
@@ -294,12 +294,12 @@ async fn case_40_what_a_client_streams_is_sent_once_if_it_is_too_long_to_be_kept
 }
 
 #[tokio::test]
-async fn a_server_that_answers_before_the_end_of_a_stream_is_asked_as_often_as_any_other() {
+async fn an_answer_before_the_end_of_a_stream_is_retried() {
     early_answers().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn so_it_is_where_the_transport_runs_on_another_thread() {
+async fn an_early_answer_is_retried_with_the_transport_on_another_thread() {
     early_answers().await;
 }
 

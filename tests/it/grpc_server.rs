@@ -1,4 +1,4 @@
-//! Servers of tonic's with our layers around all their services.
+//! Servers of tonic with layers around all their services.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tonic_health::pb::{
 };
 use tower::{ServiceBuilder, layer::util::Identity, util::BoxCloneSyncService};
 use tower_reliability::{
-    Deadline, Error, ReliabilityStack,
+    Deadline, Error, Name, Reason, Rejected, ReliabilityStack,
     circuit_breaker::CircuitBreakerConfig,
     grpc::{GrpcClassifier, GrpcRejectionLayer, GrpcTimeout},
     timeout::TimeoutConfig,
@@ -21,11 +21,12 @@ use tower_reliability::{
 
 use crate::grpc_peers::{Scripted, ask, channel, serve, timeout};
 
-/// A limit of so many seconds, whose rejections are answers. A macro: the type of the error below differs.
+/// A limit of so many seconds with rejections as answers. A macro: the error type of the inner service differs.
 macro_rules! limited {
     ($seconds:literal) => {{
         let limit = TimeoutConfig::new(Duration::from_secs($seconds)).build().expect("in range");
-        let layers = ServiceBuilder::new().layer(GrpcRejectionLayer).layer(limit.deadlines(GrpcTimeout));
+        let layers =
+            ServiceBuilder::new().layer(GrpcRejectionLayer::new()).layer(limit.deadlines(GrpcTimeout));
         layers.map_err(Error::inner)
     }};
 }
@@ -36,7 +37,7 @@ fn message(service: &str) -> Vec<u8> {
     [&[0, 0, 0, 0, length + 2, 0x0a, length], service.as_bytes()].concat()
 }
 
-/// Sends a call with this `grpc-timeout` without tonic, whose client would end it by a timer of its own.
+/// Sends a call with this `grpc-timeout` without tonic: its client would end the call by its own timer.
 async fn raw(address: &str, timeout: &str, service: &str) -> http::Response<Bytes> {
     let stream = TcpStream::connect(address).await.expect("it listens");
     let (mut sender, connection) =
@@ -59,7 +60,7 @@ async fn a_request_that_has_expired_does_not_reach_the_handler() {
     let server = Scripted::default();
     let limit = TimeoutConfig::new(Duration::from_secs(5)).build().expect("in range").deadlines(GrpcTimeout);
     let counts = limit.handle();
-    let layers = ServiceBuilder::new().layer(GrpcRejectionLayer).layer(limit).map_err(Error::inner);
+    let layers = ServiceBuilder::new().layer(GrpcRejectionLayer::new()).layer(limit).map_err(Error::inner);
     let address = serve(server.clone(), layers.into_inner()).await;
     assert!(!raw(&address, "1S", "").await.headers().contains_key("grpc-status"));
     assert!(!raw(&address, "garbage", "").await.headers().contains_key("grpc-status"));
@@ -73,7 +74,7 @@ async fn a_request_that_has_expired_does_not_reach_the_handler() {
     assert_eq!(answer.headers()["content-type"], "application/grpc");
     assert_eq!((server.calls(), counts.snapshot().deadline_exceeded), (2, 1));
 
-    // tonic's server has a timer of its own for the header, which would answer CANCELLED.
+    // The timer of tonic's server would answer CANCELLED.
     for _ in 0..10 {
         assert_eq!(raw(&address, "30m", "hangs").await.headers()["grpc-status"], "4");
     }
@@ -88,15 +89,15 @@ async fn a_handler_that_hangs_is_deadline_exceeded_and_an_open_circuit_unavailab
         .deadlines(GrpcTimeout)
         .build()
         .expect("in range");
-    let layers = ServiceBuilder::new().layer(GrpcRejectionLayer).layer(stack).into_inner();
+    let layers = ServiceBuilder::new().layer(GrpcRejectionLayer::new()).layer(stack).into_inner();
     let server = Scripted::default();
     let address = serve(server.clone(), layers).await;
     let mut client = HealthClient::new(channel(&address));
     let status = client.check(ask("hangs")).await.expect_err("it hangs");
-    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    assert_eq!((status.code(), status.message()), (Code::DeadlineExceeded, "deadline exceeded"));
     client.check(ask("unavailable")).await.expect_err("it is down");
     let status = client.check(ask("")).await.expect_err("the circuit is open");
-    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "temporarily unavailable"));
     assert!(status.metadata().contains_key("grpc-retry-pushback-ms"));
     assert_eq!(server.calls(), 2);
 }
@@ -104,7 +105,33 @@ async fn a_handler_that_hangs_is_deadline_exceeded_and_an_open_circuit_unavailab
 type Next =
     HealthClient<BoxCloneSyncService<http::Request<Body>, http::Response<Body>, tonic::transport::Error>>;
 
-/// A server that asks the next one, and hands on its own caller's deadline.
+/// A handler whose call of a backend is rejected, and that returns the rejection with `?`.
+struct Rejecting;
+
+#[tonic::async_trait]
+impl Health for Rejecting {
+    async fn check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        let rejected = Rejected::new(Name::new("db-7.internal:5432"), Reason::ProbesTaken);
+        Err(rejected.after(Duration::from_secs(2)))?
+    }
+
+    type WatchStream = Pending<Result<HealthCheckResponse, Status>>;
+
+    async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+}
+
+#[tokio::test]
+async fn case_74_a_handler_that_returns_a_rejection_discloses_no_name() {
+    let address = serve(Rejecting, Identity::new()).await;
+    let status = HealthClient::new(channel(&address)).check(ask("")).await.expect_err("it is rejected");
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "temporarily unavailable"));
+    assert!(!format!("{:?}", status.metadata()).contains("db-7"), "{status:?}");
+    assert!(status.metadata().contains_key("grpc-retry-pushback-ms"));
+}
+
+/// A server that calls the next one and hands on its caller's deadline.
 struct Hop {
     next: Next,
 }

@@ -9,7 +9,7 @@ use tower_reliability::{
     grpc::{GrpcClassifier, GrpcTimeout},
 };
 
-/// The given headers of a vector, each with what is expected of it.
+/// The headers of a vector, each with its expectation.
 fn rows(name: &str, given: &str, expect: &str) -> Vec<(String, String)> {
     let all: Vec<Value> = serde_json::from_str(include_str!("../vectors/grpc.json")).expect("it is JSON");
     let vector = all.iter().find(|vector| vector["name"] == name).expect("there is such a vector");
@@ -23,7 +23,7 @@ fn rows(name: &str, given: &str, expect: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_form_of_the_pushback_means_what_it_should() {
+fn every_form_of_the_pushback_has_its_meaning() {
     for (value, meaning) in rows("pushback forms", "grpc-retry-pushback-ms", "meaning") {
         let response = Response::builder()
             .header("grpc-status", "8")
@@ -38,7 +38,7 @@ fn every_form_of_the_pushback_means_what_it_should() {
             "retry after exactly 5 s" => (Some(Duration::from_secs(5)), Retryable::IfIdempotent),
             "retry now" => (Some(Duration::ZERO), Retryable::IfIdempotent),
             "do not retry" => (None, Retryable::Never),
-            // Ours to choose: the number as it reads.
+            // The specification leaves it open; the classifier reads the number.
             text if text.starts_with("unspecified") => {
                 (Some(Duration::from_millis(100)), Retryable::IfIdempotent)
             }

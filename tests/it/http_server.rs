@@ -23,21 +23,30 @@ async fn fetch(address: &str, path: &str) -> (StatusCode, Option<String>, Value)
 }
 
 #[tokio::test]
-async fn an_open_circuit_answers_503_with_retry_after_and_a_problem() {
+async fn case_74_an_open_circuit_answers_503_and_names_layer_and_reason_only_in_detail() {
     let stack = ReliabilityStack::builder()
-        .circuit_breaker(CircuitBreakerConfig::consecutive(2).open_jitter(0.0))
+        .circuit_breaker(
+            CircuitBreakerConfig::consecutive(2).open_for(Duration::from_secs(5)).open_jitter(0.0),
+        )
         .classify(HttpClassifier::new())
         .build()
         .expect("in range");
-    let app = Router::new()
-        .route("/", get(|| async { StatusCode::INTERNAL_SERVER_ERROR }))
-        .route("/other", get(|| async { "hello" }))
-        .layer(ServiceBuilder::new().layer(RejectionLayer).layer(stack));
-    let address = serve(app).await;
+    let app = || {
+        Router::new()
+            .route("/", get(|| async { StatusCode::INTERNAL_SERVER_ERROR }))
+            .route("/other", get(|| async { "hello" }))
+    };
+    let plain = serve(app().layer((RejectionLayer, stack.clone()))).await;
+    let detailed = serve(app().layer((RejectionLayer::new().detailed(), stack))).await;
     for _ in 0..2 {
-        assert_eq!(fetch(&address, "/").await.0, 500);
+        assert_eq!(fetch(&plain, "/").await.0, 500);
     }
-    let (status, retry_after, problem) = fetch(&address, "/other").await;
+    let (status, retry_after, problem) = fetch(&plain, "/other").await;
+    assert_eq!((status.as_u16(), retry_after.as_deref()), (503, Some("5")));
+    assert_eq!(problem["detail"], "The service cannot take the request at the moment.");
+    assert!(problem.get("layer").is_none(), "{problem}");
+
+    let (status, retry_after, problem) = fetch(&detailed, "/other").await;
     assert_eq!((status.as_u16(), retry_after.as_deref()), (503, Some("5")));
     assert_eq!(problem["detail"], "circuit open (2 calls in a row failed)");
     assert_eq!(problem["layer"], "circuit_breaker");

@@ -4,23 +4,27 @@
     reason = "tests start servers, and read the clock that they have paused"
 )]
 
-mod breaker_alarm;
 mod breaker_axum;
 mod breaker_cancellation;
 mod breaker_contract;
 mod breaker_keyed;
 mod breaker_quality;
 mod breaker_races;
+mod breaker_runtimes;
 mod breaker_shell;
 mod breaker_vectors;
 mod configs;
 mod fallback;
 mod fallback_cancellation;
+mod fallback_nested;
 mod fallback_peer;
+mod fallback_upload;
 mod grpc_client;
+mod grpc_deadlines;
 mod grpc_deferred;
 mod grpc_deferred_random;
 mod grpc_flaky;
+mod grpc_foreign;
 mod grpc_peers;
 mod grpc_retry;
 mod grpc_server;
@@ -33,6 +37,8 @@ mod hedge_load;
 mod hedge_script;
 mod hedge_vectors;
 mod http_client;
+mod http_reconnect;
+mod http_recording;
 mod http_redirect;
 mod http_replay;
 mod http_server;

@@ -1,4 +1,4 @@
-//! The stack: its order, what a rejected call touches, what its errors look like.
+//! The stack: its order, the reach of a rejected call, and its errors.
 
 use std::{
     error::Error as _,
@@ -13,7 +13,7 @@ use std::{
 
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
-    BoxError, BoxErrorClassifier, CircuitState, Error, ErrorClass, Outcome, Reason, Rejected,
+    BoxError, BoxErrorClassifier, CircuitState, Error, ErrorClass, Outcome, Protocol, Reason, Rejected,
     ReliabilityStack,
     circuit_breaker::{Abandoned, CircuitBreakerConfig},
     outcome_of,
@@ -26,7 +26,7 @@ fn refused() -> io::Error {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_59_a_rejected_call_touches_nothing_below() {
+async fn case_59_a_rejected_call_reaches_no_inner_stage() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let stack = ReliabilityStack::builder()
@@ -58,7 +58,7 @@ async fn an_attempt_timeout_is_a_failure_of_the_peer() {
         .expect("the numbers go together");
     let client = stack.layer(service_fn(|()| pending::<Result<(), io::Error>>()));
     for _ in 0..2 {
-        let error = client.clone().oneshot(()).await.expect_err("nobody answers");
+        let error = client.clone().oneshot(()).await.expect_err("the peer hangs");
         let rejected = error.rejected().expect("it is turned away");
         assert_eq!(rejected.layer().as_str(), "attempt_timeout");
     }
@@ -66,7 +66,7 @@ async fn an_attempt_timeout_is_a_failure_of_the_peer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_22_a_peer_that_only_lets_its_callers_time_out_trips_the_circuit() {
+async fn case_22_a_peer_that_answers_no_caller_trips_the_circuit() {
     let after_five_timeouts = async |config: CircuitBreakerConfig| {
         let stack =
             ReliabilityStack::builder().timeout(SECOND).circuit_breaker(config).build().expect("in range");
@@ -86,7 +86,7 @@ async fn case_60_a_rejection_survives_the_whole_stack_and_a_box_around_it() {
     let stack = ReliabilityStack::builder()
         .named("payments")
         .timeout(10 * SECOND)
-        .circuit_breaker(CircuitBreakerConfig::consecutive(1).open_jitter(0.0))
+        .circuit_breaker(CircuitBreakerConfig::consecutive(1).open_jitter(0.0).open_for(5 * SECOND))
         .build()
         .expect("in range");
     let client = stack.layer(service_fn(|()| ready(Err::<(), _>(refused()))));
@@ -97,13 +97,13 @@ async fn case_60_a_rejection_survives_the_whole_stack_and_a_box_around_it() {
     let boxed: BoxError = client.oneshot(()).await.expect_err("the circuit is open").into();
     let rejected = boxed.source().and_then(|source| source.downcast_ref::<Rejected>()).expect("a rejection");
     assert_eq!(rejected.layer().as_str(), "payments.circuit_breaker");
-    assert_eq!(rejected.retry_after(), Some(5 * SECOND));
+    assert_eq!(rejected.retry_after(), Some(Duration::from_millis(700)));
     assert!(matches!(rejected.reason(), Reason::CircuitOpen(_)));
     assert_eq!(outcome_of(boxed.as_ref()), Outcome::EndpointUnavailable);
 }
 
 #[tokio::test(start_paused = true)]
-async fn local_rejections_are_no_votes_for_a_breaker_around_them() {
+async fn a_rejection_of_an_inner_layer_is_no_vote_in_an_outer_breaker() {
     let inner = CircuitBreakerConfig::consecutive(1).build().expect("in range");
     let outer = CircuitBreakerConfig::consecutive(3).build().expect("in range");
     let handle = outer.handle();
@@ -129,7 +129,7 @@ async fn flat_errors_leave_the_error_type_alone() {
         .build()
         .expect("in range");
     let service = stack.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
-    let error: BoxError = service.oneshot(()).await.expect_err("nobody answers");
+    let error: BoxError = service.oneshot(()).await.expect_err("the peer hangs");
     assert!(error.is::<Rejected>());
 }
 
@@ -158,7 +158,7 @@ async fn a_listener_of_the_stack_hears_every_transition_once() {
         .named("db")
         .circuit_breaker(CircuitBreakerConfig::consecutive(1).half_open_successes(1).open_jitter(0.0))
         .listen(move |event: &tower_reliability::Event| {
-            log.lock().expect("nobody panics").push(event.to_string());
+            log.lock().expect("no panic").push(event.to_string());
         })
         .build()
         .expect("in range");
@@ -167,7 +167,7 @@ async fn a_listener_of_the_stack_hears_every_transition_once() {
     tokio::time::advance(5 * SECOND).await;
     assert!(client.oneshot(true).await.is_ok());
     assert_eq!(
-        *heard.lock().expect("nobody panics"),
+        *heard.lock().expect("no panic"),
         [
             "db.circuit_breaker: circuit closed -> open (1 calls in a row failed)",
             "db.circuit_breaker: circuit open -> half_open",
@@ -177,13 +177,79 @@ async fn a_listener_of_the_stack_hears_every_transition_once() {
 }
 
 #[test]
-fn stages_that_do_not_go_together_are_refused_by_name() {
+fn numbers_that_conflict_are_refused_by_name() {
     let error = ReliabilityStack::builder()
         .timeout(SECOND)
         .attempt_timeout(2 * SECOND)
         .build()
         .expect_err("an attempt cannot outlast the call");
     assert_eq!((error.field(), error.rule().contains("timeout")), ("attempt_timeout", true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_default_probe_timeout_yields_to_the_attempt_timeout() {
+    let stack = ReliabilityStack::builder()
+        .attempt_timeout(40 * SECOND)
+        .circuit_breaker(CircuitBreakerConfig::consecutive(1).half_open_successes(1).open_jitter(0.0))
+        .build()
+        .expect("the default yields");
+    let client = stack.layer(service_fn(|delay: Option<Duration>| async move {
+        tokio::time::sleep(delay.ok_or_else(refused)?).await;
+        Ok::<_, io::Error>(())
+    }));
+    client.clone().oneshot(None).await.expect_err("the peer is down");
+    let open = stack.circuit_breaker().snapshot().retry_after.expect("the circuit is open");
+    tokio::time::advance(open).await;
+    let probe = tokio::spawn(client.oneshot(Some(35 * SECOND)));
+    tokio::time::sleep(34 * SECOND).await;
+    assert_eq!(stack.circuit_breaker().state(), CircuitState::HalfOpen);
+    probe.await.expect("no panic").expect("the probe succeeds");
+    assert_eq!(stack.circuit_breaker().state(), CircuitState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_84_setters_in_any_order_build_the_same_stack() {
+    let config = CircuitBreakerConfig::consecutive(2).open_jitter(0.0);
+    let classifier = |result: Result<&(), &io::Error>| match result {
+        Ok(()) => Outcome::Success,
+        Err(_) => Outcome::failure(ErrorClass::Server),
+    };
+    let protocol = Protocol::new().classify(classifier);
+    // One array holds both, so both have one type.
+    let stacks = [
+        ReliabilityStack::builder()
+            .named("x")
+            .protocol(protocol)
+            .timeout(5 * SECOND)
+            .circuit_breaker(config)
+            .attempt_timeout(SECOND)
+            .build(),
+        ReliabilityStack::builder()
+            .attempt_timeout(9 * SECOND)
+            .circuit_breaker(CircuitBreakerConfig::new())
+            .classify(classifier)
+            .attempt_timeout(SECOND)
+            .circuit_breaker(config)
+            .timeout(5 * SECOND)
+            .named("x")
+            .build(),
+    ];
+    let mut told = Vec::new();
+    for stack in stacks {
+        let stack = stack.expect("the numbers go together");
+        let client = stack.layer(service_fn(|answers: bool| async move {
+            if answers { Err::<(), _>(refused()) } else { pending().await }
+        }));
+        let mut log = Vec::new();
+        for answers in [false, true, true, false] {
+            log.push(
+                client.clone().oneshot(answers).await.expect_err("no call succeeds").report().to_string(),
+            );
+        }
+        told.push((log, stack.circuit_breaker().snapshot().counts));
+    }
+    assert_eq!(told[0], told[1]);
+    assert!(told[0].0[2].starts_with("call rejected: x.circuit_breaker: circuit open"), "{told:?}");
 }
 
 #[test]

@@ -13,9 +13,9 @@ use std::{
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
-    BoxError, BoxErrorClassifier, CircuitState, Error, ErrorClass, ReliabilityStack,
+    AsRejected, BoxError, BoxErrorClassifier, CircuitState, Error, ErrorClass, ReliabilityStack,
     circuit_breaker::CircuitBreakerConfig,
-    fallback::{Failed, FallbackConfig},
+    fallback::FallbackConfig,
     retry::{Jitter, RetryConfig, Stop},
     retry_budget::RetryBudgetConfig,
 };
@@ -57,7 +57,7 @@ async fn the_stages_may_be_named_in_any_order_and_stand_in_ours() {
     assert!(matches!(stack.layer(refusing(9)).oneshot(()).await, Err(Error::Inner(_))));
     stack.circuit_breaker().force_open();
     assert_eq!(stack.layer(refusing(0)).oneshot(()).await.expect("there is another answer"), 77);
-    assert_eq!(stack.fallback().snapshot().answered.rejected(), 1);
+    assert_eq!(stack.fallback().snapshot().answered_rejections, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,7 +163,7 @@ async fn stacks_to_one_backend_share_a_budget() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stack_with_flat_errors_has_them_all_too() {
-    let answer = |failed: Failed<'_, u32, BoxError>| failed.rejected().is_none().then_some(5);
+    let answer = |result: Result<&u32, &BoxError>| result.err()?.as_rejected().is_none().then_some(5);
     let fallback = FallbackConfig::new().on(ErrorClass::Connection).build().expect("valid").with(answer);
     let stack = ReliabilityStack::builder()
         .fallback(fallback)

@@ -1,4 +1,4 @@
-//! What the types promise: who is `Send`, `Sync`, `Clone`, and how large a call is.
+//! The promises of the types: `Send`, `Sync` and `Clone`.
 
 use std::{
     cell::Cell,
@@ -7,6 +7,7 @@ use std::{
     marker::{PhantomData, PhantomPinned},
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,7 +19,8 @@ use tower_reliability::{
         self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, CircuitBreakerSnapshot,
     },
     fallback::{
-        Fallback, FallbackConfig, FallbackHandle, FallbackLayer, FallbackSnapshot, LastGood, Other, Value,
+        Fallback, FallbackBuilder, FallbackConfig, FallbackHandle, FallbackLayer, FallbackSnapshot, LastGood,
+        Other,
     },
     grpc::{
         self, GrpcClassifier, GrpcOutcomeBody, GrpcRejection, GrpcRejectionLayer, GrpcResend, GrpcTimeout,
@@ -37,11 +39,11 @@ use tower_reliability::{
 fn send_and_sync<T: Send + Sync + 'static>() {}
 fn clone<T: Clone>() {}
 
-/// Neither `Send` nor `Sync`, and still a fine inner service.
+/// An inner service that is neither `Send` nor `Sync`.
 #[derive(Clone)]
 struct Local(Rc<Cell<u8>>);
 
-/// That of [`Local`]: not `Unpin` either.
+/// The future of [`Local`], which is not `Unpin` either.
 struct LocalFuture(Local, PhantomPinned);
 
 impl Future for LocalFuture {
@@ -70,7 +72,7 @@ impl Service<()> for Local {
     }
 }
 
-/// All that one can wish for.
+/// An inner service that is `Send`, `Sync` and `Clone`, with a future that is too.
 #[derive(Clone)]
 struct Ideal;
 
@@ -88,11 +90,11 @@ impl Service<()> for Ideal {
     }
 }
 
-type FallbackFuture<S> = <Fallback<S, Value<()>> as Service<()>>::Future;
+type FallbackFuture<S> = <Fallback<S, Arc<()>> as Service<()>>::Future;
 type HedgeFuture<S> = <Hedge<S> as Service<()>>::Future;
 type RetryFuture<S> = <Retry<S> as Service<()>>::Future;
 
-/// Whether a type is `Send`, as a value: the inherent constant hides the trait's.
+/// Whether a type is `Send`, as a value: the inherent constant hides the constant of the trait.
 struct IsSend<T>(PhantomData<T>);
 trait Otherwise {
     const ANSWER: bool = false;
@@ -103,16 +105,16 @@ impl<T: Send> IsSend<T> {
 }
 
 #[test]
-fn what_users_hold_can_be_sent_and_shared() {
+fn layers_services_handles_and_futures_are_send_and_sync() {
     send_and_sync::<CircuitBreakerLayer>();
     send_and_sync::<CircuitBreakerHandle>();
     send_and_sync::<CircuitBreakerSnapshot>();
     send_and_sync::<CircuitBreaker<()>>();
     send_and_sync::<Timeout<()>>();
     send_and_sync::<TimeoutHandle>();
-    send_and_sync::<FallbackLayer>();
+    send_and_sync::<FallbackBuilder>();
     send_and_sync::<FallbackLayer<LastGood<(), String, Vec<u8>>>>();
-    send_and_sync::<Fallback<(), Value<u8>>>();
+    send_and_sync::<Fallback<(), Arc<u8>>>();
     send_and_sync::<(FallbackHandle, FallbackSnapshot)>();
     send_and_sync::<FallbackFuture<Ideal>>();
     send_and_sync::<(HedgeConfig, HedgeLayer, HedgeHandle, OneClass)>();
@@ -144,7 +146,7 @@ fn case_12_ours_is_send_exactly_when_theirs_is() {
     const { assert!(IsSend::<PendingOutcome>::ANSWER) };
     const { assert!(!IsSend::<CircuitBreaker<Local>>::ANSWER) };
     const { assert!(!IsSend::<Timeout<Local>>::ANSWER) };
-    const { assert!(!IsSend::<Fallback<Local, Value<u8>>>::ANSWER) };
+    const { assert!(!IsSend::<Fallback<Local, Arc<u8>>>::ANSWER) };
     const { assert!(!IsSend::<Fallback<(), Other<Local>>>::ANSWER) };
     const { assert!(!IsSend::<FallbackFuture<Local>>::ANSWER) };
     const { assert!(IsSend::<HedgeFuture<Ideal>>::ANSWER) };
@@ -161,10 +163,10 @@ fn case_12_ours_is_send_exactly_when_theirs_is() {
 }
 
 #[test]
-fn a_service_is_clone_when_the_one_below_is() {
+fn a_service_is_clone_when_its_inner_service_is() {
     clone::<CircuitBreaker<Local>>();
     clone::<Timeout<Local>>();
-    clone::<Fallback<Local, Value<Vec<u8>>>>();
+    clone::<Fallback<Local, Arc<Vec<u8>>>>();
     clone::<Hedge<Local>>();
     clone::<Retry<Local>>();
     clone::<Wrap<Local>>();
@@ -174,7 +176,7 @@ fn a_service_is_clone_when_the_one_below_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_12_a_service_that_cannot_be_sent_and_whose_futures_stay_where_they_are_will_do() {
+async fn case_12_an_inner_service_needs_neither_send_nor_unpin_futures() {
     let retry = RetryConfig::fixed(Duration::from_secs(1)).jitter(Jitter::None).build().expect("valid");
     let local = Local(Rc::default());
     assert!(retry.layer(local.clone()).oneshot(()).await.is_ok());
@@ -188,5 +190,5 @@ async fn case_12_a_service_that_cannot_be_sent_and_whose_futures_stay_where_they
     let fallback = FallbackConfig::new().on_all_failures().build().expect("valid").value(());
     let local = Local(Rc::default());
     assert!(fallback.layer(local.clone()).oneshot(()).await.is_ok());
-    assert_eq!((local.0.get(), fallback.handle().snapshot().answered.total()), (1, 1));
+    assert_eq!((local.0.get(), fallback.handle().snapshot().answered()), (1, 1));
 }

@@ -14,7 +14,7 @@ use futures::FutureExt;
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_reliability::{
-    BoxError, Deadline, DeadlineSource, Reason, Rejected,
+    BoxError, Deadline, DeadlineSource, Error, Outcome, Reason, Rejected, ReliabilityStack, Upload,
     timeout::{TimeoutConfig, TimeoutLayer, TimeoutSnapshot},
 };
 
@@ -38,10 +38,11 @@ impl Drop for Alive {
     }
 }
 
-/// A request that carries its deadline.
+/// A request that carries its deadline and its upload.
 #[derive(Clone, Debug, Default)]
 struct Request {
     deadline: Option<Deadline>,
+    upload: Option<Upload>,
 }
 
 #[derive(Clone, Copy)]
@@ -50,6 +51,10 @@ struct InRequest;
 impl DeadlineSource<Request> for InRequest {
     fn deadline(&self, request: &Request) -> Option<Deadline> {
         request.deadline
+    }
+
+    fn upload(&self, request: &Request) -> Option<Upload> {
+        request.upload.clone()
     }
 
     fn propagate(&self, request: &mut Request, deadline: Deadline) {
@@ -92,6 +97,22 @@ async fn an_error_at_the_limit_is_the_end_of_the_time_and_one_before_it_is_an_er
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_error_that_is_found_long_after_the_limit_is_an_error() {
+    let (sender, receiver) = tokio::sync::oneshot::channel::<BoxError>();
+    let mut receiver = Some(receiver);
+    let mut service = layer(2 * SECOND).layer(service_fn(move |()| {
+        let receiver = receiver.take().expect("there is one call");
+        async move { Err::<(), BoxError>(receiver.await.expect("an error is sent")) }
+    }));
+    let mut call = Box::pin(service.call(()));
+    assert!((&mut call).now_or_never().is_none());
+    sender.send("in time".into()).expect("the call waits");
+    // The task of the caller is busy elsewhere until long after the limit.
+    advance(2 * SECOND + Duration::from_millis(25)).await;
+    assert_eq!(call.await.expect_err("it fails").to_string(), "in time");
+}
+
+#[tokio::test(start_paused = true)]
 async fn case_13_the_time_begins_with_the_call_and_not_with_the_first_poll() {
     let mut service = layer(2 * SECOND).layer(service_fn(|()| pending::<Result<(), BoxError>>()));
     let call = service.ready().await.expect("it is ready").call(());
@@ -106,10 +127,10 @@ async fn the_deadline_counts_where_it_is_earlier_and_is_another_reason() {
     let layer = layer(5 * SECOND).deadlines(InRequest);
     let service = layer.layer(service_fn(|_: Request| pending::<Result<(), BoxError>>()));
     let began = Instant::now();
-    let hurried = Request { deadline: Some(Deadline::after(SECOND)) };
+    let hurried = Request { deadline: Some(Deadline::after(SECOND)), ..Request::default() };
     assert_eq!(reason(service.clone().oneshot(hurried).await), Reason::DeadlineExceeded);
     assert!(began.elapsed() < 2 * SECOND);
-    let patient = Request { deadline: Some(Deadline::after(60 * SECOND)) };
+    let patient = Request { deadline: Some(Deadline::after(60 * SECOND)), ..Request::default() };
     assert_eq!(reason(service.oneshot(patient).await), Reason::Timeout { limit: 5 * SECOND });
     let counts = layer.handle().snapshot();
     assert_eq!((counts.timed_out, counts.deadline_exceeded), (1, 1));
@@ -123,7 +144,7 @@ async fn an_expired_deadline_is_turned_away_before_any_work() {
         counted.fetch_add(1, Ordering::SeqCst);
         ready(Ok::<_, BoxError>(()))
     }));
-    let late = Request { deadline: Some(Deadline::after(Duration::ZERO)) };
+    let late = Request { deadline: Some(Deadline::after(Duration::ZERO)), ..Request::default() };
     assert_eq!(reason(service.oneshot(late).await), Reason::DeadlineExceeded);
     assert_eq!(calls.load(Ordering::SeqCst), 0);
 }
@@ -134,7 +155,7 @@ async fn the_earlier_deadline_is_handed_on() {
         ready(Ok::<_, BoxError>(request.deadline.expect("it was set").remaining()))
     }));
     assert_eq!(service.clone().oneshot(Request::default()).await.expect("an answer"), SECOND);
-    let hurried = Request { deadline: Some(Deadline::after(SECOND / 2)) };
+    let hurried = Request { deadline: Some(Deadline::after(SECOND / 2)), ..Request::default() };
     assert_eq!(service.oneshot(hurried).await.expect("an answer"), SECOND / 2);
 }
 
@@ -231,6 +252,83 @@ async fn case_64_another_limit_holds_for_the_calls_that_begin_from_then_on() {
     assert_eq!(reason(after.await), Reason::Timeout { limit: 3 * SECOND });
     assert!(layer.handle().update(TimeoutConfig::new(Duration::ZERO)).is_err());
     assert_eq!(layer.handle().limit(), 3 * SECOND);
+}
+
+/// A service that reports progress of the upload after each of these delays, and answers a while after the last one.
+fn uploading(
+    delays: &'static [u64],
+    answer_after: u64,
+) -> impl Service<Request, Response = (), Error = BoxError, Future: Send> + Clone {
+    service_fn(move |request: Request| async move {
+        let upload = request.upload.unwrap_or_default();
+        for delay in delays {
+            sleep(Duration::from_secs(*delay)).await;
+            upload.progress();
+        }
+        if answer_after < 1_000 {
+            upload.complete();
+        }
+        sleep(Duration::from_secs(answer_after)).await;
+        Ok(())
+    })
+}
+
+const STALLS: u64 = 1_000;
+
+fn upload() -> Request {
+    Request { upload: Some(Upload::new()), ..Request::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_66_a_steady_upload_is_not_cut_and_the_peer_has_the_full_limit_after_it() {
+    let layer = layer(5 * SECOND).deadlines(InRequest).after_upload();
+    let began = Instant::now();
+    let answer = layer.layer(uploading(&[4, 4, 4], 4)).oneshot(upload()).await;
+    assert!(answer.is_ok() && began.elapsed() >= 16 * SECOND, "{answer:?}");
+
+    let began = Instant::now();
+    let late = layer.layer(uploading(&[4, 4, 4], 6)).oneshot(upload()).await;
+    assert_eq!(reason(late), Reason::Timeout { limit: 5 * SECOND });
+    assert!((17 * SECOND..18 * SECOND).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_66_an_upload_that_stalls_ends_the_call_and_has_no_vote() {
+    let layer = layer(5 * SECOND).deadlines(InRequest).after_upload();
+    let began = Instant::now();
+    let stalled = layer.layer(uploading(&[4, 4], STALLS)).oneshot(upload()).await.expect_err("it stalls");
+    let rejected = stalled.downcast_ref::<Rejected>().expect("a rejection");
+    assert_eq!(rejected.reason(), Reason::UploadStalled { limit: 5 * SECOND });
+    assert_eq!(rejected.outcome(), Outcome::Ignored);
+    assert!((13 * SECOND..14 * SECOND).contains(&began.elapsed()), "{:?}", began.elapsed());
+    assert_eq!((layer.handle().snapshot().upload_stalled, layer.handle().snapshot().timed_out), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_66_deadlines_and_the_total_timeout_are_absolute_under_an_upload() {
+    let attempt = layer(5 * SECOND).deadlines(InRequest).after_upload();
+    let hurried = Request { deadline: Some(Deadline::after(6 * SECOND)), ..upload() };
+    let cut = attempt.layer(uploading(&[4, 4, 4], 4)).oneshot(hurried).await;
+    assert_eq!(reason(cut), Reason::DeadlineExceeded);
+
+    let total = layer(5 * SECOND).deadlines(InRequest);
+    let cut = total.layer(uploading(&[4, 4, 4], 4)).oneshot(upload()).await;
+    assert_eq!(reason(cut), Reason::Timeout { limit: 5 * SECOND });
+
+    let stack = ReliabilityStack::builder()
+        .timeout(10 * SECOND)
+        .attempt_timeout(5 * SECOND)
+        .deadlines(InRequest)
+        .build()
+        .expect("in range");
+    let cut = stack.layer(uploading(&[4, 4, 4], 4)).oneshot(upload()).await.expect_err("it is cut");
+    let Error::Rejected(rejected) = cut else { panic!("{cut:?}") };
+    assert_eq!(
+        (rejected.layer().as_str(), rejected.reason()),
+        ("timeout", Reason::Timeout { limit: 10 * SECOND })
+    );
+    let answer = stack.layer(uploading(&[4, 4], 1)).oneshot(upload()).await;
+    assert!(answer.is_ok(), "{answer:?}");
 }
 
 #[test]

@@ -7,48 +7,43 @@ use std::{
 
 use tower_layer::Layer;
 
-use super::{registry::KeyedCircuitBreakerHandle, service::KeyedCircuitBreaker};
+use super::{handle::KeyedCircuitBreakerHandle, service::KeyedCircuitBreaker};
 use crate::{
-    call::StandardClassifier,
-    circuit_breaker::config::CircuitBreakerConfig,
-    telemetry::{Listeners, Name},
+    call::{NoDeadline, StandardClassifier},
+    circuit_breaker::handle::CircuitSpec,
 };
 
 /// Puts a [`KeyedCircuitBreaker`] around a service. Made by
 /// [`CircuitBreakerLayer::keyed`](crate::circuit_breaker::CircuitBreakerLayer::keyed).
 ///
+/// It starts no task and no timer, and runs in any runtime or none.
+///
 /// # Clone
 ///
 /// All services made by this layer and by its clones share the circuits.
 #[derive(Clone)]
-pub struct KeyedCircuitBreakerLayer<K, F, C = StandardClassifier> {
-    config: CircuitBreakerConfig,
-    name: Name,
-    listeners: Listeners,
-    classifier: C,
+pub struct KeyedCircuitBreakerLayer<K, F, C = StandardClassifier, D = NoDeadline> {
+    spec: CircuitSpec,
     key: F,
+    classifier: C,
+    deadlines: D,
     max_keys: usize,
     handle: Arc<OnceLock<KeyedCircuitBreakerHandle<K>>>,
 }
 
-impl<K, F, C> KeyedCircuitBreakerLayer<K, F, C> {
-    pub(in crate::circuit_breaker) fn new(
-        config: CircuitBreakerConfig,
-        name: Name,
-        listeners: Listeners,
-        classifier: C,
-        key: F,
-    ) -> Self {
-        Self { config, name, listeners, classifier, key, max_keys: MAX_KEYS, handle: Arc::default() }
+impl<K, F, C, D> KeyedCircuitBreakerLayer<K, F, C, D> {
+    pub(in crate::circuit_breaker) fn new(spec: CircuitSpec, key: F, classifier: C, deadlines: D) -> Self {
+        Self { spec, key, classifier, deadlines, max_keys: MAX_KEYS, handle: Arc::default() }
     }
 
-    /// How many keys may have a circuit at a time.
+    /// Bounds how many keys have a circuit at a time.
     ///
-    /// At least 1; 0 is taken as 1. At the bound, a circuit without calls in flight makes room: one that is closed and
-    /// healthy (its last call went well, and at most a tenth of its window did not), or one that nobody has called for
-    /// longer than `max_open_for` and `forgive_after` together. Where there is none, calls with a new key pass unprotected, and
-    /// an event says so. A layer that is already in use stays as it is; this one then gets circuits of its own.
-    /// Default: 1 000.
+    /// At the bound, a new key takes the place of a circuit that no call and no handle refers to, and that is closed and
+    /// healthy: no consecutive failures, and at most a tenth of its window failed. A circuit that was idle for longer than
+    /// `max_open_for` and `backoff_decay_every` together is evicted in any state. Without such a circuit, calls with a new
+    /// key pass unprotected, and an event says so. A larger bound costs memory, about 3 KB for each key.
+    ///
+    /// At least 1; 0 is taken as 1. Default: 1 000 keys. Services that were made before keep the old circuits.
     #[must_use]
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.max_keys = keys.max(1);
@@ -56,30 +51,26 @@ impl<K, F, C> KeyedCircuitBreakerLayer<K, F, C> {
         self
     }
 
-    /// A hold on the circuits.
+    /// The handle of the circuits.
     #[must_use]
     pub fn handle(&self) -> KeyedCircuitBreakerHandle<K> {
-        let new = || {
-            let (name, listeners) = (self.name.clone(), self.listeners.clone());
-            KeyedCircuitBreakerHandle::new(self.config, name, listeners, self.max_keys)
-        };
-        self.handle.get_or_init(new).clone()
+        self.handle.get_or_init(|| KeyedCircuitBreakerHandle::new(self.spec.clone(), self.max_keys)).clone()
     }
 }
 
-impl<S, K, F: Clone, C: Clone> Layer<S> for KeyedCircuitBreakerLayer<K, F, C> {
-    type Service = KeyedCircuitBreaker<S, K, F, C>;
+impl<S, K, F: Clone, C: Clone, D: Clone> Layer<S> for KeyedCircuitBreakerLayer<K, F, C, D> {
+    type Service = KeyedCircuitBreaker<S, K, F, C, D>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        KeyedCircuitBreaker::new(inner, self.key.clone(), self.classifier.clone(), self.handle())
+        let (classifier, deadlines) = (self.classifier.clone(), self.deadlines.clone());
+        KeyedCircuitBreaker::new(inner, self.key.clone(), classifier, deadlines, self.handle())
     }
 }
 
-impl<K, F, C> fmt::Debug for KeyedCircuitBreakerLayer<K, F, C> {
+impl<K, F, C, D> fmt::Debug for KeyedCircuitBreakerLayer<K, F, C, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedCircuitBreakerLayer")
-            .field("config", &self.config)
-            .field("name", &self.name)
+            .field("spec", &self.spec)
             .field("max_keys", &self.max_keys)
             .finish_non_exhaustive()
     }

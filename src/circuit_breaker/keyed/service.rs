@@ -8,57 +8,68 @@ use std::{
 
 use tower_service::Service;
 
-use super::{future::ResponseFuture, registry::KeyedCircuitBreakerHandle};
-use crate::call::{Classifier, FromRejected, StandardClassifier};
+use super::{future::ResponseFuture, handle::KeyedCircuitBreakerHandle};
+use crate::{
+    call::{Classifier, DeadlineSource, FromRejected, NoDeadline, StandardClassifier},
+    circuit_breaker::{handle::CircuitBreakerHandle, shared::CallGuard},
+};
 
 /// A service behind one circuit breaker per key.
 ///
-/// The key is known with the request only, so `poll_ready` waits for the service below whatever the circuits say.
+/// The key is known with the request only, so `poll_ready` waits for the inner service even if a circuit is open.
 ///
 /// # Clone
 ///
 /// Clones share the circuits.
 #[derive(Clone)]
-pub struct KeyedCircuitBreaker<S, K, F, C = StandardClassifier> {
+pub struct KeyedCircuitBreaker<S, K, F, C = StandardClassifier, D = NoDeadline> {
     inner: S,
     key: F,
     classifier: C,
+    deadlines: D,
     handle: KeyedCircuitBreakerHandle<K>,
 }
 
-impl<S, K, F, C> KeyedCircuitBreaker<S, K, F, C> {
-    pub(super) fn new(inner: S, key: F, classifier: C, handle: KeyedCircuitBreakerHandle<K>) -> Self {
-        Self { inner, key, classifier, handle }
+impl<S, K, F, C, D> KeyedCircuitBreaker<S, K, F, C, D> {
+    pub(super) fn new(
+        inner: S,
+        key: F,
+        classifier: C,
+        deadlines: D,
+        handle: KeyedCircuitBreakerHandle<K>,
+    ) -> Self {
+        Self { inner, key, classifier, deadlines, handle }
     }
 
-    /// A hold on the circuits.
+    /// The handle of the circuits.
     pub fn handle(&self) -> KeyedCircuitBreakerHandle<K> {
         self.handle.clone()
     }
 
-    /// The service below.
+    /// The inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service below, mutably.
+    /// The inner service, mutably.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Takes the service out.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
 }
 
-impl<S, K, F, C, Req> Service<Req> for KeyedCircuitBreaker<S, K, F, C>
+impl<S, K, F, C, D, Req> Service<Req> for KeyedCircuitBreaker<S, K, F, C, D>
 where
     S: Service<Req>,
     S::Error: FromRejected,
     K: Hash + Eq + Clone + Display,
     F: Fn(&Req) -> K,
     C: Classifier<S::Response, S::Error> + Clone,
+    D: DeadlineSource<Req>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -69,21 +80,22 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let Some((circuit, key)) = self.handle.for_call(&(self.key)(&request)) else {
+        let Some(CircuitBreakerHandle { circuit }) = self.handle.for_call(&(self.key)(&request)) else {
             return ResponseFuture::unprotected(self.inner.call(request));
         };
-        match circuit.admit() {
+        match CallGuard::admit(&circuit) {
             Err(refusal) => ResponseFuture::rejected(circuit.reject(refusal)),
-            Ok(mut admission) => {
+            Ok(mut guard) => {
+                guard.of_request(self.deadlines.deadline(&request), self.deadlines.upload(&request));
                 let inner = self.inner.call(request);
-                admission.called();
-                ResponseFuture::running(inner, self.classifier.clone(), admission, key)
+                guard.called();
+                ResponseFuture::running(inner, self.classifier.clone(), guard)
             }
         }
     }
 }
 
-impl<S: fmt::Debug, K, F, C> fmt::Debug for KeyedCircuitBreaker<S, K, F, C> {
+impl<S: fmt::Debug, K, F, C, D> fmt::Debug for KeyedCircuitBreaker<S, K, F, C, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedCircuitBreaker").field("inner", &self.inner).finish_non_exhaustive()
     }

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 use super::{
-    super::{
-        config::{Abandoned, CircuitBreakerConfig, Window},
-        health::Calm,
-        permit::{Collected, Ending, Gate, Override, Permit},
-    },
-    tests::driven::{ANSWERED, Driven, FAILURE, IGNORED, REFUSED, SLOW, SUCCESS},
+    Collected, Ending, FastMode, Lockless, Override, Permit,
+    tests::driven::{ANSWERED, DROPPED, Driven, FAILURE, IGNORED, RATE_LIMITED, SLOW, SUCCESS},
 };
-use crate::{CircuitState as S, rt::clock::epoch};
+use crate::{
+    circuit_breaker::config::{Abandoned, CircuitBreakerConfig, Window},
+    rt::clock::epoch,
+    telemetry::CircuitState as S,
+};
 
 mod naive;
 
@@ -26,8 +26,8 @@ enum Step {
     Begin,
     End(usize, Ending),
     TakeOver(Override),
-    /// Healthy calls that the gate lets pass unprocessed.
-    Unprocessed(u8),
+    /// Healthy calls that are counted without the lock.
+    Lockless(u8),
     Look,
 }
 
@@ -39,10 +39,10 @@ fn run(config: CircuitBreakerConfig, steps: &[Step]) -> Result<(), TestCaseError
         match *step {
             Step::Wait(delay) => machine.wait(delay),
             Step::Call(_) | Step::Begin => {
-                // The dice of a ramp, seen before they are thrown.
-                let dice = || StdRng::seed_from_u64(at as u64);
+                // The draw of a ramp, known beforehand.
+                let dice = || SmallRng::seed_from_u64(at as u64);
                 let draw = dice().random::<f64>();
-                machine.rng = dice();
+                machine.state.rng = dice();
                 let (permit, ticket) = (machine.admit(), model.admit(draw, machine.now));
                 prop_assert_eq!(permit.is_ok(), ticket.is_some(), "admitted at step {}", at);
                 match (permit, ticket, *step) {
@@ -63,16 +63,16 @@ fn run(config: CircuitBreakerConfig, steps: &[Step]) -> Result<(), TestCaseError
                 machine.take_over(to);
                 model.take_over(to, machine.now);
             }
-            Step::Unprocessed(count) => {
+            Step::Lockless(count) => {
                 machine.tick();
                 model.tick(machine.now);
-                let calm = match machine.state.gate() {
-                    Gate::Free(Calm::Always) => true,
-                    Gate::Free(Calm::Until(end)) => machine.now < end,
+                let lockless = match machine.state.fast_mode() {
+                    FastMode::Pass(Lockless::Always) => true,
+                    FastMode::Pass(Lockless::Until(end)) => machine.now < end,
                     _ => false,
                 };
-                if calm {
-                    machine.state.absorb(Collected { healthy: count.into(), rejected: 0 });
+                if lockless {
+                    machine.state.absorb(Collected { healthy: count.into(), rejected: 0 }, machine.now);
                     for _ in 0..count {
                         let ticket = model.admit(0.0, machine.now).expect("a free gate is free");
                         model.end(ticket, SUCCESS, machine.now);
@@ -90,20 +90,20 @@ fn run(config: CircuitBreakerConfig, steps: &[Step]) -> Result<(), TestCaseError
             let snapshot = machine.snapshot();
             let seen = (snapshot.window_calls, snapshot.window_failures, snapshot.window_slow);
             prop_assert_eq!(seen, model.tally(machine.now), "after step {}", at);
-            prop_assert_eq!(snapshot.consecutive_failures, model.row, "after step {}", at);
+            prop_assert_eq!(snapshot.consecutive_failures, model.consecutive, "after step {}", at);
             prop_assert_eq!(snapshot.retry_after, model.until.map(|until| until - machine.now));
         }
     }
     Ok(())
 }
 
-/// Any steps, and then a peer that is well and takes `latency`, called every `gap`: how the circuit ends.
+/// Any steps, and then a healthy peer that takes `latency`, called every `gap`: the state in which the circuit ends.
 fn recover(config: CircuitBreakerConfig, steps: &[Step], latency: Duration, gap: Duration) -> S {
     let mut machine = Driven::new(config);
     for step in steps {
         match *step {
             Step::Wait(delay) => machine.wait(delay),
-            // Never ended: whoever called hangs.
+            // Never ended: the call hangs.
             Step::Begin => drop(machine.admit()),
             Step::Call(ending) | Step::End(_, ending) => drop(machine.call(ending)),
             _ => {}
@@ -117,7 +117,7 @@ fn recover(config: CircuitBreakerConfig, steps: &[Step], latency: Duration, gap:
                 machine.wait(latency);
                 machine.end(permit, SUCCESS);
             }
-            // Calls go on coming; those that are bound to be refused are left out.
+            // Calls go on coming; those that are sure to be rejected are left out.
             Err(_) => machine.now = machine.state.next_timeout().unwrap_or(machine.now).max(machine.now),
         }
         if machine.tick() == S::Closed && machine.now > epoch() + gap {
@@ -129,7 +129,7 @@ fn recover(config: CircuitBreakerConfig, steps: &[Step], latency: Duration, gap:
 
 proptest! {
     #[test]
-    fn it_decides_as_its_twin_does(config in configs(), steps in prop::collection::vec(steps(), 1..150)) {
+    fn it_decides_as_its_naive_model_does(config in configs(), steps in prop::collection::vec(steps(), 1..150)) {
         run(config, &steps)?;
     }
 
@@ -156,11 +156,11 @@ fn endings() -> impl Strategy<Value = Ending> {
         4 => Just(FAILURE),
         1 => Just(SLOW),
         1 => Just(ANSWERED),
-        1 => Just(REFUSED),
+        1 => Just(RATE_LIMITED),
         1 => Just(IGNORED),
-        1 => Just(Ending::Abandoned),
+        1 => Just(DROPPED),
         1 => Just(Ending::Panicked),
-        1 => Just(Ending::Unused),
+        1 => Just(Ending::Unpolled),
     ]
 }
 
@@ -179,45 +179,51 @@ fn steps() -> impl Strategy<Value = Step> {
         4 => Just(Step::Begin),
         4 => (any::<usize>(), endings()).prop_map(|(nth, ending)| Step::End(nth, ending)),
         1 => overrides.prop_map(Step::TakeOver),
-        2 => any::<u8>().prop_map(Step::Unprocessed),
+        2 => any::<u8>().prop_map(Step::Lockless),
         4 => Just(Step::Look),
     ]
 }
 
 fn configs() -> impl Strategy<Value = CircuitBreakerConfig> {
     let window = prop_oneof![(1_u32..20).prop_map(Window::Calls), millis(10..5_000).prop_map(Window::Time)];
-    let share = prop_oneof![Just(0.25), Just(0.5), Just(1.0)];
+    let ratio = prop_oneof![Just(0.25), Just(0.5), Just(1.0)];
     let trips = (
         window,
         1_u32..8,
-        prop::option::weighted(0.8, share.clone()),
+        prop::option::weighted(0.8, ratio.clone()),
         prop::option::of(1_u32..5),
-        prop::option::of((millis(1..2_000), share)),
+        prop::option::of((millis(1..2_000), ratio)),
     );
-    let rest = (millis(1..5_000), prop_oneof![Just(1.0), Just(2.0)], millis(0..20_000), millis(1..5_000));
-    let probes = (1_u32..6, any::<u32>(), millis(1..5_000), millis(0..5_000));
-    let policy = prop_oneof![Just(Abandoned::Failure), Just(Abandoned::Ignore)];
+    let periods = (
+        millis(1..5_000),
+        prop_oneof![Just(1.0), Just(2.0)],
+        prop_oneof![Just(0.0), Just(1.0 / 6.0), Just(1.0)],
+        millis(0..20_000),
+        millis(1..5_000),
+    );
+    let probes = (1_u32..6, any::<u32>(), millis(1..5_000));
+    let policy = prop_oneof![Just(Abandoned::ByTime), Just(Abandoned::Failure), Just(Abandoned::Ignore)];
     let ramp = prop_oneof![Just(Duration::ZERO), millis(1..5_000)];
-    (trips, rest, probes, policy, ramp).prop_map(|(trips, rest, probes, policy, ramp)| {
-        let (window, min_requests, rate, row, slow) = trips;
-        let (open_for, multiplier, more, forgive_after) = rest;
-        let (count, needed, timeout, patience) = probes;
+    (trips, periods, probes, policy, ramp).prop_map(|(trips, periods, probes, policy, ramp)| {
+        let (window, min_requests, rate, consecutive, slow) = trips;
+        let (open_for, multiplier, outage_ratio, more, decay) = periods;
+        let (count, needed, timeout) = probes;
         let mut config = CircuitBreakerConfig::new()
             .window(window)
             .min_requests(min_requests)
             .open_for(open_for)
             .open_multiplier(multiplier)
+            .outage_ratio(outage_ratio)
             .max_open_for(open_for + more)
-            .forgive_after(forgive_after)
+            .backoff_decay_every(decay)
             .open_jitter(0.0)
             .half_open_probes(count)
             .half_open_successes(1 + needed % count)
             .probe_timeout(timeout)
-            .half_open_for(timeout + patience)
             .ramp(ramp)
             .abandoned(policy);
         config.failure_rate = rate;
-        config.consecutive_failures = row;
-        slow.map_or(config, |(over, share)| config.slow_call(over, share))
+        config.consecutive_failures = consecutive;
+        slow.map_or(config, |(over, ratio)| config.slow_call(over, ratio))
     })
 }

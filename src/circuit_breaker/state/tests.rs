@@ -1,20 +1,18 @@
 //! The machine, event by event.
 
+mod cut_calls;
 pub(super) mod driven;
+mod open_periods;
 
 use std::time::Duration;
 
-use driven::{ANSWERED, Driven, FAILURE, IGNORED, REFUSED, SEED, SLOW, SUCCESS};
+use driven::{ANSWERED, DROPPED, Driven, FAILURE, IGNORED, RATE_LIMITED, SEED, SLOW, SUCCESS, done};
 
-use super::super::{
-    config::{Abandoned, CircuitBreakerConfig, Window},
-    health::Calm,
-    permit::{Collected, Ending, Gate, Override, Permit},
-};
+use super::{Collected, Ending, FastMode, Lockless, Override, Permit, Timing};
 use crate::{
-    CircuitState as S,
     call::{ErrorClass, Outcome, Reason},
-    telemetry::{CircuitState, EventKind, Trip},
+    circuit_breaker::config::{Abandoned, CircuitBreakerConfig, Window},
+    telemetry::{CircuitState, CircuitState as S, EventKind, Trip},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,10 +24,14 @@ const CONFIG: CircuitBreakerConfig = CircuitBreakerConfig::new()
     .min_requests(2)
     .slow_call(SECOND, 0.5)
     .open_for(Duration::from_secs(5))
+    .outage_ratio(0.0)
     .open_jitter(0.0)
     .half_open_probes(2)
     .half_open_successes(2)
     .ramp(RAMP);
+
+/// A call that was dropped after it had waited for longer than the patience of the circuit.
+const UNANSWERED: Ending = Ending::Panicked;
 
 /// A machine that got there by what it is for, with one healthy call in its window where it has one.
 fn machine_in(state: CircuitState) -> Driven {
@@ -101,17 +103,18 @@ fn every_state_answers_every_event() {
     let states =
         [S::Closed, S::Ramping, S::Open, S::HalfOpen, S::ForcedOpen, S::ForcedClosed, S::Disabled, S::Shadow];
     #[rustfmt::skip]
-    let table: [(Event, &str); 18] = [
+    let table: [(Event, &str); 19] = [
         //                                 C R O H F L D S
         (Admit,                           ". . . . . . . ."),
         (Record(SUCCESS),                 ". . . . . . . ."),
         (Record(ANSWERED),                ". . . . . . . ."),
         (Record(FAILURE),                 "O O . O . . . !"),
-        (Record(REFUSED),                 "O O . O . . . !"),
+        (Record(RATE_LIMITED),                 "O O . O . . . !"),
         (Record(SLOW),                    "O O . O . . . !"),
         (Record(IGNORED),                 ". . . . . . . ."),
-        (Record(Ending::Unused),          ". . . . . . . ."),
-        (Record(Ending::Abandoned),       "O O . O . . . !"),
+        (Record(Ending::Unpolled),        ". . . . . . . ."),
+        (Record(DROPPED),                 ". . . . . . . ."),
+        (Record(UNANSWERED),              "O O . O . . . !"),
         (Record(Ending::Panicked),        "O O . O . . . !"),
         (Straggler,                       ". . . . . . . ."),
         (Timeout,                         ". C H . . . . ."),
@@ -123,8 +126,8 @@ fn every_state_answers_every_event() {
         (Update,                          ". . . . . . . ."),
     ];
     let letter = |letter: &str| "CROHFLDS".find(letter).map(|at| states[at]);
-    for (event, row) in table {
-        for (from, cell) in states.into_iter().zip(row.split(' ')) {
+    for (event, cells) in table {
+        for (from, cell) in states.into_iter().zip(cells.split(' ')) {
             let mut machine = machine_in(from);
             let generation = machine.state.generation();
             happen(&mut machine, event);
@@ -145,11 +148,11 @@ fn every_state_answers_every_event() {
 }
 
 #[test]
-fn every_state_admits_whom_it_should() {
+fn every_state_admits_the_right_calls() {
     for (state, admits, reason) in [
         (S::Closed, 5, None),
         (S::Open, 0, Some(Reason::CircuitOpen(Trip::FailureRate { failed: 2, total: 2 }))),
-        (S::HalfOpen, 2, Some(Reason::ProbesTaken)),
+        (S::HalfOpen, 1, Some(Reason::ProbesTaken)),
         (S::ForcedOpen, 0, Some(Reason::CircuitOpen(Trip::ByHand))),
         (S::ForcedClosed, 5, None),
         (S::Disabled, 5, None),
@@ -161,8 +164,8 @@ fn every_state_admits_whom_it_should() {
         let refusal = admitted.into_iter().find_map(Result::err);
         assert_eq!(refusal.map(|refusal| refusal.reason), reason, "{state}");
         assert_eq!(machine.state.peek(machine.now).map(|refusal| refusal.reason), reason, "{state}");
-        let gate = matches!(machine.state.gate(), Gate::Free(_));
-        assert_eq!(gate, admits == 5, "{state}");
+        let passes = matches!(machine.state.fast_mode(), FastMode::Pass(_));
+        assert_eq!(passes, admits == 5, "{state}");
     }
 }
 
@@ -203,13 +206,13 @@ fn case_15_a_million_calls_in_the_window_take_no_more_memory_than_none() {
         Driven::new(CircuitBreakerConfig::new().window(Window::Time(Duration::from_secs(1_000))));
     for _ in 0..1_000 {
         machine.wait(Duration::from_millis(900));
-        machine.state.absorb(Collected { healthy: 999, rejected: 0 });
+        machine.state.absorb(Collected { healthy: 999, rejected: 0 }, machine.now);
         machine.calls(1, FAILURE);
     }
     let snapshot = machine.snapshot();
     assert_eq!((snapshot.window_calls, snapshot.window_failures), (1_000_000, 1_000));
     // A window over time owns no heap: what the machine weighs, it weighs whatever it holds.
-    assert!(size_of::<super::State>() < 1_024);
+    assert!(size_of::<super::State>() < 1_280);
 }
 
 #[test]
@@ -236,28 +239,21 @@ fn case_17_a_call_of_one_generation_never_moves_another() {
 }
 
 #[test]
-fn a_call_of_a_former_owner_is_not_even_counted() {
-    let former = Driven::new(CONFIG).admit().expect("closed");
-    let mut machine = Driven::new(CONFIG);
-    machine.state = super::State::new(CONFIG, 1, machine.now);
-    machine.end(former, FAILURE);
-    assert_eq!(machine.snapshot().counts, super::CircuitBreakerCounts::default());
-}
-
-#[test]
 fn case_19_a_probe_that_hangs_is_cancelled_or_slow_is_no_recovery() {
     let mut hanging = machine_in(S::HalfOpen);
     let probe = hanging.admit().expect("a probe");
     hanging.wait(CONFIG.probe_timeout);
-    assert_eq!(hanging.tick(), S::Open, "its time is up and it counts as abandoned: a failure");
+    assert_eq!(hanging.tick(), S::Open, "its time is over, and it counts as a failure");
     assert_eq!(hanging.end(probe, SUCCESS), S::Open);
 
-    let mut cancelled = machine_in(S::HalfOpen);
-    cancelled.state.update(CONFIG.abandoned(Abandoned::Ignore), cancelled.now);
-    for _ in 0..100 {
-        assert!(cancelled.call(Ending::Abandoned), "the place came back");
+    for policy in [Abandoned::Ignore, Abandoned::ByTime] {
+        let mut cancelled = machine_in(S::HalfOpen);
+        cancelled.state.update(CONFIG.abandoned(policy), cancelled.now);
+        for _ in 0..100 {
+            assert!(cancelled.call(DROPPED), "the place came back");
+        }
+        assert_eq!(cancelled.tick(), S::HalfOpen);
     }
-    assert_eq!(cancelled.tick(), S::HalfOpen);
 
     let mut slow = machine_in(S::HalfOpen);
     slow.calls(1, SLOW);
@@ -266,19 +262,98 @@ fn case_19_a_probe_that_hangs_is_cancelled_or_slow_is_no_recovery() {
 }
 
 #[test]
-fn a_half_open_circuit_that_learns_nothing_opens_again() {
+fn case_69_a_probe_that_hung_is_judged_at_its_deadline_whenever_it_is_looked_at() {
+    let at_once = |looks: &[u64]| {
+        let mut machine = machine_in(S::HalfOpen);
+        let _probe = machine.admit().expect("a probe");
+        let begin = machine.now;
+        for seconds in looks {
+            machine.now = begin + SECOND * u32::try_from(*seconds).expect("a few");
+            machine.tick();
+        }
+        (machine.snapshot(), machine.events.len())
+    };
+    let (seldom, events) = at_once(&[33]);
+    assert_eq!((seldom.state, events), (S::Open, 1));
+    assert_eq!(seldom.retry_after, Some(SECOND * 2), "open for 5 s from the deadline at 30 s");
+    assert_eq!(at_once(&[1, 10, 29, 30, 31, 32, 33]), (seldom, events));
+    let (late, events) = at_once(&[600]);
+    assert_eq!((late.state, events), (S::HalfOpen, 2), "and both transitions are told");
+}
+
+#[test]
+fn case_73_an_ignored_probe_gives_its_place_back_and_silence_changes_nothing() {
     let mut machine = machine_in(S::HalfOpen);
     machine.calls(1, IGNORED);
-    machine.wait(CONFIG.half_open_for);
-    assert_eq!(machine.tick(), S::Open);
-    assert_eq!(machine.snapshot().last_trip, Some(Trip::Undecided));
+    machine.wait(Duration::from_secs(70));
+    assert_eq!(machine.tick(), S::HalfOpen);
+    machine.calls(2, SUCCESS);
+    assert_eq!(machine.tick(), S::Ramping);
+}
+
+#[test]
+fn case_85_callers_that_cut_every_probe_do_not_keep_the_others_out() {
+    let mut machine = machine_in(S::HalfOpen);
+    // Each probe that was cut admits one more call at a time.
+    for expected in [1, 2, 4, 8] {
+        let probes: Vec<_> = std::iter::from_fn(|| machine.admit().ok()).collect();
+        assert_eq!(probes.len(), expected);
+        probes.into_iter().for_each(|probe| assert_eq!(machine.end(probe, DROPPED), S::HalfOpen));
+    }
+    machine.calls(2, SUCCESS);
+    assert_eq!(machine.tick(), S::Ramping);
+}
+
+#[test]
+fn a_call_that_the_deadline_ended_is_judged_by_the_time_that_the_peer_had() {
+    let cut_after = |waited: Duration, outcome: Outcome, deadline: Option<Duration>| {
+        let mut machine = Driven::new(CircuitBreakerConfig::consecutive(1));
+        let permit = machine.admit().expect("closed");
+        let timing =
+            Timing { waiting_since: Some(machine.now), deadline: deadline.map(|at| machine.now + at) };
+        machine.wait(waited);
+        machine.end(permit, Ending::Done { outcome, slow: false, timing })
+    };
+    let (short, long) = (Duration::from_millis(1), Duration::from_secs(2));
+    let timeout = Outcome::failure(ErrorClass::Timeout);
+    for (waited, outcome, deadline, state) in [
+        (short, Outcome::DeadlineExceeded, Some(short), S::Closed),
+        (long, Outcome::DeadlineExceeded, Some(long), S::Open),
+        (long, Outcome::DeadlineExceeded, None, S::Open),
+        // The peer knows the deadline too.
+        (short, timeout, Some(short), S::Closed),
+        (long, timeout, Some(long), S::Open),
+        // A timeout of the peer's own making.
+        (short, timeout, Some(long), S::Open),
+        (short, timeout, None, S::Open),
+    ] {
+        assert_eq!(
+            cut_after(waited, outcome, deadline),
+            state,
+            "{outcome:?} after {waited:?} of {deadline:?}"
+        );
+    }
+}
+
+#[test]
+fn case_71_a_cut_call_above_the_slow_threshold_is_a_slow_call() {
+    let mut machine = Driven::new(CONFIG);
+    machine.calls(1, SUCCESS);
+    let permit = machine.admit().expect("closed");
+    let timing = Timing { waiting_since: Some(machine.now), deadline: None };
+    machine.wait(SECOND + Duration::from_millis(1));
+    // Another call is answered, so this one is no failure.
+    machine.calls(1, SUCCESS);
+    machine.end(permit, Ending::Dropped(timing));
+    let snapshot = machine.snapshot();
+    assert_eq!((snapshot.window_calls, snapshot.window_slow, snapshot.window_failures), (3, 1, 0));
 }
 
 #[test]
 fn a_half_open_circuit_waits_for_rare_callers() {
     let mut machine = machine_in(S::HalfOpen);
     for _ in 0..2 {
-        machine.wait(CONFIG.half_open_for * 3);
+        machine.wait(CONFIG.probe_timeout * 6);
         assert!(machine.call(SUCCESS));
     }
     assert_eq!(machine.tick(), S::Ramping);
@@ -289,7 +364,7 @@ fn the_peers_hint_keeps_it_open_for_longer() {
     let mut machine = Driven::new(CONFIG);
     let hint = Duration::from_secs(60);
     let outcome = Outcome::failure(ErrorClass::RateLimit).retry_after(hint);
-    machine.calls(2, Ending::Done { outcome, slow: false });
+    machine.calls(2, done(outcome, false));
     assert_eq!(machine.snapshot().retry_after, Some(hint));
     machine.wait(Duration::from_nanos(59_999_999_999));
     let refusal = machine.admit().expect_err("still open");
@@ -299,16 +374,16 @@ fn the_peers_hint_keeps_it_open_for_longer() {
 }
 
 #[test]
-fn shadow_says_when_it_would_have_opened_and_rejects_nobody() {
+fn shadow_tells_when_it_would_have_opened_and_rejects_no_call() {
     let mut machine = machine_in(S::Shadow);
     for _ in 0..1_000 {
         assert!(machine.call(FAILURE));
         machine.wait(Duration::from_millis(20));
     }
-    // 20 s: it would have been open for 5 s, and then for 10 s, and so on.
+    // 20 s: it would have been open for 5 s each time, after 40 ms of calls.
     let told = machine.events.len() as u64;
     assert!(machine.events.iter().all(|event| matches!(event, EventKind::CircuitWouldTrip(_))));
-    assert_eq!((told, machine.snapshot().counts.would_trips, machine.snapshot().counts.trips), (3, 3, 0));
+    assert_eq!((told, machine.snapshot().counts.would_trips, machine.snapshot().counts.trips), (4, 4, 0));
 }
 
 #[test]
@@ -320,20 +395,24 @@ fn an_update_keeps_what_the_window_holds_and_judges_it_by_the_new_numbers() {
     machine.state.update(lenient.window(Window::Time(RAMP)), machine.now);
     assert_eq!((machine.snapshot().window_calls, machine.snapshot().window_failures), (60, 10));
     machine.state.update(lenient.min_requests(10).failure_rate(0.1), machine.now);
-    assert_eq!(machine.state.gate(), Gate::Free(Calm::Never), "the next call, good or bad, trips it");
+    assert_eq!(
+        machine.state.fast_mode(),
+        FastMode::Pass(Lockless::Never),
+        "the next call opens it, good or bad"
+    );
     machine.calls(1, SUCCESS);
     assert_eq!(machine.tick(), S::Open);
 }
 
 #[test]
-fn a_ramp_admits_a_rising_share() {
+fn a_ramp_admits_a_growing_ratio() {
     let mut machine = machine_in(S::Ramping);
-    let shares = (0..4).map(|_| {
+    let ratios = (0..4).map(|_| {
         let admitted = (0..1_000).filter(|_| machine.admit().is_ok()).count();
         machine.wait(RAMP / 4);
         admitted
     });
-    for (admitted, expected) in shares.collect::<Vec<_>>().into_iter().zip([100, 325, 550, 775]) {
+    for (admitted, expected) in ratios.collect::<Vec<_>>().into_iter().zip([100, 325, 550, 775]) {
         assert!(admitted.abs_diff(expected) < 60, "{admitted}, not about {expected}; seed {SEED}");
     }
     assert_eq!(machine.tick(), S::Closed);

@@ -1,4 +1,4 @@
-//! The body.
+//! The body that tells how its stream ended.
 
 use std::{
     fmt,
@@ -16,13 +16,16 @@ use crate::{
     grpc::GrpcClassifier,
 };
 
-/// A response body that tells, exactly once, how its stream ended.
+/// A response body that tells `on_end`, exactly once, how its stream ended.
 ///
-/// At its trailers it tells what they say; at an error, what that says; at an end without trailers, that the answer is
-/// broken. Dropped before its end, it tells what [`abandoned`](Self::abandoned) set.
+/// | end of the stream | outcome |
+/// |---|---|
+/// | trailers | the outcome of their status |
+/// | an error | the outcome of the error, and never a success |
+/// | no trailers | a failure of class `Server` |
+/// | dropped before its end | [`abandoned`](Self::abandoned) |
 ///
-/// Whatever shall be held until the end of the stream, such as a permit, `on_end` can own: it is called once in any
-/// case, and what it owns is dropped with it.
+/// `on_end` can own a value, such as a permit, until the end of the stream: the body drops `on_end` after the call.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -45,9 +48,10 @@ use crate::{
 /// # Ok(()) }
 /// ```
 ///
-/// # Cancellation
+/// # Cancellation and panics
 ///
-/// Dropping it drops the body inside, and tells.
+/// Dropping the body drops the inner body, and tells `on_end` unless it was told before. The body does not panic; a
+/// panic of `on_end` reaches the code that polls or drops the body.
 #[pin_project]
 pub struct GrpcOutcomeBody<B, F: FnOnce(Outcome)> {
     #[pin]
@@ -58,42 +62,43 @@ pub struct GrpcOutcomeBody<B, F: FnOnce(Outcome)> {
 
 /// Tells once, at the latest when it is dropped.
 struct Ending<F: FnOnce(Outcome)> {
-    /// `None` once it has been told.
+    /// `None` once told.
     on_end: Option<F>,
-    deferred: Option<PendingOutcomes>,
-    abandoned: Option<Outcome>,
+    pending: Option<PendingOutcomes>,
+    abandoned: Outcome,
 }
 
 impl<B, F: FnOnce(Outcome)> GrpcOutcomeBody<B, F> {
-    /// Watches over `inner`, and tells `on_end` how it ended.
+    /// Wraps `inner` and tells `on_end` how its stream ended.
     pub const fn new(inner: B, classifier: GrpcClassifier, on_end: F) -> Self {
-        Self::telling(inner, classifier, Some(on_end), None, None)
+        Self::telling(inner, classifier, Some(on_end), None, Outcome::Ignored)
     }
 
     pub(super) const fn telling(
         inner: B,
         classifier: GrpcClassifier,
         on_end: Option<F>,
-        deferred: Option<PendingOutcomes>,
-        abandoned: Option<Outcome>,
+        pending: Option<PendingOutcomes>,
+        abandoned: Outcome,
     ) -> Self {
-        Self { inner, classifier, ending: Ending { on_end, deferred, abandoned } }
+        Self { inner, classifier, ending: Ending { on_end, pending, abandoned } }
     }
 
-    /// What to tell if the body is dropped before its end. Default: [`Ignored`](Outcome::Ignored); a caller that has
-    /// heard enough says nothing about the server.
+    /// The outcome of a body that is dropped before its end.
+    ///
+    /// Default: [`Ignored`](Outcome::Ignored). A caller may have read enough, which says nothing about the server.
     #[must_use]
     pub const fn abandoned(mut self, outcome: Outcome) -> Self {
-        self.ending.abandoned = Some(outcome);
+        self.ending.abandoned = outcome;
         self
     }
 }
 
 impl<F: FnOnce(Outcome)> Ending<F> {
-    /// The layers hear of it first, so that whoever is told finds them as they are from now on.
+    /// Tells the layers first, so that `on_end` finds their handles up to date.
     fn tell(&mut self, outcome: Outcome) {
-        if let Some(deferred) = self.deferred.take() {
-            deferred.settle(outcome);
+        if let Some(pending) = self.pending.take() {
+            pending.settle(outcome);
         }
         if let Some(on_end) = self.on_end.take() {
             on_end(outcome);
@@ -101,19 +106,13 @@ impl<F: FnOnce(Outcome)> Ending<F> {
     }
 
     const fn is_told(&self) -> bool {
-        self.on_end.is_none() && self.deferred.is_none()
+        self.on_end.is_none() && self.pending.is_none()
     }
 }
 
 impl<F: FnOnce(Outcome)> Drop for Ending<F> {
     fn drop(&mut self) {
-        // Unless somebody has said what it means, each layer has its own policy for what is abandoned.
-        if self.abandoned.is_none()
-            && let Some(deferred) = self.deferred.take()
-        {
-            deferred.abandon();
-        }
-        self.tell(self.abandoned.unwrap_or(Outcome::Ignored));
+        self.tell(self.abandoned);
     }
 }
 
@@ -144,7 +143,7 @@ where
         Poll::Ready(frame)
     }
 
-    /// Not before it has been told: whoever believes it does not ask for the trailers any more.
+    /// True only after the body has told: a reader that sees `true` does not poll for the end.
     fn is_end_stream(&self) -> bool {
         self.ending.is_told() && self.inner.is_end_stream()
     }
@@ -154,22 +153,22 @@ where
     }
 }
 
-/// What an error says in the middle of a stream: whatever it is, it is no success, and what has begun is not unprocessed.
+/// The outcome of an error inside a stream. The server has begun the call, so the failure is never unprocessed.
 fn of_error(classifier: &GrpcClassifier, error: &BoxError) -> Outcome {
     match classifier.outcome_of_error(error.as_ref()) {
         Outcome::Failure { class, retry_after, retryable: Retryable::Unprocessed } => {
-            let seen = Outcome::failure(class);
-            retry_after.map_or(seen, |delay| seen.retry_after(delay))
+            let begun = Outcome::failure(class);
+            retry_after.map_or(begun, |delay| begun.retry_after(delay))
         }
         Outcome::Success => Outcome::failure(ErrorClass::Server),
         other => other,
     }
 }
 
-/// An empty body with nothing to tell, for layers that answer without asking the service.
+/// An empty body with nothing to tell, for outer layers that answer by themselves.
 impl<B: Default, F: FnOnce(Outcome)> Default for GrpcOutcomeBody<B, F> {
     fn default() -> Self {
-        Self::telling(B::default(), GrpcClassifier::new(), None, None, None)
+        Self::telling(B::default(), GrpcClassifier::new(), None, None, Outcome::Ignored)
     }
 }
 
@@ -194,7 +193,7 @@ mod tests {
 
     type Step = Result<Frame<Bytes>, io::ErrorKind>;
 
-    /// Polls a body of these frames so many times, drops it, and returns what was told.
+    /// Polls a body of these frames so many times, drops it, and returns the outcomes that it told.
     fn told(frames: impl Into<VecDeque<Step>>, polls: usize) -> Vec<Outcome> {
         let log = Rc::new(RefCell::new(Vec::new()));
         let inner =
@@ -204,7 +203,6 @@ mod tests {
             writer.borrow_mut().push(outcome);
         });
         for _ in 0..polls {
-            assert!(!body.is_end_stream() || !log.borrow().is_empty());
             let _ = body.frame().now_or_never().expect("it never waits");
         }
         drop(body);
@@ -222,20 +220,35 @@ mod tests {
     }
 
     #[test]
-    fn trailers_tell_once_however_often_it_is_polled_after_them() {
+    fn trailers_tell_once_with_any_number_of_polls_after_them() {
         assert_eq!(told([Ok(data()), Ok(trailers("0"))], 5), [Outcome::Success]);
         assert_eq!(told([Ok(data()), Ok(trailers("14"))], 5), [Outcome::failure(ErrorClass::Server)]);
         assert_eq!(told([Ok(data()), Ok(trailers("1"))], 2), [Outcome::Ignored]);
     }
 
     #[test]
-    fn an_end_without_trailers_is_a_broken_answer() {
+    fn an_end_without_trailers_is_a_failure() {
         assert_eq!(told([Ok(data())], 3), [Outcome::failure(ErrorClass::Server)]);
         assert_eq!(told([], 1), [Outcome::failure(ErrorClass::Server)]);
     }
 
+    /// The inner body of a unary answer claims its end after its last frame of data. A reader that believes the claim
+    /// drops the body, and the outcome would be that of a dropped stream.
     #[test]
-    fn an_error_tells_and_what_comes_after_it_does_not() {
+    fn the_body_does_not_claim_its_end_before_it_has_told() {
+        let log = RefCell::new(Vec::new());
+        let inner = http_body_util::Full::new(Bytes::from_static(b"x"));
+        let tell = |outcome| log.borrow_mut().push(outcome);
+        let mut body = GrpcOutcomeBody::new(inner, GrpcClassifier::new(), tell);
+        assert!(body.frame().now_or_never().flatten().is_some());
+        assert!(body.inner.is_end_stream() && !body.is_end_stream());
+        assert!(body.frame().now_or_never().flatten().is_none());
+        assert!(body.is_end_stream());
+        assert_eq!(*log.borrow(), [Outcome::failure(ErrorClass::Server)]);
+    }
+
+    #[test]
+    fn only_the_first_end_is_told() {
         let reset = Err(io::ErrorKind::ConnectionReset);
         assert_eq!(
             told([Ok(data()), reset, Ok(trailers("0"))], 4),
@@ -244,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn dropped_before_its_end_it_is_abandoned_in_every_phase() {
+    fn a_body_dropped_before_its_end_is_ignored_in_every_phase() {
         for polls in 0..2 {
             assert_eq!(
                 told([Ok(data()), Ok(trailers("0"))], polls),
@@ -255,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_abandoned_means_can_be_said_and_a_default_tells_nothing() {
+    fn the_outcome_of_a_drop_can_be_chosen_and_a_default_body_tells_nothing() {
         let log = RefCell::new(Vec::new());
         let tell = |outcome| log.borrow_mut().push(outcome);
         let slow = Outcome::failure(ErrorClass::Timeout);

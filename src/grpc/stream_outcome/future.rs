@@ -1,4 +1,4 @@
-//! The future of a call whose stream is watched.
+//! The future of a call whose response tells how its stream ended.
 
 use std::{
     future::Future,
@@ -12,14 +12,14 @@ use pin_project::pin_project;
 use super::{body::GrpcOutcomeBody, pending_outcomes::PendingOutcomes};
 use crate::{
     call::Outcome,
-    grpc::{GrpcClassifier, classify::code_in},
+    grpc::{GrpcClassifier, classify::Head},
 };
 
-/// The response of the service below, its body watched.
+/// Waits for the inner service and wraps the body of its response in [`GrpcOutcomeBody`].
 ///
 /// # Cancellation
 ///
-/// Dropping it drops the call below. Nothing is told: there was no stream.
+/// Dropping the future drops the inner call. There is no stream yet, so `on_end` is not told.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
@@ -27,7 +27,7 @@ pub struct ResponseFuture<Fut, F> {
     #[pin]
     pub(super) inner: Fut,
     pub(super) classifier: GrpcClassifier,
-    pub(super) abandoned: Option<Outcome>,
+    pub(super) abandoned: Outcome,
     pub(super) on_end: Option<F>,
 }
 
@@ -41,16 +41,16 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
-        let mut deferred = response.extensions_mut().remove::<PendingOutcomes>();
-        // What the head has said, the layers that read heads have heard.
-        let streams = code_in(response.headers()).is_none() && response.status().is_success();
+        let mut pending = response.extensions_mut().remove::<PendingOutcomes>();
+        // Layers that read heads have counted a head that says how the call ended.
+        let streams = matches!(Head::of(response.status(), response.headers()), Head::Begun);
         let on_end = this.on_end.take().filter(|_| streams);
         let (classifier, abandoned) = (*this.classifier, *this.abandoned);
-        if !streams && let Some(deferred) = deferred.take() {
-            deferred.settle(classifier.outcome(response.status(), response.headers()));
+        if !streams && let Some(pending) = pending.take() {
+            pending.settle(classifier.outcome(response.status(), response.headers()));
         }
         Poll::Ready(Ok(
-            response.map(|body| GrpcOutcomeBody::telling(body, classifier, on_end, deferred, abandoned))
+            response.map(|body| GrpcOutcomeBody::telling(body, classifier, on_end, pending, abandoned))
         ))
     }
 }

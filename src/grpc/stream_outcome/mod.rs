@@ -1,8 +1,11 @@
-//! How a stream ended, which only its trailers say.
+//! The outcome of a stream, which only its trailers tell.
 //!
-//! A breaker records a call when its head has come. For a unary call that fails, the head has the status; a stream
-//! fails later, with a head that looked well. [`StreamOutcomeLayer`] reads the trailers and tells how it ended, once: a
-//! closure, and the breakers below that wait for it because of [`deferred`](super::GrpcClassifier::deferred).
+//! A breaker counts a call at its head. The head of a failed unary call carries its status; a stream fails later,
+//! after a good head. [`StreamOutcomeLayer`] reads the trailers and tells, once, how the stream ended: it calls a
+//! closure, and settles the calls that inner breakers [deferred](super::GrpcClassifier::deferred).
+//!
+//! A stream that its reader drops before the end has no vote in a breaker, and the closure hears
+//! [`Ignored`](crate::Outcome::Ignored). [`StreamOutcomeLayer::abandoned`] changes that.
 
 mod body;
 pub mod future;

@@ -1,4 +1,4 @@
-//! The verdicts that ride with a response from the layer that gave them to the one that sees its stream end.
+//! Pending outcomes that travel with a response to the layer that sees its stream end.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,37 +6,29 @@ use ::http::Extensions;
 
 use crate::call::{Outcome, PendingOutcome};
 
-/// The verdicts of one response.
-// Extensions have to be cloned, and a verdict cannot be: clones share them, and the first to take them has them.
+/// The pending outcomes of one response.
+// Extensions must be `Clone`, and a pending outcome is not: clones share the list, and the first `settle` empties it.
 #[derive(Clone, Debug, Default)]
 pub(in crate::grpc) struct PendingOutcomes(Arc<Mutex<Vec<PendingOutcome>>>);
 
 impl PendingOutcomes {
-    /// Leaves a verdict with a response.
-    pub(in crate::grpc) fn leave(extensions: &mut Extensions, verdict: PendingOutcome) {
+    /// Leaves a pending outcome with a response.
+    pub(in crate::grpc) fn leave(extensions: &mut Extensions, pending: PendingOutcome) {
         extensions
             .get_or_insert_default::<Self>()
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(verdict);
+            .push(pending);
     }
 
     /// Settles them all.
     pub(super) fn settle(&self, outcome: Outcome) {
-        for verdict in self.take() {
-            verdict.settle(outcome);
+        // The list leaves the lock first: settling runs code of other layers.
+        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for pending in all {
+            pending.settle(outcome);
         }
-    }
-
-    /// Drops them all, whoever else has a clone.
-    pub(super) fn abandon(&self) {
-        drop(self.take());
-    }
-
-    /// Takes them out, so that code of others' does not run under the lock.
-    fn take(&self) -> Vec<PendingOutcome> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -47,14 +39,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_verdicts_of_a_response_are_settled_once_whichever_clone_is_asked() {
+    fn each_pending_outcome_is_settled_once_by_any_clone() {
         let (tell, told) = mpsc::channel();
         let mut extensions = Extensions::new();
         for number in 0..2 {
             let tell = tell.clone();
-            let verdict =
-                PendingOutcome::new(move |outcome| tell.send((number, outcome)).expect("somebody listens"));
-            PendingOutcomes::leave(&mut extensions, verdict);
+            let pending =
+                PendingOutcome::new(move |outcome| tell.send((number, outcome)).expect("the receiver lives"));
+            PendingOutcomes::leave(&mut extensions, pending);
         }
         let clone = extensions.clone().remove::<PendingOutcomes>().expect("they were left");
         clone.settle(Outcome::Success);

@@ -12,16 +12,17 @@ use crate::{
     grpc::GrpcClassifier,
 };
 
-/// Tells how streams end, which their heads do not say.
+/// Tells how streams ended.
 ///
-/// Every answer whose head has no `grpc-status` yet, so every stream and every unary call that went well, is told of
-/// exactly once: at its trailers, at an error, or when its body is dropped. What the head has said already is not said
-/// again, so that this and a layer that reads heads never both count one failure.
+/// The layer tells exactly once of every answer that [has begun](GrpcClassifier#streams), so of every stream and of
+/// every successful unary call: at its trailers, at an error, or when its body is dropped. It does not tell of an
+/// answer whose head carries the status, because layers that read heads have counted it.
 ///
-/// A breaker below, whose classifier says [`deferred`](GrpcClassifier::deferred), takes its vote from this, but for probes,
-/// which it judges by their heads. Then nobody else need be told:
+/// An inner breaker with a [`deferred`](GrpcClassifier::deferred) classifier takes its vote from this layer, except
+/// for probes, which count by their heads:
 ///
 /// ```
+/// use tonic::transport::Channel;
 /// use tonic_health::pb::health_client::HealthClient;
 /// use tower::ServiceBuilder;
 /// use tower_reliability::{
@@ -31,10 +32,13 @@ use crate::{
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let classifier = GrpcClassifier::new();
-/// let stack = grpc::stack().circuit_breaker(CircuitBreakerConfig::new()).classify(classifier.deferred()).build()?;
-/// let channel = tonic::transport::Channel::from_static("http://[::1]:50051").connect_lazy();
+/// let stack = grpc::stack()
+///     .circuit_breaker(CircuitBreakerConfig::new())
+///     .classify(classifier.deferred())
+///     .build()?;
+/// let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
 /// let layers = ServiceBuilder::new()
-///     .layer(GrpcRejectionLayer)
+///     .layer(GrpcRejectionLayer::new())
 ///     .layer(StreamOutcomeLayer::new(classifier))
 ///     .layer(stack);
 /// let client = HealthClient::new(layers.service(channel));
@@ -42,11 +46,11 @@ use crate::{
 /// # Ok(()) }
 /// ```
 ///
-/// Any other layer takes the same call for a success when it begins; what is told here corrects the picture, for a log or
-/// a metric:
+/// Other layers count the same call as a success at its head. A closure feeds a log or a metric with the real end:
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
+/// use tonic::transport::Channel;
 /// use tonic_health::pb::health_client::HealthClient;
 /// use tower::ServiceBuilder;
 /// use tower_reliability::{Outcome, grpc::{GrpcClassifier, StreamOutcomeLayer}};
@@ -59,29 +63,37 @@ use crate::{
 ///         BROKEN.fetch_add(1, Ordering::Relaxed);
 ///     }
 /// });
-/// let channel = tonic::transport::Channel::from_static("http://[::1]:50051").connect_lazy();
-/// let client = HealthClient::new(ServiceBuilder::new().layer(streams).service(channel));
+/// let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
+/// let service = ServiceBuilder::new().layer(streams).service(channel);
+/// let client = HealthClient::new(service);
 /// # let _ = client; }
 /// ```
+///
+/// # Runtime, panics and clones
+///
+/// The layer needs no runtime and does not panic. A panic of the closure reaches the code that polls or drops the
+/// body. Clones of the layer and its services share nothing but what the closure shares.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamOutcomeLayer<F = fn(Outcome)> {
     classifier: GrpcClassifier,
-    abandoned: Option<Outcome>,
+    abandoned: Outcome,
     on_end: F,
 }
 
 impl StreamOutcomeLayer {
-    /// Reads trailers with this classifier, and tells nobody but the layers that wait for it.
+    /// Reads trailers with this classifier, and tells only the inner layers that wait for them.
     #[must_use]
     pub const fn new(classifier: GrpcClassifier) -> Self {
-        Self { classifier, abandoned: None, on_end: nobody }
+        Self { classifier, abandoned: Outcome::Ignored, on_end: ignore }
     }
 
-    /// Holds a value, such as a permit, until the stream of this response has ended or is dropped; for layers between the
-    /// service and this one. A response whose head has a status has no stream, and lets go of it there.
+    /// Holds a value, such as a permit, until the stream of this response has ended or is dropped.
+    ///
+    /// For a layer between the service and this layer. A response without a stream releases the value at its head.
     ///
     /// ```
     /// use std::{convert::Infallible, sync::Arc};
+    /// use bytes::Bytes;
     /// use http::{Request, Response};
     /// use http_body_util::{BodyExt, Full};
     /// use tokio::sync::Semaphore;
@@ -91,14 +103,15 @@ impl StreamOutcomeLayer {
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let slots = Arc::new(Semaphore::new(1));
     /// let taken = slots.clone();
-    /// let service = ServiceBuilder::new().layer(StreamOutcomeLayer::new(GrpcClassifier::new())).service_fn(
-    ///     move |_: Request<()>| {
-    ///         let permit = taken.clone().try_acquire_owned().expect("there is one");
-    ///         let mut response = Response::new(Full::<bytes::Bytes>::default());
-    ///         StreamOutcomeLayer::hold(&mut response, permit);
-    ///         async { Ok::<_, Infallible>(response) }
-    ///     },
-    /// );
+    /// let answer = service_fn(move |_: Request<()>| {
+    ///     let permit = taken.clone().try_acquire_owned().expect("there is one");
+    ///     let head = Response::builder().header("content-type", "application/grpc");
+    ///     let mut response = head.body(Full::<Bytes>::default()).expect("a response");
+    ///     StreamOutcomeLayer::hold(&mut response, permit);
+    ///     async { Ok::<_, Infallible>(response) }
+    /// });
+    /// let streams = StreamOutcomeLayer::new(GrpcClassifier::new());
+    /// let service = ServiceBuilder::new().layer(streams).service(answer);
     /// let response = service.oneshot(Request::new(())).await?;
     /// assert_eq!(slots.available_permits(), 0);
     /// response.into_body().collect().await.map_err(|error| error.to_string())?;
@@ -111,26 +124,26 @@ impl StreamOutcomeLayer {
 }
 
 impl<F> StreamOutcomeLayer<F> {
-    /// Tells `on_end` of every stream, from wherever its body is polled or dropped. It must not wait. Default: nobody.
+    /// Calls `on_end` with the outcome of every stream.
+    ///
+    /// The call runs where the body is polled or dropped, and must not block. Default: no call.
     pub fn on_end<G: Fn(Outcome) + Clone>(self, on_end: G) -> StreamOutcomeLayer<G> {
         StreamOutcomeLayer { classifier: self.classifier, abandoned: self.abandoned, on_end }
     }
 
-    /// What to tell of a stream that is dropped before its end, also to the breakers that wait for it.
+    /// The outcome of a stream that is dropped before its end.
     ///
-    /// Clients that stop listening as a matter of routine want [`Ignored`](Outcome::Ignored) here, or streams that they
-    /// drop open the circuit. Default: `on_end` is told [`Ignored`](Outcome::Ignored), as a caller that has heard enough
-    /// says nothing about the server; a breaker goes by its own policy for calls that are
-    /// [abandoned](crate::circuit_breaker::CircuitBreakerConfig::abandoned), as it cannot tell that from a caller whose
-    /// patience was over.
+    /// A reader that has read enough drops a stream, and so does a reader that lost its patience; the layer cannot
+    /// tell them apart. Choose a failure only if every dropped stream means a server that hangs: with it, impatient
+    /// readers open the circuit of a healthy server. Default: [`Ignored`](Outcome::Ignored), no vote in a breaker.
     #[must_use]
     pub fn abandoned(mut self, outcome: Outcome) -> Self {
-        self.abandoned = Some(outcome);
+        self.abandoned = outcome;
         self
     }
 }
 
-const fn nobody(_: Outcome) {}
+const fn ignore(_: Outcome) {}
 
 impl<S, F: Clone> Layer<S> for StreamOutcomeLayer<F> {
     type Service = StreamOutcome<S, F>;
@@ -140,7 +153,7 @@ impl<S, F: Clone> Layer<S> for StreamOutcomeLayer<F> {
     }
 }
 
-/// A service whose streams are watched.
+/// Tells how the streams of the inner service ended. See [`StreamOutcomeLayer`].
 #[derive(Clone, Copy, Debug)]
 pub struct StreamOutcome<S, F = fn(Outcome)> {
     inner: S,
@@ -148,17 +161,17 @@ pub struct StreamOutcome<S, F = fn(Outcome)> {
 }
 
 impl<S, F> StreamOutcome<S, F> {
-    /// The service below.
+    /// The inner service.
     pub const fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service below, mutably.
+    /// The inner service, mutably.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Takes the service out.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }

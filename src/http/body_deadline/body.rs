@@ -19,16 +19,20 @@ use crate::{
 /// A body that ends in an error when the deadline passes: a [`Rejected`] for
 /// [`DeadlineExceeded`](Reason::DeadlineExceeded).
 ///
-/// The body inside is dropped before the error is returned, and with it its connection. The timer is armed when the
-/// body is found to be waiting for the first time.
+/// The inner body is dropped before the error is returned, and its connection with it. The timer starts when the body
+/// is found waiting for the first time.
 ///
 /// # Cancellation
 ///
-/// Dropping it drops the body inside.
+/// Dropping it drops the inner body and the timer.
+///
+/// # Panics
+///
+/// If it has a deadline and has to wait outside a tokio runtime with time enabled.
 #[pin_project]
 #[derive(Debug)]
 pub struct DeadlineBody<B> {
-    /// `None` once the deadline has passed.
+    /// `None` after the deadline has passed.
     #[pin]
     inner: Option<B>,
     #[pin]
@@ -37,7 +41,7 @@ pub struct DeadlineBody<B> {
 }
 
 impl<B> DeadlineBody<B> {
-    /// Holds `inner` to a deadline; without one, it only changes the error type.
+    /// Holds `inner` to a deadline. `None` only changes the error type.
     pub const fn new(inner: B, deadline: Option<Deadline>) -> Self {
         Self { inner: Some(inner), timer: None, deadline }
     }
@@ -57,7 +61,7 @@ where
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
-        // The clock decides, and not the timer alone: a body that always has a frame ready never waits for it.
+        // The clock decides, not only the timer: a body that always has a frame ready never waits for the timer.
         if !this.deadline.is_some_and(Deadline::is_expired) {
             if let Poll::Ready(frame) = inner.poll_frame(cx) {
                 return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
@@ -84,3 +88,27 @@ where
 }
 
 const NAME: Name = Name::new("body_deadline");
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, time::Duration};
+
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, StreamBody};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_always_has_a_frame_ready_ends_at_the_deadline() {
+        let frames =
+            futures::stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x"))));
+        let deadline = Deadline::after(Duration::from_secs(1));
+        let mut body = Box::pin(DeadlineBody::new(StreamBody::new(frames), Some(deadline)));
+        assert!(body.frame().await.is_some_and(|frame| frame.is_ok()));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let error = body.frame().await.expect("no end").expect_err("the deadline has passed");
+        let rejected = error.downcast_ref::<Rejected>().expect("a rejection");
+        assert_eq!(rejected.reason(), Reason::DeadlineExceeded);
+        assert!(body.frame().await.is_none());
+    }
+}

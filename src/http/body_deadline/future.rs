@@ -1,4 +1,4 @@
-//! The future of a call whose body has a deadline.
+//! The future of a call whose response body has a deadline.
 
 use std::{
     future::Future,
@@ -12,11 +12,11 @@ use pin_project::pin_project;
 use super::body::DeadlineBody;
 use crate::call::Deadline;
 
-/// The response of the service below, its body held to the deadline.
+/// The inner service's response, with its body held to the deadline.
 ///
 /// # Cancellation
 ///
-/// Dropping it drops the call below.
+/// Dropping it drops the inner call.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]

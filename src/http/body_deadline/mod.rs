@@ -1,7 +1,7 @@
-//! A body that has to arrive by the request's deadline too.
+//! A deadline for response bodies.
 //!
-//! A timeout ends with the head of the response. A server that sends the head at once and the body never would hold
-//! its caller for ever; this layer holds the body to the same deadline.
+//! A timeout ends with the head of the response. A server that sends the head at once and never the body would hold its
+//! caller forever. This layer holds the body to the request's deadline.
 
 mod body;
 pub mod future;

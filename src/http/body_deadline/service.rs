@@ -10,22 +10,28 @@ use super::{body::DeadlineBody, future::ResponseFuture};
 
 /// Holds response bodies to the [`Deadline`](crate::Deadline) in their request's extensions.
 ///
-/// It takes the deadline that it finds in the request: above the stack the caller's, below a timeout the earlier of the
-/// caller's and the timeout's, below an attempt timeout that of the attempt.
+/// The position decides which deadline that is. Outside a stack it is the caller's. Inside a timeout it is the earlier
+/// of the caller's and the timeout's. Inside an attempt timeout it is the attempt's, unless the attempt uploads a body.
 ///
 /// ```
 /// # use std::{convert::Infallible, time::Duration};
 /// # use http::{Request, Response};
 /// # use tower::service_fn;
 /// use tower::ServiceBuilder;
-/// use tower_reliability::{ReliabilityStack, http::{BodyDeadlineLayer, RequestExtensions}};
+/// use tower_reliability::http::{self, BodyDeadlineLayer};
 ///
-/// # let client = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(String::new())) });
-/// let stack = ReliabilityStack::builder().timeout(Duration::from_secs(10)).deadlines(RequestExtensions).build()?;
+/// # let client = service_fn(|_: Request<()>| async {
+/// #     Ok::<_, Infallible>(Response::new(String::new()))
+/// # });
+/// let stack = http::stack().timeout(Duration::from_secs(10)).build()?;
 /// let client = ServiceBuilder::new().layer(stack).layer(BodyDeadlineLayer).service(client);
 /// # let _ = tower::ServiceExt::<Request<()>>::oneshot(client, Request::new(()));
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
+///
+/// # Panics
+///
+/// The layer does not panic. A [`DeadlineBody`] that waits needs a tokio runtime with time enabled.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BodyDeadlineLayer;
 
@@ -37,24 +43,24 @@ impl<S> Layer<S> for BodyDeadlineLayer {
     }
 }
 
-/// A service whose response bodies have to arrive in time.
+/// A service whose response bodies have a deadline. Made by [`BodyDeadlineLayer`].
 #[derive(Clone, Copy, Debug)]
 pub struct BodyDeadline<S> {
     inner: S,
 }
 
 impl<S> BodyDeadline<S> {
-    /// The service below.
+    /// The inner service.
     pub const fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service below, mutably.
+    /// The inner service, mutably.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Takes the service out.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }

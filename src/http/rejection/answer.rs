@@ -1,44 +1,55 @@
-//! What a client is told: a status, when to come back, and a problem document (RFC 9457).
+//! The answers to rejected calls: a status, `Retry-After`, and a problem document (RFC 9457).
 
 use ::http::{
     HeaderValue, Response, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     algo::whole_seconds_up,
     call::{Reason, Rejected},
 };
 
-/// How a protocol says that a call was turned away.
+/// Makes the answers of a protocol to rejected calls.
 pub trait Answers<B> {
-    /// The answer to a call that was turned away.
+    /// The answer to a rejected call.
     fn answer(rejected: &Rejected) -> Response<B>;
 }
 
-/// A status, and a JSON problem document as the body.
+/// A status and a JSON problem document, which disclose neither layers nor numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Problem;
 
+/// A [`Problem`] that also names the layer and the reason of the rejection. For internal use.
+#[derive(Clone, Copy, Debug)]
+pub struct DetailedProblem;
+
 impl<B: From<String>> Answers<B> for Problem {
     fn answer(rejected: &Rejected) -> Response<B> {
-        answer(rejected)
+        let (status, detail) = status(rejected.reason());
+        answer(rejected, status, &json!({ "detail": detail }))
     }
 }
 
-fn answer<B: From<String>>(rejected: &Rejected) -> Response<B> {
-    let status = status(rejected.reason());
+impl<B: From<String>> Answers<B> for DetailedProblem {
+    fn answer(rejected: &Rejected) -> Response<B> {
+        let reason = rejected.reason();
+        let members = json!({ "detail": reason.to_string(), "layer": rejected.layer().as_str() });
+        answer(rejected, status(reason).0, &members)
+    }
+}
+
+fn answer<B: From<String>>(rejected: &Rejected, status: StatusCode, members: &Value) -> Response<B> {
     let seconds = rejected.retry_after().map(whole_seconds_up);
     let mut problem = json!({
         "type": "about:blank",
         "title": status.canonical_reason(),
         "status": status.as_u16(),
-        "detail": rejected.reason().to_string(),
-        "layer": rejected.layer().as_str(),
     });
-    if let Some(seconds) = seconds {
-        problem["retry_after"] = seconds.into();
+    let retry_after = seconds.map(|seconds| ("retry_after".to_owned(), seconds.into()));
+    if let (Some(problem), Some(members)) = (problem.as_object_mut(), members.as_object()) {
+        problem.extend(members.clone().into_iter().chain(retry_after));
     }
     let mut response = Response::new(B::from(problem.to_string()));
     *response.status_mut() = status;
@@ -49,10 +60,18 @@ fn answer<B: From<String>>(rejected: &Rejected) -> Response<B> {
     response
 }
 
-const fn status(reason: Reason) -> StatusCode {
+/// The status of a rejection, and the sentence that any client may read.
+const fn status(reason: Reason) -> (StatusCode, &'static str) {
     match reason {
-        Reason::CircuitOpen(_) | Reason::ProbesTaken | Reason::Ramping => StatusCode::SERVICE_UNAVAILABLE,
-        Reason::Timeout { .. } | Reason::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Reason::CircuitOpen(_) | Reason::ProbesTaken | Reason::Ramping => {
+            (StatusCode::SERVICE_UNAVAILABLE, "The service cannot take the request at the moment.")
+        }
+        Reason::Timeout { .. } | Reason::DeadlineExceeded => {
+            (StatusCode::GATEWAY_TIMEOUT, "The service did not answer in time.")
+        }
+        Reason::UploadStalled { .. } => {
+            (StatusCode::REQUEST_TIMEOUT, "The request body did not arrive in time.")
+        }
     }
 }
 
@@ -63,26 +82,46 @@ mod tests {
     use super::*;
     use crate::telemetry::{Name, Trip};
 
-    #[tokio::test(start_paused = true)]
-    async fn an_open_circuit_is_503_and_says_when_to_come_back_rounded_up() {
+    fn open() -> Rejected {
         let reason = Reason::CircuitOpen(Trip::ConsecutiveFailures(5));
-        let rejected = Rejected::new(Name::new("pay\"ments"), reason).after(Duration::from_millis(4_001));
-        let answer: Response<String> = answer(&rejected);
+        Rejected::new(Name::new("pay\"ments(10.0.0.7:80)"), reason).after(Duration::from_millis(4_001))
+    }
+
+    fn problem(answer: &Response<String>) -> Value {
+        serde_json::from_str(answer.body()).expect("it is JSON")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_open_circuit_is_503_with_the_time_to_come_back_rounded_up() {
+        let answer: Response<String> = Problem::answer(&open());
         assert_eq!(answer.status(), 503);
         assert_eq!(answer.headers()[RETRY_AFTER], "5");
         assert_eq!(answer.headers()[CONTENT_TYPE], "application/problem+json");
-        let problem: serde_json::Value = serde_json::from_str(answer.body()).expect("it is JSON");
-        assert_eq!(problem["detail"], "circuit open (5 calls in a row failed)");
-        assert_eq!(problem["layer"], "pay\"ments");
+        let problem = problem(&answer);
         assert_eq!((&problem["status"], &problem["retry_after"]), (&json!(503), &json!(5)));
+        assert_eq!(problem["title"], "Service Unavailable");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn case_74_an_answer_discloses_neither_layers_nor_numbers_unless_it_is_detailed() {
+        let answer: Response<String> = Problem::answer(&open());
+        let keys: Vec<_> = problem(&answer).as_object().expect("an object").keys().cloned().collect();
+        assert_eq!(keys, ["detail", "retry_after", "status", "title", "type"]);
+        for secret in ["pay", "10.0.0.7", "circuit", "5 "] {
+            assert!(!answer.body().contains(secret), "{}", answer.body());
+        }
+        let detailed = problem(&DetailedProblem::answer(&open()));
+        assert_eq!(detailed["detail"], open().reason().to_string());
+        assert_eq!(detailed["layer"], "pay\"ments(10.0.0.7:80)");
     }
 
     #[test]
-    fn a_timeout_is_504_and_names_no_time() {
+    fn a_timeout_is_504_and_a_stalled_upload_408_without_a_time() {
         let limit = Duration::from_secs(1);
-        let answer: Response<String> =
-            answer(&Rejected::new(Name::new("timeout"), Reason::Timeout { limit }));
-        assert_eq!(answer.status(), 504);
-        assert!(!answer.headers().contains_key(RETRY_AFTER));
+        for (reason, status) in [(Reason::Timeout { limit }, 504), (Reason::UploadStalled { limit }, 408)] {
+            let answer: Response<String> = Problem::answer(&Rejected::new(Name::new("timeout"), reason));
+            assert_eq!(answer.status(), status);
+            assert!(!answer.headers().contains_key(RETRY_AFTER) && !answer.body().contains("1s"));
+        }
     }
 }

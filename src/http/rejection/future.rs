@@ -13,11 +13,11 @@ use pin_project::pin_project;
 use super::answer::Answers;
 use crate::call::{IntoRejected, Rejected};
 
-/// The response of the service below, or the answer to a rejection.
+/// The inner service's response, or the answer to a rejection.
 ///
 /// # Cancellation
 ///
-/// Dropping it drops the call below.
+/// Dropping it drops the inner call.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]

@@ -1,8 +1,8 @@
-//! Rejections as HTTP answers.
+//! HTTP answers to rejected calls.
 
 mod answer;
 pub mod future;
 mod service;
 
-pub use answer::{Answers, Problem};
-pub use service::{Rejection, RejectionLayer};
+pub use answer::{Answers, DetailedProblem, Problem};
+pub use service::{DetailedRejectionLayer, Rejection, RejectionLayer};

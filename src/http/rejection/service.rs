@@ -10,23 +10,29 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    answer::{Answers, Problem},
+    answer::{Answers, DetailedProblem, Problem},
     future::ResponseFuture,
 };
 use crate::call::{IntoRejected, Rejected};
 
-/// Turns rejections into answers, so that a client is told what happened and an axum router accepts the stack.
+/// Turns rejections into HTTP answers. It stands outside the layers whose rejections it answers.
 ///
-/// An open circuit is 503 and a timeout 504, with `Retry-After` where a time is known, and a JSON problem body. It
-/// stands outside the layers whose rejections it answers. What is no rejection passes as it is.
+/// | rejection | status |
+/// |---|---|
+/// | open circuit, probes taken, ramping | 503, with `Retry-After` where the time is known |
+/// | timeout, deadline exceeded | 504 |
+/// | stalled upload | 408 |
 ///
-/// The body must be one that can be made from a text, such as axum's `Body`. Over a hyper client, whose body is
-/// `Incoming`, put `.map_response(|response| response.map(axum::body::Body::new))` below.
+/// The body is a JSON problem document with a fixed sentence per status. It discloses no layer, address or count;
+/// [`detailed`](Self::detailed) answers do. Errors that are no rejection pass as they are.
+///
+/// The response body must be made from a text, as axum's `Body` can be. Over a hyper client, whose body is `Incoming`,
+/// put `.map_response(|response| response.map(axum::body::Body::new))` directly inside this layer.
 ///
 /// ```
 /// use axum::{Router, routing::get};
 /// use tower::ServiceBuilder;
-/// use tower_reliability::{circuit_breaker::CircuitBreakerConfig, http::*, stack::ReliabilityStack};
+/// use tower_reliability::{ReliabilityStack, circuit_breaker::CircuitBreakerConfig, http::*};
 ///
 /// let stack = ReliabilityStack::builder()
 ///     .circuit_breaker(CircuitBreakerConfig::new())
@@ -37,8 +43,33 @@ use crate::call::{IntoRejected, Rejected};
 ///     .layer(ServiceBuilder::new().layer(RejectionLayer).layer(stack));
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
+///
+/// # Clone
+///
+/// Layers and services share nothing.
+///
+/// # Panics
+///
+/// It does not panic, and it needs no runtime.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RejectionLayer;
+
+impl RejectionLayer {
+    /// Answers without details.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+
+    /// Answers with the layer's name and the reason, such as `circuit open (5 calls in a row failed)`.
+    ///
+    /// Details help operators, and tell clients the names and numbers of the layers. Use it only where all clients are
+    /// your own. Default: off.
+    #[must_use]
+    pub const fn detailed(self) -> DetailedRejectionLayer {
+        DetailedRejectionLayer
+    }
+}
 
 impl<S> Layer<S> for RejectionLayer {
     type Service = Rejection<S>;
@@ -48,11 +79,23 @@ impl<S> Layer<S> for RejectionLayer {
     }
 }
 
-/// A service that answers where the one below turns away; `A` says how.
+/// A [`RejectionLayer`] whose answers name layer and reason. Made by [`RejectionLayer::detailed`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DetailedRejectionLayer;
+
+impl<S> Layer<S> for DetailedRejectionLayer {
+    type Service = Rejection<S, DetailedProblem>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Rejection::new(inner)
+    }
+}
+
+/// A service that answers rejected calls. `A` makes the answers.
 #[derive(Debug)]
 pub struct Rejection<S, A = Problem> {
     inner: S,
-    /// A layer below turned the caller away before there was a call. The call is answered without asking it again.
+    /// The inner `poll_ready` was rejected. The next call is answered without an inner call.
     turned_away: Option<Rejected>,
     answers: PhantomData<fn() -> A>,
 }
@@ -62,17 +105,17 @@ impl<S, A> Rejection<S, A> {
         Self { inner, turned_away: None, answers: PhantomData }
     }
 
-    /// The service below.
+    /// The inner service.
     pub const fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service below, mutably.
+    /// The inner service, mutably.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Takes the service out.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }

@@ -3,7 +3,7 @@
 use std::{
     fmt, mem,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -11,63 +11,66 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
 use super::pass::{Pass, to_bytes};
-use crate::call::BoxError;
+use crate::call::{BoxError, Upload};
 
-/// A body that can be sent again: it keeps what streams through it for the [copies](Self::copy) taken of it.
+/// A request body that can be sent more than once.
 ///
-/// A copy starts at the beginning, with what was recorded, and goes on with the rest of the body where an earlier
-/// attempt was dropped, or where the copy [takes it over](Self::take_over). Nothing is recorded, and nothing allocated,
-/// before there is a copy; nor when no copy is left. A body larger than the cap streams on as it is, and what was recorded
-/// is dropped.
+/// It records the data that streams through it, for the [copies](Self::copy) taken of it. A copy starts at the
+/// beginning with the recorded data. The rest follows when the earlier attempt has been dropped, or when the copy
+/// [takes over](Self::take_over).
 ///
-/// Its error is a [`BoxError`]: that of the body inside as it is, or [`CannotReplay`](super::CannotReplay) for one that
-/// was relieved, or that was read although it [could not](Self::can_replay) be replayed.
+/// A body without a copy records and allocates nothing. A body larger than the cap streams on, and the recording is
+/// dropped. A recording uses at most the cap in memory, whatever the sizes of the frames.
+///
+/// The error type is [`BoxError`]. It holds the error of the inner body, or
+/// [`CannotReplay`](super::CannotReplay) where a copy cannot be read further.
 ///
 /// # Cancellation
 ///
-/// Dropping it gives the rest of the body inside to the copies; dropping the last of them drops that body.
+/// A dropped body leaves the rest of the inner body to its copies. The last copy drops the inner body.
 #[pin_project]
 pub struct ReplayBody<B> {
     #[pin]
     source: Source<B>,
     max_bytes: usize,
+    /// Learns of each frame that this body yields.
+    upload: Option<Upload>,
 }
 
 #[pin_project(project = SourceProjection)]
 enum Source<B> {
-    /// There is no copy.
+    /// No copy was taken.
     Alone {
         #[pin]
         body: B,
         begun: bool,
     },
-    /// There is one, or has been.
+    /// A copy was taken.
     Shared(Pass<B>),
-    /// A copy of a body with nothing in it.
+    /// The body was at its end when it was copied.
     Empty,
 }
 
 impl<B> ReplayBody<B> {
-    /// A body that can be replayed if it is no longer than 64 KiB.
+    /// A body that can be replayed up to a length of 64 KiB.
     pub const fn new(body: B) -> Self {
-        Self { source: Source::Alone { body, begun: false }, max_bytes: MAX_BYTES }
+        Self { source: Source::Alone { body, begun: false }, max_bytes: MAX_BYTES, upload: None }
     }
 
-    /// How many bytes are kept, of data and trailers; a longer body cannot be replayed. It is to be set before the
-    /// first copy is taken. Default: 64 KiB.
+    /// Limits the recorded bytes of data and trailers. A longer body is sent once.
     ///
-    /// A body of more than 4,096 frames cannot be replayed either.
+    /// A larger cap lets longer uploads be retried, and costs up to that much memory per request in flight. It
+    /// holds for copies taken afterwards. Range: any; 0 records nothing. Default: 64 KiB.
     #[must_use]
     pub const fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// Whether the whole body can be read from this copy now, without taking it from anybody.
+    /// Whether this copy can be read to its end now, without taking the body from a running attempt.
     ///
-    /// The body has been recorded to its end, or the attempt that streamed it has been dropped, so that the copy goes on
-    /// where it stopped. While an attempt still streams, and after the body has failed or has grown larger than the
-    /// cap, it is `false`, and reading the copy is an error.
+    /// It can when the body is recorded to its end, or when the attempt that streamed it has been dropped. It
+    /// cannot while an attempt streams, nor after the body has failed or has outgrown the cap.
     pub fn can_replay(&self) -> bool {
         match &self.source {
             Source::Alone { begun, .. } => !begun,
@@ -76,10 +79,9 @@ impl<B> ReplayBody<B> {
         }
     }
 
-    /// Whether the whole body could be read from this copy if it [took over](Self::take_over).
+    /// Whether this copy could be read to its end after [`take_over`](Self::take_over).
     ///
-    /// It is `false` only where there is nothing to be had: the body has failed, or has grown larger than the cap, or
-    /// this copy has itself been read beyond what was recorded.
+    /// It could not if the body has failed or has outgrown the cap, or if this copy has read past the recording.
     pub fn can_take_over(&self) -> bool {
         match &self.source {
             Source::Alone { begun, .. } => !begun,
@@ -88,19 +90,19 @@ impl<B> ReplayBody<B> {
         }
     }
 
-    /// Takes the rest of the body from whoever streams it. `false` if this copy cannot be replayed even so.
+    /// Takes the rest of the body from the attempt that streams it. Returns `false` if this copy stays unreadable.
     ///
-    /// It is for when all earlier attempts are over: a transport learns of that late, and holds the body of a request
-    /// that was answered early, or given up, until its task runs again. What it still sends of it breaks off with
-    /// [`CannotReplay`](super::CannotReplay), which no peer takes for an end. Taken over before a wait, the body does not
-    /// grow above the cap in the meantime.
+    /// Call it when all earlier attempts are over. A transport may hold the body of a request that was answered
+    /// early or given up until its task runs again. Its upload then breaks off with
+    /// [`CannotReplay`](super::CannotReplay), so that no peer takes it for a whole body. Called before a wait, it
+    /// also keeps that transport from reading on beyond the cap.
     ///
     /// ```
     /// use bytes::Bytes;
     /// use http_body_util::{BodyExt, Full};
-    /// use tower_reliability::http::ReplayBody;
+    /// use tower_reliability::{BoxError, http::ReplayBody};
     ///
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_reliability::BoxError> {
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
     /// let mut body = ReplayBody::new(Full::new(Bytes::from("an order")));
     /// let mut copy = body.copy().ok_or("too large")?;
     ///
@@ -116,25 +118,59 @@ impl<B> ReplayBody<B> {
             Source::Empty => true,
         }
     }
+
+    /// Lets this body report its progress to an upload.
+    pub(crate) fn report_to(&mut self, upload: Option<Upload>) {
+        self.upload = upload;
+    }
 }
 
 impl<B: Body> ReplayBody<B> {
-    /// A copy that reads the body from its beginning, to be kept while this one is sent. Copies can be copied too.
+    /// A copy that reads the body from its beginning. Keep it while this body is sent.
     ///
-    /// `None` if it could never be replayed: the body says that it is larger than the cap, or what was read of it is
-    /// gone. An empty body is copied for free.
+    /// A copy can be copied too. `None` if the copy could never be read: the body announces a length above the cap,
+    /// or its beginning was read and not recorded. A copy of an empty body is free.
     pub fn copy(&mut self) -> Option<Self> {
-        let max_bytes = self.max_bytes;
+        match &self.source {
+            Source::Alone { body, .. } if body.size_hint().lower() > self.max_bytes as u64 => None,
+            _ => self.share(self.max_bytes),
+        }
+    }
+
+    /// A copy for a request that must not be processed twice. It records nothing.
+    ///
+    /// The copy can be read only while the body is untouched, as after a refused connection. Otherwise as
+    /// [`copy`](Self::copy).
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http_body_util::{BodyExt, Full};
+    /// use tower_reliability::{BoxError, http::ReplayBody};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+    /// let mut body = ReplayBody::new(Full::new(Bytes::from("an order")));
+    /// let copy = body.copy_unread().ok_or("it was read")?;
+    /// assert!(copy.can_take_over());
+    ///
+    /// body.collect().await?;
+    /// assert!(!copy.can_take_over());
+    /// # Ok(()) }
+    /// ```
+    pub fn copy_unread(&mut self) -> Option<Self> {
+        self.share(0)
+    }
+
+    /// A copy. If it is the first, up to `recorded` bytes are recorded for it.
+    fn share(&mut self, recorded: usize) -> Option<Self> {
         let source = match &mut self.source {
             Source::Alone { begun: true, .. } => return None,
             Source::Alone { body, .. } if body.is_end_stream() => Source::Empty,
-            Source::Alone { body, .. } if body.size_hint().lower() > max_bytes as u64 => return None,
             Source::Alone { .. } => {
-                // It is put back in the next line, as the same body behind a pointer.
+                // The next lines put the same body back behind a pointer.
                 let Source::Alone { body, .. } = mem::replace(&mut self.source, Source::Empty) else {
                     return None;
                 };
-                let mut pass = Pass::first(body, max_bytes);
+                let mut pass = Pass::first(body, recorded);
                 let copy = pass.copy();
                 self.source = Source::Shared(pass);
                 Source::Shared(copy?)
@@ -142,7 +178,16 @@ impl<B: Body> ReplayBody<B> {
             Source::Shared(pass) => Source::Shared(pass.copy()?),
             Source::Empty => Source::Empty,
         };
-        Some(Self { source, max_bytes })
+        Some(Self { source, max_bytes: self.max_bytes, upload: None })
+    }
+
+    /// Whether the body is at its end.
+    pub(crate) fn is_at_end(&self) -> bool {
+        match &self.source {
+            Source::Alone { body, .. } => body.is_end_stream(),
+            Source::Shared(pass) => pass.ahead().0,
+            Source::Empty => true,
+        }
     }
 }
 
@@ -155,25 +200,31 @@ where
     type Error = BoxError;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project().source.project() {
+        let frame = ready!(match self.as_mut().project().source.project() {
             SourceProjection::Alone { body, begun } => {
                 *begun = true;
                 body.poll_frame(cx).map(|frame| frame.map(to_bytes))
             }
             SourceProjection::Shared(pass) => pass.poll_frame(cx),
             SourceProjection::Empty => Poll::Ready(None),
+        });
+        if let Some(upload) = &self.upload {
+            match &frame {
+                // A transport asks a body whether it has ended, and may never read the end.
+                Some(Ok(_)) if self.is_at_end() => upload.complete(),
+                Some(Ok(_)) => upload.progress(),
+                Some(Err(_)) => {}
+                None => upload.complete(),
+            }
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Alone { body, .. } => body.is_end_stream(),
-            Source::Shared(pass) => pass.ahead().0,
-            Source::Empty => true,
-        }
+        self.is_at_end()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -195,5 +246,5 @@ impl<B> fmt::Debug for ReplayBody<B> {
     }
 }
 
-/// Large enough for nearly all calls of an API, small enough to be kept for each of thousands in flight.
+/// Large enough for most API calls, small enough to be kept for thousands of requests in flight.
 pub(super) const MAX_BYTES: usize = 64 * 1_024;

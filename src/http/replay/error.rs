@@ -1,12 +1,11 @@
-//! Why a body came to no end.
+//! The error of a body that cannot be read to its end.
 
 use std::{error::Error, fmt};
 
-/// The error of a body whose rest a copy has [taken over](super::ReplayBody::take_over); and of a copy that was read
-/// although it [could not be replayed](super::ReplayBody::can_replay): another is still streaming the rest, or what was
-/// recorded has been given up.
+/// A copy of a request body cannot be read further.
 ///
-/// It is an error and not an end, because a peer could take an end for a shorter body.
+/// Another copy has [taken the body over](super::ReplayBody::take_over), or streams the rest, or the recording was
+/// given up. It is an error and not an end, because a peer takes an end for a whole, shorter body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CannotReplay;

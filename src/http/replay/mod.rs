@@ -1,24 +1,30 @@
-//! A request body that can be sent again.
+//! Request bodies that can be sent more than once, and that report how far they were sent.
 //!
-//! A body is a stream: once sent it is gone, and a retry has nothing left to send. [`ReplayBody`] keeps what streams
-//! through it, up to a cap, for the copies that were taken of it; [`ReplayLayer`] gives every request such a body.
-//! The rest of a body that an earlier attempt was still streaming is [taken over](ReplayBody::take_over).
+//! A body is a stream: once sent it is gone, and a retry has nothing left to send. [`ReplayBody`] records the data
+//! that streams through it, up to a cap, for its copies. [`ReplayLayer`] gives each request such a body, and puts
+//! an [`Upload`](crate::Upload) into the request's extensions. Timeouts and breakers read the progress there.
 //!
 //! ```
 //! use bytes::Bytes;
 //! use http_body_util::{BodyExt, Full};
-//! use tower_reliability::http::ReplayBody;
+//! use tower_reliability::{BoxError, http::ReplayBody};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_reliability::BoxError> {
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
 //! let mut body = ReplayBody::new(Full::new(Bytes::from("an order")));
 //! let copy = body.copy().ok_or("too large")?;
-//! assert!(!copy.can_replay()); // the body itself is still about to be sent
+//! assert!(!copy.can_replay()); // the first attempt has not ended
 //!
 //! assert_eq!(body.collect().await?.to_bytes(), "an order"); // the first attempt
 //! assert!(copy.can_replay());
-//! assert_eq!(copy.collect().await?.to_bytes(), "an order"); // the second
+//! assert_eq!(copy.collect().await?.to_bytes(), "an order"); // the second attempt
 //! # Ok(()) }
 //! ```
+//!
+//! # Defaults
+//!
+//! | setter | default |
+//! |---|---|
+//! | [`max_bytes`](ReplayLayer::max_bytes) | 64 KiB |
 
 mod body;
 mod error;
@@ -29,6 +35,7 @@ mod shared;
 
 pub use body::ReplayBody;
 pub use error::CannotReplay;
+pub(crate) use service::watch_upload;
 pub use service::{Replay, ReplayLayer};
 
 #[cfg(test)]

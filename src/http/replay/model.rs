@@ -1,4 +1,4 @@
-//! Random bodies, read in random parts by attempts that are dropped, beside a list of all frames.
+//! Random bodies, read in random parts by attempts that are dropped, beside a list of all frames as the model.
 
 use std::{collections::VecDeque, convert::Infallible};
 
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Data that is not `Bytes`, so that it has to be put together.
+/// Data in two pieces, which has to be joined.
 type Pieces = Chain<Bytes, Bytes>;
 
 fn body(
@@ -30,7 +30,7 @@ fn trailers_of(sum: u32) -> HeaderMap {
     HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from(sum))])
 }
 
-/// What an attempt reads with at most so many polls; whether it came to an end.
+/// The data and trailers that an attempt reads in so many polls, and whether it came to the end.
 fn read<B: Body<Data = Pieces, Error = Infallible> + Unpin>(
     attempt: &mut ReplayBody<B>,
     polls: usize,
@@ -39,7 +39,7 @@ fn read<B: Body<Data = Pieces, Error = Infallible> + Unpin>(
     for _ in 0..polls {
         let frame = futures::executor::block_on(http_body_util::BodyExt::frame(attempt));
         let Some(frame) = frame else { return (data, trailers, true) };
-        match frame.expect("nobody else streams").into_data() {
+        match frame.expect("no other attempt streams").into_data() {
             Ok(bytes) => data.extend_from_slice(&bytes),
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
@@ -63,7 +63,7 @@ proptest! {
         let mut attempt = ReplayBody::new(body(&frames, trailers)).max_bytes(max_bytes);
         for polls in polls {
             let Some(copy) = attempt.copy() else {
-                prop_assert!(size > max_bytes, "there is a copy of what fits");
+                prop_assert!(size > max_bytes, "a body that fits is copied");
                 return Ok(());
             };
             let (data, _, ended) = read(&mut attempt, polls);
@@ -71,12 +71,12 @@ proptest! {
             prop_assert!(!ended || data == whole);
             drop(attempt);
             if !copy.can_replay() {
-                prop_assert!(size > max_bytes, "what fits can be replayed");
+                prop_assert!(size > max_bytes, "a body that fits is replayed");
                 return Ok(());
             }
             attempt = copy;
         }
-        // The last attempt has no copy, so that it may record or not, as it likes.
+        // The last attempt has no copy.
         let (data, found, ended) = read(&mut attempt, usize::MAX);
         prop_assert!(ended);
         prop_assert_eq!(data, whole);

@@ -1,4 +1,4 @@
-//! One reading of a body that is shared with copies.
+//! One reading of a shared body.
 
 use std::task::{Context, Poll, ready};
 
@@ -7,27 +7,27 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::{
     error::CannotReplay,
-    shared::{Loan, Next, Number, Shared},
+    shared::{Loan, Next, Number, ReplayShared},
 };
 use crate::call::BoxError;
 
-/// One attempt's way through the body: first what was recorded before it, then the rest, recorded in its turn.
+/// One attempt's reading of a body: first the recording, then the rest, which it records in turn.
 ///
-/// The rest is one pass's at a time. It leaves it to the others when it is dropped, and may be relieved of it before.
+/// One pass at a time holds the rest. A dropped pass releases the rest, and another pass may take it over before.
 pub(super) struct Pass<B> {
-    shared: Shared<B>,
+    shared: ReplayShared<B>,
     number: Number,
     phase: Phase,
 }
 
 #[derive(Clone, Copy)]
 enum Phase {
-    /// Reads the recording, of which it has read this much.
+    /// Reads the recording. The pass has read so many of its frames, and so many bytes of data.
     Replaying {
-        pieces: usize,
-        bytes: u64,
+        frames: usize,
+        bytes: usize,
     },
-    /// Reads the rest, which was its own when it began.
+    /// Reads the rest.
     Streaming,
     Over,
 }
@@ -35,17 +35,17 @@ enum Phase {
 impl<B> Pass<B> {
     /// The first pass over a body.
     pub(super) fn first(body: B, max_bytes: usize) -> Self {
-        let (shared, number) = Shared::new(Box::pin(body), max_bytes);
+        let (shared, number) = ReplayShared::new(Box::pin(body), max_bytes);
         Self { shared, number, phase: Phase::START }
     }
 
-    /// Another pass, from the beginning. This one is taken for the one that is read first.
+    /// Another pass from the beginning. `self` counts as the pass that is read first.
     pub(super) fn copy(&mut self) -> Option<Self> {
         if self.shared.is_lost() {
             return None;
         }
-        // Who is copied is about to be sent. Were the rest left lying, the copy would look free to go to its end
-        // until this pass is read for the first time, and then the two would race for it.
+        // The copied request is about to be sent. With the rest unclaimed, the copy would look readable until this
+        // pass is read for the first time, and then both would race for the rest.
         if matches!(self.phase, Phase::Replaying { .. }) {
             self.shared.claim(self.number);
         }
@@ -53,7 +53,7 @@ impl<B> Pass<B> {
         Some(Self { shared, number, phase: Phase::START })
     }
 
-    /// One that has read some of the rest cannot: others may have read on from there.
+    /// A pass that has read from the rest cannot take it over: another pass may have read on from there.
     pub(super) fn take_over(&self) -> bool {
         matches!(self.phase, Phase::Replaying { .. }) && self.shared.take_over(self.number)
     }
@@ -77,11 +77,10 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let loan = match self.phase {
-            Phase::Replaying { pieces, bytes } => match ready!(self.shared.next(pieces, self.number, cx)) {
-                Next::Piece(piece) => {
-                    let frame = Frame::from(piece);
-                    let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-                    self.phase = Phase::Replaying { pieces: pieces + 1, bytes: bytes + length };
+            Phase::Replaying { frames, bytes } => match ready!(self.shared.next(frames, self.number, cx)) {
+                Next::Frame(frame) => {
+                    let length = frame.data_ref().map_or(0, Bytes::len);
+                    self.phase = Phase::Replaying { frames: frames + 1, bytes: bytes + length };
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Next::Rest(loan) => Some(loan),
@@ -89,7 +88,7 @@ where
                     self.phase = Phase::Over;
                     return Poll::Ready(None);
                 }
-                Next::Nothing => None,
+                Next::Unavailable => None,
             },
             Phase::Streaming => self.shared.lend(self.number),
             Phase::Over => return Poll::Ready(None),
@@ -109,19 +108,19 @@ where
 
 type Polled = Option<Result<Frame<Bytes>, BoxError>>;
 
-/// What the body yields, noted down for the copies, and whether this pass goes on.
-fn poll_rest<B>(shared: &Shared<B>, mut loan: Loan<'_, B>, cx: &mut Context<'_>) -> Poll<(Polled, bool)>
+/// The next frame of the inner body, recorded for the copies, and whether this pass goes on.
+fn poll_rest<B>(shared: &ReplayShared<B>, mut loan: Loan<'_, B>, cx: &mut Context<'_>) -> Poll<(Polled, bool)>
 where
     B: Body,
     B::Error: Into<BoxError>,
 {
     let Poll::Ready(frame) = loan.rest().poll_frame(cx) else {
-        // Nobody would wake who has been relieved in the meantime: from now on the body wakes another.
+        // After a take-over the body wakes the other pass, and nothing would wake this one again.
         let has_it = loan.wait(cx.waker());
         return if has_it { Poll::Pending } else { Poll::Ready((Some(Err(CannotReplay.into())), false)) };
     };
     let frame = frame.map(to_bytes);
-    // Who sends a body asks it whether it has ended, and may never read as far as its end.
+    // A transport asks a body whether it has ended, and may never read the end.
     let was_last = loan.rest().is_end_stream();
     match &frame {
         Some(Ok(frame)) => shared.record(frame, was_last),
@@ -138,10 +137,10 @@ where
 }
 
 impl<B: Body> Pass<B> {
-    /// Whether nothing is ahead, and its size.
+    /// Whether the pass is at its end, and the size of the data that follows.
     pub(super) fn ahead(&self) -> (bool, SizeHint) {
         match self.phase {
-            Phase::Replaying { pieces, bytes } => self.shared.ahead(pieces, bytes, self.number),
+            Phase::Replaying { frames, bytes } => self.shared.ahead(frames, bytes, self.number),
             Phase::Streaming => self.shared.ahead_of_rest(self.number),
             Phase::Over => (true, SizeHint::with_exact(0)),
         }
@@ -154,7 +153,7 @@ impl<B> Drop for Pass<B> {
     }
 }
 
-/// The data in one piece, which costs nothing where it is `Bytes` already.
+/// The data of a frame in one piece. It is free where the data is `Bytes` already.
 pub(super) fn to_bytes<D: Buf, E: Into<BoxError>>(
     frame: Result<Frame<D>, E>,
 ) -> Result<Frame<Bytes>, BoxError> {
@@ -162,5 +161,5 @@ pub(super) fn to_bytes<D: Buf, E: Into<BoxError>>(
 }
 
 impl Phase {
-    const START: Self = Self::Replaying { pieces: 0, bytes: 0 };
+    const START: Self = Self::Replaying { frames: 0, bytes: 0 };
 }

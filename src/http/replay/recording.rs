@@ -1,164 +1,228 @@
-//! What has streamed through a body so far.
+//! The recording of a request body.
 
 use std::mem;
 
-use bytes::Bytes;
-use http::HeaderMap;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue};
 use http_body::Frame;
 
-/// The frames of a body, from its beginning, as long as they fit.
+/// The data and trailers of a body from its beginning, while they fit under the cap.
+///
+/// The data is copied. A frame of hyper's is a slice of its read buffer: a recorded slice of one byte would keep the
+/// whole buffer alive. All buffers together are no larger than the cap.
 #[derive(Debug)]
 pub(super) struct Recording {
-    pieces: Vec<Piece>,
-    /// Of data, without trailers.
-    data_bytes: u64,
-    trailers: bool,
-    /// Of data and trailers: what the cap is about.
-    held: usize,
+    /// Full buffers, in order. A piece never changes, so a position in this list stays valid.
+    pieces: Vec<Bytes>,
+    /// The buffer that is being filled. It becomes a piece when it is full, or when a copy reads it.
+    tail: BytesMut,
+    /// Boxed: a map is many times as large as the other fields, and most bodies have no trailers.
+    trailers: Option<Box<HeaderMap>>,
+    /// The length of the data, without trailers.
+    data_bytes: usize,
     max_bytes: usize,
     state: State,
 }
 
-/// One recorded frame.
-#[derive(Clone, Debug)]
-pub(super) enum Piece {
-    Data(Bytes),
-    /// Boxed, because a map is many times as large as the rest, and there is at most one per body.
-    Trailers(Box<HeaderMap>),
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// More may come.
+    /// The body goes on.
     Open,
-    /// The body has ended, and all of it is here.
+    /// The body has ended, and the recording is whole.
     Complete,
-    /// The body was too large or has failed, or nobody wants it: nothing is kept.
+    /// The body has failed or is larger than the cap, or no copy is left. Nothing is kept.
     Lost,
 }
 
 impl Recording {
-    pub(super) const fn new(max_bytes: usize) -> Self {
-        Self { pieces: Vec::new(), data_bytes: 0, trailers: false, held: 0, max_bytes, state: State::Open }
+    pub(super) fn new(max_bytes: usize) -> Self {
+        let (pieces, tail) = (Vec::new(), BytesMut::new());
+        Self { pieces, tail, trailers: None, data_bytes: 0, max_bytes, state: State::Open }
     }
 
-    /// Keeps a frame. Where it does not fit, everything is given up and handed out, to be dropped by the caller.
-    #[must_use]
-    pub(super) fn push(&mut self, frame: &Frame<Bytes>) -> Vec<Piece> {
-        if self.state != State::Open {
-            return Vec::new();
+    /// Keeps a copy of a frame. A frame that does not fit ends the recording.
+    pub(super) fn push(&mut self, frame: &Frame<Bytes>) {
+        if self.state != State::Open || frame.data_ref().is_some_and(Bytes::is_empty) {
+            return;
         }
-        let (piece, data, size) = if let Some(data) = frame.data_ref() {
-            if data.is_empty() {
-                // It adds nothing to the body, and a stream of them would fill the memory below the cap.
-                return Vec::new();
+        match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) if self.fits(data.len()) => self.push_data(data),
+            (_, Some(trailers)) if self.fits(size_of(trailers)) => {
+                self.trailers = Some(Box::new(detached(trailers)));
             }
-            (Piece::Data(data.clone()), data.len(), data.len())
-        } else if let Some(trailers) = frame.trailers_ref() {
-            let size = trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-            (Piece::Trailers(Box::new(trailers.clone())), 0, size)
-        } else {
-            // A kind of frame that is yet to be invented, and that cannot be copied.
-            return self.lose();
-        };
-        let held = self.held.saturating_add(size);
-        if held > self.max_bytes || self.pieces.len() >= MAX_PIECES {
-            return self.lose();
+            // It is too large, it follows the trailers, or it is a kind of frame that cannot be copied.
+            _ => self.lose(),
         }
-        self.held = held;
-        self.trailers |= frame.is_trailers();
-        self.data_bytes += data as u64;
-        self.pieces.push(piece);
-        Vec::new()
     }
 
-    /// Nothing more comes.
+    /// The body has ended.
     pub(super) fn complete(&mut self) {
         if self.state == State::Open {
             self.state = State::Complete;
         }
     }
 
-    /// Gives everything up and hands it out, to be dropped by the caller.
-    #[must_use]
-    pub(super) fn lose(&mut self) -> Vec<Piece> {
-        self.state = State::Lost;
-        mem::take(&mut self.pieces)
+    /// Ends the recording and frees its memory.
+    pub(super) fn lose(&mut self) {
+        *self = Self { state: State::Lost, ..Self::new(self.max_bytes) };
     }
 
-    pub(super) fn piece(&self, at: usize) -> Option<&Piece> {
-        self.pieces.get(at)
+    /// The recorded frame at this position.
+    pub(super) fn frame(&mut self, at: usize) -> Option<Frame<Bytes>> {
+        if at == self.pieces.len() && !self.tail.is_empty() {
+            // The free space behind the data stays in `tail`, so a read costs no memory.
+            self.pieces.push(self.tail.split().freeze());
+        }
+        match self.pieces.get(at) {
+            Some(data) => Some(Frame::data(data.clone())),
+            None if at == self.pieces.len() => {
+                self.trailers.as_ref().map(|trailers| Frame::trailers(HeaderMap::clone(trailers)))
+            }
+            None => None,
+        }
     }
 
-    pub(super) const fn data_bytes(&self) -> u64 {
+    /// Whether there is no recorded frame at this position.
+    pub(super) fn ends_before(&self, at: usize) -> bool {
+        let tail = usize::from(!self.tail.is_empty());
+        at >= self.pieces.len() + tail + usize::from(self.has_trailers())
+    }
+
+    pub(super) const fn data_bytes(&self) -> usize {
         self.data_bytes
     }
 
     pub(super) const fn has_trailers(&self) -> bool {
-        self.trailers
+        self.trailers.is_some()
     }
 
     pub(super) const fn state(&self) -> State {
         self.state
     }
-}
 
-impl From<Piece> for Frame<Bytes> {
-    fn from(piece: Piece) -> Self {
-        match piece {
-            Piece::Data(data) => Self::data(data),
-            Piece::Trailers(trailers) => Self::trailers(*trailers),
+    fn fits(&self, bytes: usize) -> bool {
+        !self.has_trailers() && bytes <= self.max_bytes - self.data_bytes
+    }
+
+    fn push_data(&mut self, mut data: &[u8]) {
+        while !data.is_empty() {
+            if self.tail.len() == self.tail.capacity() {
+                self.next_buffer(data.len());
+            }
+            let room = self.tail.capacity() - self.tail.len();
+            let (now, later) = data.split_at(room.min(data.len()));
+            self.tail.extend_from_slice(now);
+            self.data_bytes += now.len();
+            data = later;
         }
+    }
+
+    /// Starts another buffer. Each is as large as all before it, so that a cap of n bytes needs log2(n) of them.
+    fn next_buffer(&mut self, wanted: usize) {
+        let full = mem::take(&mut self.tail);
+        if !full.is_empty() {
+            self.pieces.push(full.freeze());
+        }
+        let size = wanted.max(self.data_bytes).max(FIRST_BUFFER).min(self.max_bytes - self.data_bytes);
+        self.tail = BytesMut::with_capacity(size);
     }
 }
 
-/// A frame of one byte takes forty in the list: this bounds what the cap does not see, to 160 KiB.
-const MAX_PIECES: usize = 4_096;
+fn size_of(trailers: &HeaderMap) -> usize {
+    trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+}
+
+/// The same trailers without a reference to the buffer that they were read from.
+fn detached(trailers: &HeaderMap) -> HeaderMap {
+    let mut copy = trailers.clone();
+    for value in copy.values_mut() {
+        if let Ok(mut detached) = HeaderValue::from_bytes(value.as_bytes()) {
+            detached.set_sensitive(value.is_sensitive());
+            *value = detached;
+        }
+    }
+    copy
+}
+
+/// One allocation for most bodies that arrive in small chunks.
+const FIRST_BUFFER: usize = 512;
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn data(text: &'static str) -> Frame<Bytes> {
         Frame::data(Bytes::from_static(text.as_bytes()))
     }
 
+    fn trailers() -> Frame<Bytes> {
+        Frame::trailers(HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from_static("4"))]))
+    }
+
+    fn recorded(max_bytes: usize, frames: impl IntoIterator<Item = Frame<Bytes>>) -> Recording {
+        let mut recording = Recording::new(max_bytes);
+        frames.into_iter().for_each(|frame| recording.push(&frame));
+        recording
+    }
+
     #[test]
-    fn what_fits_is_kept_to_the_last_byte_and_what_does_not_is_given_up_whole() {
-        let mut recording = Recording::new(4);
-        assert!(recording.push(&data("ab")).is_empty());
-        assert!(recording.push(&data("cd")).is_empty());
+    fn a_body_up_to_the_cap_is_kept_whole_and_a_longer_one_not_at_all() {
+        let mut recording = recorded(4, [data("ab"), data("cd")]);
         assert_eq!((recording.data_bytes(), recording.state()), (4, State::Open));
-        assert_eq!(recording.push(&data("e")).len(), 2);
+        recording.push(&data("e"));
         assert_eq!(recording.state(), State::Lost);
-        assert!(recording.piece(0).is_none());
+        assert!(recording.frame(0).is_none());
         recording.complete();
-        assert_eq!(recording.state(), State::Lost, "once lost, always lost");
+        assert_eq!(recording.state(), State::Lost, "a lost recording stays lost");
     }
 
     #[test]
-    fn trailers_count_too() {
-        let mut trailers = HeaderMap::new();
-        trailers.insert("sum", HeaderValue::from_static("42"));
-        let frame = || Frame::trailers(trailers.clone());
-        let mut exact = Recording::new(5);
-        assert!(exact.push(&frame()).is_empty() && exact.state() == State::Open);
-        let mut small = Recording::new(4);
-        assert!(small.push(&frame()).is_empty() && small.state() == State::Lost);
+    fn trailers_count_against_the_cap_and_end_the_data() {
+        assert_eq!(recorded(5, [trailers()]).state(), State::Open);
+        assert_eq!(recorded(4, [trailers()]).state(), State::Lost);
+        assert_eq!(recorded(9, [trailers(), data("x")]).state(), State::Lost);
+        let mut recording = recorded(9, [data("ab"), trailers()]);
+        assert!(recording.frame(0).is_some_and(|frame| frame.is_data()));
+        assert!(recording.frame(1).is_some_and(|frame| frame.is_trailers()));
+        assert!(recording.frame(2).is_none() && recording.ends_before(2) && !recording.ends_before(1));
     }
 
     #[test]
-    fn neither_empty_frames_nor_tiny_ones_fill_the_memory() {
-        let mut recording = Recording::new(usize::MAX);
-        for _ in 0..2 * MAX_PIECES {
-            let _ = recording.push(&data(""));
+    fn case_70_buffers_are_no_larger_than_the_cap_whatever_the_frames() {
+        let cap = 64 * 1_024;
+        for length in [1, 3, 700, 65_536] {
+            let frame = Frame::data(Bytes::from(vec![b'x'; length]));
+            let mut recording = Recording::new(cap);
+            let mut allocated = 0;
+            for _ in 0..cap / length {
+                let before = recording.tail.capacity();
+                recording.push(&frame);
+                if recording.tail.capacity() != before {
+                    allocated += recording.tail.capacity();
+                }
+            }
+            assert!(
+                allocated <= cap && recording.pieces.len() < 20,
+                "{allocated} bytes in frames of {length}"
+            );
+            assert_eq!((recording.data_bytes(), recording.state()), (cap / length * length, State::Open));
         }
-        assert_eq!((recording.pieces.capacity(), recording.state()), (0, State::Open));
-        for _ in 0..=MAX_PIECES {
-            let _ = recording.push(&data("x"));
-        }
-        assert_eq!(recording.state(), State::Lost);
+    }
+
+    #[test]
+    fn empty_frames_take_no_memory() {
+        let recording = recorded(0, (0..100).map(|_| data("")));
+        assert_eq!((recording.pieces.capacity(), recording.tail.capacity()), (0, 0));
+        assert_eq!(recording.state(), State::Open);
+    }
+
+    #[test]
+    fn a_read_in_the_middle_splits_a_buffer_and_loses_nothing() {
+        let mut recording = recorded(9, [data("ab")]);
+        let text = |frame: Option<Frame<Bytes>>| frame.and_then(|frame| frame.into_data().ok());
+        assert_eq!(text(recording.frame(0)).as_deref(), Some(&b"ab"[..]));
+        recording.push(&data("c"));
+        assert_eq!(text(recording.frame(1)).as_deref(), Some(&b"c"[..]));
+        assert_eq!(text(recording.frame(0)).as_deref(), Some(&b"ab"[..]));
     }
 }

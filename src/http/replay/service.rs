@@ -3,15 +3,20 @@
 use std::task::{Context, Poll};
 
 use http::Request;
+use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::body::{MAX_BYTES, ReplayBody};
+use crate::call::Upload;
 
-/// Gives requests a body that can be sent again. It stands outside the stack that repeats them.
+/// Gives requests a body that can be sent more than once. It stands outside the stack that retries or hedges.
 ///
-/// Below the stack the body is a [`ReplayBody`]. A client for any body takes it as it is; for one that wants a body of
-/// its own type, box it there: `Body::new` of axum and of tonic both take it.
+/// A request whose body is not at its end also gets an [`Upload`] in its extensions. Each further attempt gets its
+/// own. A request without a body costs no allocation.
+///
+/// The inner services see a [`ReplayBody`]. For a client that wants its own body type, box it there: `Body::new` of
+/// axum and of tonic both take it.
 ///
 /// ```
 /// # use std::convert::Infallible;
@@ -20,12 +25,14 @@ use super::body::{MAX_BYTES, ReplayBody};
 /// use http_body_util::BodyExt;
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 /// use tower_reliability::{
-///     ReliabilityStack,
+///     BoxError, ReliabilityStack,
 ///     http::{ReplayBody, ReplayLayer},
 /// };
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_reliability::BoxError> {
-/// # let channel = service_fn(|request: Request<Body>| async { Ok::<_, Infallible>(Response::new(request.into_body())) });
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+/// # let channel = service_fn(|request: Request<Body>| async {
+/// #     Ok::<_, Infallible>(Response::new(request.into_body()))
+/// # });
 /// let stack = ReliabilityStack::builder().build()?;
 /// let client = ServiceBuilder::new()
 ///     .layer(ReplayLayer::new())
@@ -37,6 +44,14 @@ use super::body::{MAX_BYTES, ReplayBody};
 /// assert_eq!(response.into_body().collect().await?.to_bytes(), "an order");
 /// # Ok(()) }
 /// ```
+///
+/// # Clone
+///
+/// Layers and services share nothing.
+///
+/// # Panics
+///
+/// It does not panic, and it needs no runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplayLayer {
     max_bytes: usize,
@@ -49,8 +64,10 @@ impl ReplayLayer {
         Self { max_bytes: MAX_BYTES }
     }
 
-    /// How many bytes of each body are kept, of data and trailers; a request with a longer one is sent once.
-    /// Default: 64 KiB.
+    /// Limits the recorded bytes of each body, data and trailers. A request with a longer body is sent once.
+    ///
+    /// A larger cap lets longer uploads be retried, and costs up to that much memory per request in flight. Range:
+    /// any; 0 records nothing. Default: 64 KiB.
     #[must_use]
     pub const fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
@@ -72,7 +89,7 @@ impl<S> Layer<S> for ReplayLayer {
     }
 }
 
-/// A service whose requests can be sent again by those below it.
+/// A service whose requests can be sent more than once. Made by [`ReplayLayer`].
 #[derive(Clone, Copy, Debug)]
 pub struct Replay<S> {
     inner: S,
@@ -80,17 +97,17 @@ pub struct Replay<S> {
 }
 
 impl<S> Replay<S> {
-    /// The service below.
+    /// The inner service.
     pub const fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service below, mutably.
+    /// The inner service, mutably.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Takes the service out.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -99,6 +116,7 @@ impl<S> Replay<S> {
 impl<S, B> Service<Request<B>> for Replay<S>
 where
     S: Service<Request<ReplayBody<B>>>,
+    B: Body,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -110,6 +128,19 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let max_bytes = self.max_bytes;
-        self.inner.call(request.map(|body| ReplayBody::new(body).max_bytes(max_bytes)))
+        let mut request = request.map(|body| ReplayBody::new(body).max_bytes(max_bytes));
+        watch_upload(&mut request);
+        self.inner.call(request)
+    }
+}
+
+/// Starts an upload for this attempt, and puts it where the layers look for it.
+pub(crate) fn watch_upload<B: Body>(request: &mut Request<ReplayBody<B>>) {
+    let upload = (!request.body().is_at_end()).then(Upload::new);
+    request.body_mut().report_to(upload.clone());
+    match upload {
+        Some(upload) => drop(request.extensions_mut().insert(upload)),
+        // An outer attempt's upload says nothing about this one.
+        None => drop(request.extensions_mut().remove::<Upload>()),
     }
 }

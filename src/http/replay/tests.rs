@@ -16,7 +16,7 @@ use crate::call::BoxError;
 
 mod take_over;
 
-/// Yields what it was told to, then ends; counts down its size if it knows it.
+/// Yields its steps, then ends. It counts its size down if the size is known.
 struct Script {
     steps: VecDeque<Step>,
     known: bool,
@@ -136,19 +136,19 @@ fn an_attempt_that_was_never_read_leaves_everything_to_the_copy() {
 }
 
 #[test]
-fn a_copy_read_while_another_streams_is_an_error_and_harms_nobody() {
+fn a_copy_read_while_another_streams_is_an_error_and_disturbs_no_other() {
     let mut body = three();
     let mut copy = body.copy().expect("a copy");
     assert_eq!(read(&mut body).expect("a frame").expect("data"), "a");
-    assert_eq!(read(&mut copy).expect("a frame").expect("what is recorded"), "a");
-    let error = read(&mut copy).expect("no end").expect_err("the rest is not to be had");
+    assert_eq!(read(&mut copy).expect("a frame").expect("the recording"), "a");
+    let error = read(&mut copy).expect("no end").expect_err("the rest is not available");
     assert!(error.is::<CannotReplay>());
     assert!(read(&mut copy).is_none());
     assert_eq!(read_all(&mut body), "bc{\"42\"}");
 }
 
 #[test]
-fn a_copy_that_is_dropped_takes_nothing_from_who_streams_above_the_cap() {
+fn a_dropped_copy_takes_nothing_from_the_attempt_that_streams_above_the_cap() {
     let mut body = three().max_bytes(2);
     let copy = body.copy().expect("its size is not known");
     assert_eq!(read(&mut body).expect("a frame").expect("data"), "a");
@@ -159,7 +159,7 @@ fn a_copy_that_is_dropped_takes_nothing_from_who_streams_above_the_cap() {
 }
 
 #[test]
-fn who_is_copied_is_the_one_who_streams() {
+fn the_copied_body_is_the_one_that_streams() {
     let mut body = three();
     let mut second = body.copy().expect("a copy");
     drop(body);
@@ -170,21 +170,43 @@ fn who_is_copied_is_the_one_who_streams() {
 }
 
 #[test]
-fn above_the_cap_the_body_streams_on_and_its_memory_is_given_back() {
-    let first = Arc::new(());
-    let owned = Bytes::from_owner(Owned(first.clone()));
-    let steps = [Step::Data(owned), data("bcd"), data("e")];
-    let mut body = ReplayBody::new(Script::new(steps)).max_bytes(3);
+fn above_the_cap_the_body_streams_on_and_the_copy_is_lost() {
+    let mut body = ReplayBody::new(Script::new([data("a"), data("bcd"), data("e")])).max_bytes(3);
     let mut copy = body.copy().expect("its size is not known");
     assert_eq!(read(&mut body).expect("a frame").expect("data"), "a");
-    assert_eq!(Arc::strong_count(&first), 2, "it is recorded");
+    assert!(copy.can_take_over());
     assert_eq!(read(&mut body).expect("a frame").expect("data"), "bcd");
-    assert_eq!(Arc::strong_count(&first), 1, "it is given up");
     assert!(!copy.can_replay() && body.copy().is_none());
     assert_eq!(read_all(&mut body), "e");
     drop(body);
     assert!(!copy.can_replay() && !copy.is_end_stream());
     assert!(read(&mut copy).expect("no end").is_err());
+}
+
+#[test]
+fn case_70_a_recording_keeps_no_frame_of_the_body_alive() {
+    let first = Arc::new(());
+    let owned = Bytes::from_owner(Owned(first.clone()));
+    let mut body = ReplayBody::new(Script::new([Step::Data(owned), data("b")]));
+    let mut copy = body.copy().expect("a copy");
+    assert_eq!(read(&mut body).expect("a frame").expect("data"), "a");
+    assert_eq!(Arc::strong_count(&first), 1, "the frame is gone");
+    drop(body);
+    assert_eq!(read_all(&mut copy), "ab");
+}
+
+#[test]
+fn case_70_an_unread_copy_works_until_the_body_is_read_and_records_nothing() {
+    let mut body = three();
+    let copy = body.copy_unread().expect("a copy");
+    assert!(copy.can_take_over());
+    drop(body);
+    let mut second = copy;
+    let mut third = second.copy_unread().expect("a copy of an untouched body");
+    assert_eq!(read(&mut second).expect("a frame").expect("data"), "a");
+    assert!(!third.can_take_over() && !third.take_over() && second.copy_unread().is_none());
+    assert_eq!(read_all(&mut second), "bc{\"42\"}");
+    assert!(read(&mut third).expect("no end").expect_err("it was not recorded").is::<CannotReplay>());
 }
 
 struct Owned(#[expect(dead_code, reason = "it is there to be dropped")] Arc<()>);
@@ -196,7 +218,7 @@ impl AsRef<[u8]> for Owned {
 }
 
 #[test]
-fn a_body_that_says_it_is_too_large_is_not_copied_and_one_that_just_fits_is() {
+fn a_body_that_announces_too_much_is_not_copied_and_one_that_just_fits_is() {
     let four = || ReplayBody::new(Full::new(Bytes::from_static(b"four")));
     assert!(four().max_bytes(3).copy().is_none());
     assert_eq!(read_all(&mut four().max_bytes(3)), "four");
@@ -260,7 +282,7 @@ fn sizes_are_exact_where_they_are_known_in_every_phase() {
     assert_eq!(state(&copy), (false, Some(2)), "replaying");
     let _ = read(&mut copy);
     assert_eq!(state(&copy), (true, Some(0)), "at the end, without having read it");
-    assert!(last.can_replay(), "who sends a body does not read its end");
+    assert!(last.can_replay(), "a transport does not read the end of a body");
     assert_eq!(state(&last), (false, Some(3)), "complete");
 }
 
@@ -287,7 +309,7 @@ fn a_body_that_waits_is_neither_lost_nor_recorded_twice() {
 }
 
 #[test]
-fn ours_is_send_and_sync_when_theirs_is() {
+fn a_body_is_send_and_sync_when_the_inner_one_is() {
     fn send_and_sync<T: Send + Sync>() {}
     fn send<T: Send>() {}
     send_and_sync::<ReplayBody<Full<Bytes>>>();

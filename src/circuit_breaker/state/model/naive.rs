@@ -9,18 +9,18 @@ pub(super) struct Naive {
     config: CircuitBreakerConfig,
     pub(super) state: S,
     pub(super) generation: u32,
-    pub(super) row: u32,
+    pub(super) consecutive: u32,
     /// When an open circuit ends.
     pub(super) until: Option<Instant>,
-    /// While set, a shadow would be open.
+    /// While set, a circuit that is no shadow would be open.
     quiet: Option<Instant>,
     entered: Instant,
     /// When the window was begun, and every sample since.
     begun: Instant,
     samples: Vec<Sample>,
     probes: Vec<Probe>,
-    /// How many probes had gone out when one last passed.
-    after_pass: usize,
+    /// When the circuit first opened since it was closed.
+    outage_since: Option<Instant>,
     openings: u32,
     healthy_since: Option<Instant>,
 }
@@ -57,33 +57,48 @@ impl Naive {
             config,
             state: S::Closed,
             generation: 0,
-            row: 0,
+            consecutive: 0,
             until: None,
             quiet: None,
             entered: now,
             begun: now,
             samples: Vec::new(),
             probes: Vec::new(),
-            after_pass: 0,
+            outage_since: None,
             openings: 0,
             healthy_since: None,
         }
     }
 
+    /// Everything that falls due by `now`, each at its time.
     pub(super) fn tick(&mut self, now: Instant) {
+        while let Some(due) = self.due().filter(|due| *due <= now) {
+            match self.state {
+                S::Open => self.enter(S::HalfOpen, due),
+                S::Ramping => {
+                    // The window and the consecutive failures go on.
+                    self.state = S::Closed;
+                    self.generation += 1;
+                }
+                S::HalfOpen => self.judge(due),
+                _ => {
+                    self.quiet = None;
+                    (self.healthy_since, self.outage_since) = (Some(due), None);
+                }
+            }
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
         match self.state {
-            S::Open if Some(now) >= self.until => self.enter(S::HalfOpen, now),
-            S::Ramping if now >= self.entered + self.config.ramp => {
-                // The window and the row go on.
-                self.state = S::Closed;
-                self.generation += 1;
+            S::Open => self.until,
+            S::Ramping => Some(self.entered + self.config.ramp),
+            S::HalfOpen => {
+                let out = self.probes.iter().filter(|probe| probe.fate == Fate::Out);
+                out.map(|probe| probe.taken + self.config.probe_timeout).min()
             }
-            S::HalfOpen => self.judge(now),
-            S::Shadow if self.quiet.is_some_and(|until| now >= until) => {
-                self.quiet = None;
-                self.healthy_since = Some(now);
-            }
-            _ => {}
+            S::Shadow => self.quiet,
+            _ => None,
         }
     }
 
@@ -96,8 +111,10 @@ impl Naive {
                 draw < 0.1 + 0.9 * ramped
             }
             S::HalfOpen => {
-                let used = self.probes.iter().filter(|probe| probe.fate != Fate::NoVote).count();
-                used < self.config.half_open_probes as usize
+                let with = |fate| self.probes.iter().filter(|probe| probe.fate == fate).count();
+                let left = self.config.half_open_probes as usize - with(Fate::Passed) - with(Fate::Failed);
+                let places = if with(Fate::Passed) == 0 { 1 } else { left };
+                with(Fate::Out) < places + with(Fate::NoVote)
             }
             _ => true,
         };
@@ -127,11 +144,11 @@ impl Naive {
         }
         self.samples.push(Sample { at: now, bad, slow });
         match ending {
-            Ending::Done { outcome: Outcome::Success, .. } => self.row = 0,
+            Ending::Done { outcome: Outcome::Success, .. } => self.consecutive = 0,
             Ending::Done { outcome: Outcome::Failure { class, .. }, .. } => {
-                self.row += u32::from(bad && class != ErrorClass::RateLimit);
+                self.consecutive += u32::from(bad && class != ErrorClass::RateLimit);
             }
-            _ => self.row += 1,
+            _ => self.consecutive += 1,
         }
         if self.suffices(now) && self.state != S::ForcedClosed {
             self.open(now);
@@ -148,7 +165,7 @@ impl Naive {
             Override::Shadow => S::Shadow,
         };
         if to == Override::Automatic {
-            (self.openings, self.healthy_since) = (0, None);
+            (self.openings, self.healthy_since, self.outage_since) = (0, None, None);
         }
         self.enter(state, now);
     }
@@ -177,21 +194,21 @@ impl Naive {
             Window::Calls(size) => config.min_requests.min(size),
             Window::Time(_) => config.min_requests,
         };
-        let reaches = |part: u32, share: f64| calls >= needed && f64::from(part) >= share * f64::from(calls);
-        config.consecutive_failures.is_some_and(|limit| self.row >= limit)
-            || config.failure_rate.is_some_and(|share| reaches(bad, share))
-            || config.slow_call.is_some_and(|limit| reaches(slow, limit.share))
+        let reaches = |part: u32, rate: f64| calls >= needed && f64::from(part) >= rate * f64::from(calls);
+        config.consecutive_failures.is_some_and(|limit| self.consecutive >= limit)
+            || config.failure_rate.is_some_and(|rate| reaches(bad, rate))
+            || config.slow_call.is_some_and(|limit| reaches(slow, limit.rate))
     }
 
     /// Whether it was bad, and slow; `None` without a vote.
     fn vote(&self, ending: Ending) -> Option<(bool, bool)> {
         match ending {
-            Ending::Done { outcome: Outcome::Success, slow } => Some((false, slow)),
-            Ending::Done { outcome: Outcome::Failure { class, .. }, slow } => {
+            Ending::Done { outcome: Outcome::Success, slow, .. } => Some((false, slow)),
+            Ending::Done { outcome: Outcome::Failure { class, .. }, slow, .. } => {
                 Some((!matches!(class, ErrorClass::Validation | ErrorClass::Authentication), slow))
             }
             Ending::Panicked => Some((true, false)),
-            Ending::Abandoned if self.config.abandoned == Abandoned::Failure => Some((true, false)),
+            Ending::Dropped(_) if self.config.abandoned == Abandoned::Failure => Some((true, false)),
             _ => None,
         }
     }
@@ -201,18 +218,15 @@ impl Naive {
             let probe = &mut self.probes[ticket.probe];
             if probe.fate == Fate::Out {
                 probe.fate = fate;
-                if fate == Fate::Passed {
-                    self.after_pass = self.probes.len();
-                }
             }
             self.judge(now);
         }
     }
 
-    /// Reclaims what hangs, and tries whether any result of the probes to come could still matter.
+    /// Reclaims the places of probes that hang, and follows the result of the probes if there is one.
     fn judge(&mut self, now: Instant) {
         let config = self.config;
-        let hanging = if config.abandoned == Abandoned::Failure { Fate::Failed } else { Fate::NoVote };
+        let hanging = if config.abandoned == Abandoned::Ignore { Fate::NoVote } else { Fate::Failed };
         for probe in &mut self.probes {
             if probe.fate == Fate::Out && now >= probe.taken + config.probe_timeout {
                 probe.fate = hanging;
@@ -220,29 +234,29 @@ impl Naive {
         }
         let voted = |vote| self.probes.iter().map(|probe| u32::from(probe.fate == vote)).sum::<u32>();
         let (passed, failed) = (voted(Fate::Passed), voted(Fate::Failed));
-        // Probes that went out before the last one that passed came back are no sign of illness.
-        let since = self.probes.get(self.after_pass).map(|first| first.taken);
-        let overdue = since.is_some_and(|since| now >= since + config.half_open_for);
         if passed >= config.half_open_successes {
-            self.healthy_since = Some(now);
+            (self.healthy_since, self.outage_since) = (Some(now), None);
             self.enter(if config.ramp.is_zero() { S::Closed } else { S::Ramping }, now);
-        } else if config.half_open_probes - failed < config.half_open_successes || overdue {
+        } else if config.half_open_probes - failed < config.half_open_successes || (failed > 0 && passed == 0)
+        {
             self.open(now);
         }
     }
 
     fn open(&mut self, now: Instant) {
         let config = &self.config;
-        let mut forgiven = match self.healthy_since.take() {
+        let mut healthy = match self.healthy_since.take() {
             Some(since) => now - since,
             None => Duration::ZERO,
         };
-        while self.openings > 0 && forgiven >= config.forgive_after {
+        while self.openings > 0 && healthy >= config.backoff_decay_every {
             self.openings -= 1;
-            forgiven -= config.forgive_after;
+            healthy -= config.backoff_decay_every;
         }
         let grown = (0..self.openings)
             .fold(config.open_for, |delay, _| delay.mul_f64(config.open_multiplier).min(config.max_open_for));
+        let outage = now - *self.outage_since.get_or_insert(now);
+        let grown = grown.max(outage.mul_f64(config.outage_ratio).min(config.max_open_for));
         self.openings += 1;
         if self.state == S::Shadow {
             self.quiet = Some(now + grown);
@@ -258,12 +272,11 @@ impl Naive {
         self.generation += 1;
         (self.until, self.quiet) = (None, None);
         self.probes.clear();
-        self.after_pass = 0;
         self.forget(now);
     }
 
     fn forget(&mut self, now: Instant) {
         self.samples.clear();
-        (self.row, self.begun) = (0, now);
+        (self.consecutive, self.begun) = (0, now);
     }
 }

@@ -1,16 +1,13 @@
-//! A machine with its clock and its dice, for tests: what the shell does around it, in one place.
+//! A machine with its clock, for tests: the work of the shell in one place.
 
 use std::time::{Duration, Instant};
-
-use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
     call::{ErrorClass, Outcome},
     circuit_breaker::{
         config::CircuitBreakerConfig,
-        permit::{Ending, Override, Permit, Refusal},
         snapshot::CircuitBreakerSnapshot,
-        state::State,
+        state::{Ending, Override, Permit, Refusal, State, Timing},
     },
     rt::clock::epoch,
     telemetry::{CircuitState, EventKind},
@@ -19,7 +16,6 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::circuit_breaker::state) struct Driven {
     pub(in crate::circuit_breaker::state) state: State,
-    pub(in crate::circuit_breaker::state) rng: StdRng,
     pub(in crate::circuit_breaker::state) now: Instant,
     pub(in crate::circuit_breaker::state) events: Vec<EventKind>,
 }
@@ -27,8 +23,8 @@ pub(in crate::circuit_breaker::state) struct Driven {
 impl Driven {
     pub(in crate::circuit_breaker::state) fn new(config: CircuitBreakerConfig) -> Self {
         config.check().expect("the test's config is valid");
-        let state = State::new(config, 0, epoch());
-        Self { state, rng: StdRng::seed_from_u64(SEED), now: epoch(), events: Vec::new() }
+        let state = State::new(config, PATIENCE, SEED, epoch());
+        Self { state, now: epoch(), events: Vec::new() }
     }
 
     pub(in crate::circuit_breaker::state) fn wait(&mut self, delay: Duration) {
@@ -37,18 +33,18 @@ impl Driven {
 
     /// Lets time bring about what it does, as the shell does before anything else.
     pub(in crate::circuit_breaker::state) fn tick(&mut self) -> CircuitState {
-        self.events.extend(self.state.on_timeout(&mut self.rng, self.now));
+        self.events.extend(self.state.advance(self.now));
         self.state.state()
     }
 
     pub(in crate::circuit_breaker::state) fn admit(&mut self) -> Result<Permit, Refusal> {
         self.tick();
-        self.state.admit(&mut self.rng, self.now)
+        self.state.admit(self.now)
     }
 
     pub(in crate::circuit_breaker::state) fn end(&mut self, permit: Permit, ending: Ending) -> CircuitState {
         self.tick();
-        self.events.extend(self.state.record(permit, ending, &mut self.rng, self.now));
+        self.events.extend(self.state.record(permit, ending, self.now));
         self.state.state()
     }
 
@@ -79,18 +75,25 @@ impl Driven {
     }
 }
 
-pub(in crate::circuit_breaker::state) const SUCCESS: Ending =
-    Ending::Done { outcome: Outcome::Success, slow: false };
-pub(in crate::circuit_breaker::state) const SLOW: Ending =
-    Ending::Done { outcome: Outcome::Success, slow: true };
-pub(in crate::circuit_breaker::state) const IGNORED: Ending =
-    Ending::Done { outcome: Outcome::Ignored, slow: false };
+pub(in crate::circuit_breaker::state) const SUCCESS: Ending = done(Outcome::Success, false);
+pub(in crate::circuit_breaker::state) const SLOW: Ending = done(Outcome::Success, true);
+pub(in crate::circuit_breaker::state) const IGNORED: Ending = done(Outcome::Ignored, false);
 pub(in crate::circuit_breaker::state) const FAILURE: Ending = failure(ErrorClass::Server);
 pub(in crate::circuit_breaker::state) const ANSWERED: Ending = failure(ErrorClass::Validation);
-pub(in crate::circuit_breaker::state) const REFUSED: Ending = failure(ErrorClass::RateLimit);
+pub(in crate::circuit_breaker::state) const RATE_LIMITED: Ending = failure(ErrorClass::RateLimit);
 
 pub(in crate::circuit_breaker::state) const fn failure(class: ErrorClass) -> Ending {
-    Ending::Done { outcome: Outcome::failure(class), slow: false }
+    done(Outcome::failure(class), false)
 }
 
+pub(in crate::circuit_breaker::state) const fn done(outcome: Outcome, slow: bool) -> Ending {
+    Ending::Done { outcome, slow, timing: NO_TIMING }
+}
+
+const NO_TIMING: Timing = Timing { waiting_since: None, deadline: None };
+
+/// A call that was dropped without a vote, because the peer did not have the request yet.
+pub(in crate::circuit_breaker::state) const DROPPED: Ending = Ending::Dropped(NO_TIMING);
+
+pub(in crate::circuit_breaker::state) const PATIENCE: Duration = Duration::from_secs(1);
 pub(in crate::circuit_breaker::state) const SEED: u64 = 7;

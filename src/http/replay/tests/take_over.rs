@@ -1,16 +1,16 @@
-//! A copy that takes the body from who streams it.
+//! Copies that take a body over from the attempt that streams it.
 
 use super::*;
 
 #[test]
-fn who_is_relieved_gets_an_error_and_no_end_and_the_copy_gets_it_all() {
+fn the_earlier_attempt_gets_an_error_and_no_end_and_the_copy_gets_the_whole_body() {
     let mut body = three();
     let mut copy = body.copy().expect("a copy");
     assert_eq!(read(&mut body).expect("a frame").expect("data"), "a");
     assert!(!copy.can_replay() && copy.can_take_over());
     assert!(copy.take_over() && copy.take_over());
     assert_eq!((body.is_end_stream(), body.size_hint().upper()), (false, None));
-    assert!(read(&mut body).expect("no end").expect_err("it is relieved").is::<CannotReplay>());
+    assert!(read(&mut body).expect("no end").expect_err("it is taken over").is::<CannotReplay>());
     assert!(read(&mut body).is_none(), "after the error");
     drop(body);
     assert_eq!(read_all(&mut copy), "abc{\"42\"}");
@@ -29,7 +29,7 @@ fn a_copy_takes_over_from_one_that_has_not_begun_and_leaves_alone_what_is_comple
     assert_eq!((read_all(&mut third), read_all(&mut fourth)), ("abc{\"42\"}".into(), "abc{\"42\"}".into()));
 }
 
-/// A body whose next frame comes when it is told so, by whoever polls it or from beside.
+/// A body of which each poll is scripted.
 type Fed = http_body_util::StreamBody<Pin<Box<dyn futures::Stream<Item = io::Result<Frame<Bytes>>> + Send>>>;
 
 fn fed(poll: impl FnMut(&mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> + Send + 'static) -> Fed {
@@ -37,7 +37,7 @@ fn fed(poll: impl FnMut(&mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>
 }
 
 #[test]
-fn a_task_that_waits_for_a_frame_is_woken_when_it_is_relieved() {
+fn a_task_that_waits_for_a_frame_is_woken_by_a_take_over() {
     let mut body = ReplayBody::new(fed(|_| Poll::Pending));
     let mut copy = body.copy().expect("a copy");
     let mut task = tokio_test::task::spawn(());
@@ -49,8 +49,8 @@ fn a_task_that_waits_for_a_frame_is_woken_when_it_is_relieved() {
     assert!(matches!(frame, Poll::Ready(Some(Err(_)))));
 }
 
-/// A body that is relieved while it is polled, by the copy that is put into the slot.
-fn relieved(
+/// A body that is taken over during its first poll, by the copy in the slot.
+fn taken_over(
     mut answer: impl FnMut(u32) -> Poll<Option<io::Result<Frame<Bytes>>>> + Send + 'static,
 ) -> (ReplayBody<Fed>, Slot) {
     let slot = Slot::default();
@@ -59,7 +59,7 @@ fn relieved(
         if let (0, Some(Waiting { copy, task })) = (polls, &mut *inside.lock().expect("no panic")) {
             assert!(copy.take_over());
             let polled = task.enter(|cx, _| Pin::new(copy).poll_frame(cx));
-            assert!(polled.is_pending(), "somebody else is polling what it waits for");
+            assert!(polled.is_pending(), "the body is being polled");
         }
         polls += 1;
         answer(polls)
@@ -77,9 +77,9 @@ struct Waiting {
 }
 
 #[test]
-fn who_is_relieved_while_it_polls_hands_the_rest_on_and_wakes_who_waits_for_it() {
+fn an_attempt_taken_over_during_a_poll_hands_the_rest_on_and_wakes_the_copy() {
     for frame_comes in [true, false] {
-        let (mut body, slot) = relieved(move |polls| match polls {
+        let (mut body, slot) = taken_over(move |polls| match polls {
             1 if !frame_comes => Poll::Pending,
             1 | 2 => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x"))))),
             _ => Poll::Ready(None),
@@ -94,8 +94,8 @@ fn who_is_relieved_while_it_polls_hands_the_rest_on_and_wakes_who_waits_for_it()
 }
 
 #[test]
-fn a_body_that_panics_is_lost_and_who_waits_for_it_gets_to_know() {
-    let (mut body, slot) = relieved(|_| panic!("in the body"));
+fn a_body_that_panics_is_lost_and_the_waiting_copy_learns_it() {
+    let (mut body, slot) = taken_over(|_| panic!("in the body"));
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read(&mut body)));
     assert!(panicked.is_err());
     let Waiting { mut copy, task } = slot.lock().expect("it was free by then").take().expect("it is there");

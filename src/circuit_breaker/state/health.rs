@@ -1,13 +1,11 @@
-//! What is known of the peer while calls pass: the window, the row of failures, and whether they suffice to trip.
+//! The counts of a closed circuit: the window, the consecutive failures, and whether they suffice to open it.
 
 use std::time::Instant;
 
-use super::{
-    config::{CircuitBreakerConfig, Window},
-    vote::Vote,
-};
+use super::ending::Vote;
 use crate::{
     algo::{OutcomeWindow, Tally, WindowSpan},
+    circuit_breaker::config::{CircuitBreakerConfig, Window},
     telemetry::Trip,
 };
 
@@ -18,14 +16,14 @@ pub(super) struct Health {
     consecutive: u32,
 }
 
-/// Until when a healthy call cannot change anything and need not be shown to the state one by one.
+/// Until when a healthy call cannot open the circuit, so that it may be counted without the machine's lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Calm {
-    /// It may trip the circuit any time.
+pub(in crate::circuit_breaker) enum Lockless {
+    /// A healthy call may open it at any time.
     Never,
-    /// Nothing leaves the window before then.
+    /// Until the current bucket of a time window ends.
     Until(Instant),
-    /// Time does not matter.
+    /// As long as no other event comes.
     Always,
 }
 
@@ -34,7 +32,7 @@ impl Health {
         Self { window: OutcomeWindow::new(span(config.window), now), consecutive: 0 }
     }
 
-    /// Counts one call; says whether the circuit must open now.
+    /// Counts one call. Returns why the circuit must open now, if it must.
     pub(super) fn record(
         &mut self,
         vote: Vote,
@@ -43,16 +41,16 @@ impl Health {
         now: Instant,
     ) -> Option<Trip> {
         self.window.advance(now);
-        self.window.push(vote.is_bad(), slow);
+        self.window.push(vote.is_failure(), slow);
         match vote {
             Vote::Success => self.consecutive = 0,
             Vote::Failure => self.consecutive = self.consecutive.saturating_add(1),
-            Vote::Answered | Vote::Refused | Vote::Ignored => {}
+            Vote::Answered | Vote::RateLimited | Vote::Ignored => {}
         }
         self.trip(config)
     }
 
-    /// Counts healthy calls that were made while it was [calm](Self::calm): none of them can trip the circuit.
+    /// Counts healthy calls that were made while [`lockless`](Self::lockless) allowed it. None of them opens the circuit.
     pub(super) fn absorb(&mut self, healthy: u64) {
         if healthy > 0 {
             self.window.push_healthy(healthy);
@@ -64,7 +62,7 @@ impl Health {
         self.window.advance(now);
     }
 
-    /// Follows a change of the window's size, keeping what it holds.
+    /// Changes the size of the window. The window keeps the newest calls that fit.
     pub(super) fn resize(&mut self, config: &CircuitBreakerConfig, now: Instant) {
         self.window = self.window.resized(span(config.window), now);
     }
@@ -77,18 +75,18 @@ impl Health {
         self.consecutive
     }
 
-    /// Until when a healthy call cannot trip the circuit.
+    /// Until when a healthy call cannot open the circuit.
     ///
-    /// It can where the window is about to hold enough calls to be judged, and where the rates are past their limits
-    /// already and wait for a call to say so: healthy calls have left by time, or the limits were changed.
-    pub(super) fn calm(&self, config: &CircuitBreakerConfig) -> Calm {
+    /// It can if the window is about to hold enough calls to be judged. It also can if a rate is above its limit already:
+    /// healthy calls have left the window by time, or the limits were changed.
+    pub(super) fn lockless(&self, config: &CircuitBreakerConfig) -> Lockless {
         let tally = self.window.tally();
         let judged = tally.total >= min_requests(config);
-        let idempotent = tally.failed == 0 && tally.slow == 0;
-        if !(judged || idempotent) || self.trip(config).is_some() {
-            return Calm::Never;
+        let spotless = tally.failed == 0 && tally.slow == 0;
+        if !(judged || spotless) || self.trip(config).is_some() {
+            return Lockless::Never;
         }
-        self.window.steady_until().map_or(Calm::Always, Calm::Until)
+        self.window.steady_until().map_or(Lockless::Always, Lockless::Until)
     }
 
     fn trip(&self, config: &CircuitBreakerConfig) -> Option<Trip> {
@@ -103,14 +101,14 @@ impl Health {
         if config.failure_rate.is_some_and(|limit| tally.failure_rate() >= limit) {
             return Some(Trip::FailureRate { failed, total });
         }
-        if config.slow_call.is_some_and(|limit| tally.slow_rate() >= limit.share) {
+        if config.slow_call.is_some_and(|limit| tally.slow_rate() >= limit.rate) {
             return Some(Trip::SlowCallRate { slow, total });
         }
         None
     }
 }
 
-/// A window that can never hold as many calls as asked for is judged when it is full, as in resilience4j.
+/// A window that can never hold `min_requests` calls is judged when it is full, as in resilience4j.
 pub(super) fn min_requests(config: &CircuitBreakerConfig) -> u32 {
     match config.window {
         Window::Calls(size) => config.min_requests.min(size),
@@ -137,10 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_counts_in_the_window_and_neither_adds_to_a_row_nor_ends_it() {
+    fn a_rate_limit_counts_in_the_window_and_not_in_the_sequence() {
         let config = CircuitBreakerConfig::consecutive(2);
         let mut health = Health::new(&config, epoch());
-        let trip = record(&mut health, &config, &[Vote::Failure, Vote::Refused, Vote::Answered]);
+        let trip = record(&mut health, &config, &[Vote::Failure, Vote::RateLimited, Vote::Answered]);
         assert_eq!((trip, health.consecutive(), health.tally().failed), (None, 1, 2));
         let trip = record(&mut health, &config, &[Vote::Failure]);
         assert_eq!(trip, Some(Trip::ConsecutiveFailures(2)));
@@ -151,26 +149,26 @@ mod tests {
         let config = CircuitBreakerConfig::new().min_requests(4);
         let mut health = Health::new(&config, epoch());
         assert_eq!(record(&mut health, &config, &[Vote::Failure, Vote::Failure, Vote::Success]), None);
-        assert_eq!(health.calm(&config), Calm::Never);
+        assert_eq!(health.lockless(&config), Lockless::Never);
         let trip = record(&mut health, &config, &[Vote::Success]);
         assert_eq!(trip, Some(Trip::FailureRate { failed: 2, total: 4 }));
     }
 
     #[test]
-    fn it_is_not_calm_while_a_rate_is_past_its_limit() {
+    fn it_is_not_lockless_while_a_rate_is_above_its_limit() {
         let config = CircuitBreakerConfig::new().min_requests(2).window(Window::Calls(10));
         let mut health = Health::new(&config, epoch());
         record(&mut health, &config, &[Vote::Success, Vote::Success, Vote::Failure]);
-        assert_eq!(health.calm(&config), Calm::Always);
-        assert_eq!(health.calm(&config.failure_rate(0.2)), Calm::Never);
+        assert_eq!(health.lockless(&config), Lockless::Always);
+        assert_eq!(health.lockless(&config.failure_rate(0.2)), Lockless::Never);
     }
 
     #[test]
-    fn it_is_calm_for_ever_over_calls_and_to_the_end_of_the_bucket_over_time() {
+    fn a_count_window_is_lockless_until_another_event_and_a_time_window_until_its_bucket_ends() {
         let by_calls = CircuitBreakerConfig::new().window(Window::Calls(100));
-        assert_eq!(Health::new(&by_calls, epoch()).calm(&by_calls), Calm::Always);
+        assert_eq!(Health::new(&by_calls, epoch()).lockless(&by_calls), Lockless::Always);
         let by_time = CircuitBreakerConfig::new().window(Window::Time(Duration::from_secs(10)));
         let end = epoch() + Duration::from_secs(1);
-        assert_eq!(Health::new(&by_time, epoch()).calm(&by_time), Calm::Until(end));
+        assert_eq!(Health::new(&by_time, epoch()).lockless(&by_time), Lockless::Until(end));
     }
 }

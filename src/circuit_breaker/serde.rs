@@ -1,16 +1,16 @@
-//! How a file spells a rate that is not watched: `failure_rate = "off"`.
+//! The file format of a rate that can be off: `failure_rate = "off"`.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use ::serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Serialize, Deserialize)]
-#[serde(untagged, expecting = "a share above 0 and at most 1, or \"off\"")]
+#[serde(crate = "::serde", untagged, expecting = "a rate above 0 and at most 1, or \"off\"")]
 enum Rate {
     On(f64),
     Off(Off),
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(crate = "::serde", rename_all = "snake_case")]
 enum Off {
     Off,
 }

@@ -1,0 +1,199 @@
+//! The guard of one call: it settles the call with the circuit, however the call ends.
+
+use std::{sync::Arc, time::Instant};
+
+use super::circuit::Circuit;
+use crate::{
+    call::{Deadline, Outcome, PendingOutcome, Upload},
+    circuit_breaker::state::{Ending, Permit, Refusal, Timing},
+    rt::clock,
+};
+
+/// Held by a call while it runs, and by a service that has reserved a place. Dropping it gives back what it took, and
+/// counts the call by the stage that it had reached.
+#[derive(Debug)]
+#[must_use]
+pub(in crate::circuit_breaker) struct CallGuard {
+    circuit: Arc<Circuit>,
+    permit: Permit,
+    /// When the call began, if calls are timed; otherwise when it was first found waiting.
+    since: Option<Instant>,
+    deadline: Option<Deadline>,
+    upload: Option<Upload>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// A place without a call.
+    Reserved,
+    /// The inner service was called, and its future was not polled yet.
+    Unpolled,
+    /// Inside the inner service. A guard that is dropped here is unwound by a panic.
+    Inside,
+    /// Polled, and waiting.
+    Waiting,
+    Settled,
+}
+
+impl CallGuard {
+    /// Admits a call that is made at once.
+    #[inline]
+    pub(in crate::circuit_breaker) fn admit(circuit: &Arc<Circuit>) -> Result<Self, Refusal> {
+        // Not one function with a `Result`: the permit would go through memory, written in halves and read whole,
+        // and the read would wait for the writes.
+        let permit = match circuit.pass() {
+            Some(permit) => permit,
+            None => circuit.ask_to_pass()?,
+        };
+        Ok(Self::new(circuit, permit, Stage::Inside).timed())
+    }
+
+    /// Reserves a place for a call that may come.
+    pub(in crate::circuit_breaker) fn reserve(circuit: &Arc<Circuit>) -> Result<Self, Refusal> {
+        let permit = circuit.pass().map_or_else(|| circuit.ask_to_reserve(), Ok)?;
+        Ok(Self::new(circuit, permit, Stage::Reserved))
+    }
+
+    #[inline]
+    fn new(circuit: &Arc<Circuit>, permit: Permit, stage: Stage) -> Self {
+        Self { circuit: Arc::clone(circuit), permit, since: None, deadline: None, upload: None, stage }
+    }
+
+    /// Whether the reserved place is still there.
+    pub(in crate::circuit_breaker) fn is_held(&self) -> bool {
+        self.circuit.holds(self.permit)
+    }
+
+    /// The call for which the place was reserved has come.
+    pub(in crate::circuit_breaker) fn begin(mut self) -> Self {
+        if self.permit.probe.is_some() {
+            self.circuit.begin(self.permit);
+        }
+        self.enter();
+        self.timed()
+    }
+
+    /// Calls are timed from the start only where slow calls are watched.
+    #[inline]
+    fn timed(mut self) -> Self {
+        self.since = self.circuit.slow_over().map(|_| clock::now());
+        self
+    }
+
+    /// What the request says of the time that the peer has.
+    #[inline]
+    pub(in crate::circuit_breaker) fn of_request(
+        &mut self,
+        deadline: Option<Deadline>,
+        upload: Option<Upload>,
+    ) {
+        (self.deadline, self.upload) = (deadline, upload);
+    }
+
+    /// Code of the inner service runs from now on: a panic in it is a failure.
+    #[inline]
+    pub(in crate::circuit_breaker) fn enter(&mut self) {
+        self.stage = Stage::Inside;
+    }
+
+    /// The inner service has been called, and its future has not been polled yet.
+    #[inline]
+    pub(in crate::circuit_breaker) fn called(&mut self) {
+        self.stage = Stage::Unpolled;
+    }
+
+    /// The call waits. From now on, dropping it cuts it.
+    #[inline]
+    pub(in crate::circuit_breaker) fn waiting(&mut self) {
+        self.stage = Stage::Waiting;
+        if self.since.is_none() {
+            self.since = Some(clock::now());
+        }
+    }
+
+    /// Whether the call has been counted.
+    #[inline]
+    pub(in crate::circuit_breaker) fn is_settled(&self) -> bool {
+        self.stage == Stage::Settled
+    }
+
+    /// The call is done.
+    #[inline]
+    pub(in crate::circuit_breaker) fn finish(&mut self, outcome: Outcome) {
+        // Read once for the two that may ask.
+        let ended = self.circuit.slow_over().and(self.since).map(|_| clock::now());
+        let slow = ended.is_some_and(|ended| self.is_slow(ended));
+        self.count(outcome, slow, ended);
+    }
+
+    /// The response has begun. Its outcome is settled at its end; that of a probe now.
+    ///
+    /// Whether the call is slow is decided here: a stream may last for hours, which says nothing about the peer.
+    #[cold]
+    pub(in crate::circuit_breaker) fn defer(&mut self) -> PendingOutcome {
+        let slow = self.is_slow(clock::now());
+        if self.permit.probe.is_some() {
+            // A circuit that waited for the ends of streams might never close.
+            self.count(Outcome::Success, slow, None);
+            return PendingOutcome::hold(());
+        }
+        self.stage = Stage::Settled;
+        // Without a time: a stream that is dropped after its head has no vote.
+        let mut rest = Self::new(&self.circuit, self.permit, Stage::Waiting);
+        PendingOutcome::new(move |outcome| rest.count(outcome, slow, None))
+    }
+
+    #[inline]
+    fn count(&mut self, outcome: Outcome, slow: bool, ended: Option<Instant>) {
+        self.stage = Stage::Settled;
+        let now = || ended.unwrap_or_else(clock::now);
+        if outcome == Outcome::Success && !slow {
+            match (self.circuit.count_healthy(self.permit, now), self.since) {
+                (Some(true), Some(since)) => {
+                    return self.circuit.sample_wait(now().saturating_duration_since(since));
+                }
+                (Some(_), _) => return,
+                (None, _) => {}
+            }
+        }
+        self.circuit.record(self.permit, Ending::Done { outcome, slow, timing: self.timing() });
+    }
+
+    fn is_slow(&self, ended: Instant) -> bool {
+        let took = self.since.map(|since| ended.saturating_duration_since(since));
+        self.circuit.slow_over().zip(took).is_some_and(|(over, took)| took > over)
+    }
+
+    /// The time that the peer had the whole request.
+    fn timing(&self) -> Timing {
+        let waiting_since = match &self.upload {
+            Some(upload) if !upload.is_complete() => None,
+            Some(upload) => self.since.map(|since| since.max(upload.last_progress())),
+            None => self.since,
+        };
+        Timing { waiting_since, deadline: self.deadline.map(Deadline::instant) }
+    }
+
+    #[cold]
+    fn give_back(&mut self) {
+        let ending = match self.stage {
+            Stage::Reserved => Ending::Withdrawn,
+            Stage::Unpolled => Ending::Unpolled,
+            Stage::Inside => Ending::Panicked,
+            Stage::Waiting => Ending::Dropped(self.timing()),
+            Stage::Settled => return,
+        };
+        self.stage = Stage::Settled;
+        self.circuit.record(self.permit, ending);
+    }
+}
+
+impl Drop for CallGuard {
+    #[inline]
+    fn drop(&mut self) {
+        if self.stage != Stage::Settled {
+            self.give_back();
+        }
+    }
+}

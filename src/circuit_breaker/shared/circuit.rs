@@ -1,0 +1,173 @@
+//! One circuit as all threads share it.
+
+use std::{
+    sync::{Mutex as StdMutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use super::fast_path::FastPath;
+use crate::{
+    call::Rejected,
+    circuit_breaker::{
+        config::CircuitBreakerConfig,
+        state::{Ending, Permit, Refusal, State},
+    },
+    rt::{
+        clock,
+        sync::{Mutex, lock, thread_number},
+    },
+    telemetry::{EventKind, Listeners, Name},
+};
+
+/// The machine of one circuit, and everything that the calls through it share.
+#[derive(Debug)]
+pub(in crate::circuit_breaker) struct Circuit {
+    fast_path: FastPath,
+    state: Mutex<State>,
+    pub(in crate::circuit_breaker) name: Name,
+    pub(in crate::circuit_breaker) listeners: StdMutex<Listeners>,
+    /// Notified whenever a call that waits might pass for another reason than time.
+    pub(super) changed: std::sync::Arc<Notify>,
+}
+
+impl Circuit {
+    pub(in crate::circuit_breaker) fn new(
+        config: CircuitBreakerConfig,
+        patience: Duration,
+        name: Name,
+        listeners: Listeners,
+    ) -> Self {
+        let now = clock::now();
+        let circuit = Self {
+            fast_path: FastPath::new(now),
+            state: Mutex::new(State::new(config, patience, rand::random(), now)),
+            name,
+            listeners: StdMutex::new(listeners),
+            changed: std::sync::Arc::default(),
+        };
+        circuit.look(|_, _| ());
+        circuit
+    }
+
+    /// The permit of a call that passes without a question to the machine.
+    #[inline]
+    pub(super) fn pass(&self) -> Option<Permit> {
+        self.fast_path.pass()
+    }
+
+    /// Whether every call passes now. Takes and counts nothing.
+    #[inline]
+    pub(in crate::circuit_breaker) fn is_free(&self) -> bool {
+        self.pass().is_some()
+    }
+
+    /// Admits a call, or says why not.
+    #[cold]
+    pub(super) fn ask_to_pass(&self) -> Result<Permit, Refusal> {
+        match self.fast_path.refusal(clock::now) {
+            Some(refusal) => Err(refusal),
+            None => self.ask(|state, now| (state.admit(now), None)),
+        }
+    }
+
+    /// Reserves a place for a call that may come, or says why not.
+    #[cold]
+    pub(super) fn ask_to_reserve(&self) -> Result<Permit, Refusal> {
+        match self.fast_path.refusal(clock::now) {
+            Some(refusal) => Err(refusal),
+            None => self.ask(|state, now| (state.reserve(now), None)),
+        }
+    }
+
+    /// The call for which a place was reserved has come.
+    #[cold]
+    pub(super) fn begin(&self, permit: Permit) {
+        self.ask(|state, now| (state.begin(permit, now), None));
+    }
+
+    /// Whether a reserved place is still there.
+    pub(super) fn holds(&self, permit: Permit) -> bool {
+        match permit.probe {
+            None => self.fast_path.generation() == permit.generation,
+            Some(_) => self.ask(|state, _| (state.holds(permit), None)),
+        }
+    }
+
+    /// The rejection that every call gets now. Takes and counts nothing.
+    #[cold]
+    pub(in crate::circuit_breaker) fn peek(&self) -> Option<Refusal> {
+        self.fast_path.refusal(clock::now).or_else(|| self.ask(|state, now| (state.peek(now), None)))
+    }
+
+    /// Counts a call as rejected.
+    pub(in crate::circuit_breaker) fn reject(&self, refusal: Refusal) -> Rejected {
+        self.fast_path.count_rejected(thread_number());
+        Rejected::new(self.name.clone(), refusal.reason).at(refusal.retry_at)
+    }
+
+    /// Counts a healthy call, if that needs no question to the machine. Returns whether the call shall be sampled.
+    #[inline]
+    pub(super) fn count_healthy(&self, permit: Permit, now: impl FnOnce() -> Instant) -> Option<bool> {
+        self.fast_path.count_healthy(permit, thread_number(), now)
+    }
+
+    /// A successful call had to wait this long.
+    #[cold]
+    pub(super) fn sample_wait(&self, waited: Duration) {
+        let mut state = lock(&self.state);
+        state.sample_wait(waited);
+        self.fast_path.sample_every_call(state.wants_samples());
+    }
+
+    /// Counts how a call ended.
+    #[cold]
+    pub(super) fn record(&self, permit: Permit, ending: Ending) {
+        self.ask(|state, now| ((), state.record(permit, ending, now)));
+        if permit.probe.is_some() {
+            // The place of the probe is free again, whether or not that changed anything else.
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// The threshold above which a call is slow; `None` if calls are not timed.
+    #[inline]
+    pub(super) fn slow_over(&self) -> Option<Duration> {
+        self.fast_path.slow_over()
+    }
+
+    /// Asks the machine, or tells it something. Time passes for the machine first, and events are emitted afterwards.
+    pub(in crate::circuit_breaker) fn ask<T>(
+        &self,
+        question: impl FnOnce(&mut State, Instant) -> (T, Option<EventKind>),
+    ) -> T {
+        let mut events = Vec::new();
+        let answer = self.look(|state, now| {
+            events = state.advance(now);
+            let (answer, event) = question(state, now);
+            events.extend(event);
+            answer
+        });
+        if !events.is_empty() {
+            self.changed.notify_waiters();
+            let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            events.into_iter().for_each(|kind| listeners.emit(&self.name, kind));
+        }
+        answer
+    }
+
+    /// Asks the machine as it stands, without letting time pass, and so without events.
+    ///
+    /// The machine sees every call that was counted without its lock before it answers, and the fast path follows the
+    /// machine afterwards.
+    pub(in crate::circuit_breaker) fn look<T>(&self, question: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let mut state = lock(&self.state);
+        let collected = self.fast_path.close();
+        let now = clock::now();
+        state.absorb(collected, now);
+        let answer = question(&mut state, now);
+        self.fast_path.publish(state.fast_mode(), state.generation(), state.config().slow_over());
+        answer
+    }
+}
