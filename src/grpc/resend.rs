@@ -24,10 +24,10 @@ use crate::{
 /// idempotent, also not after `UNAVAILABLE`;
 /// [`unavailable_is_unprocessed`](super::GrpcClassifier::unavailable_is_unprocessed) relaxes that.
 ///
-/// The extensions of each attempt carry its number, [`Attempt`](crate::http::Attempt), and the [`CallHistory`] of the
-/// call. From the second attempt on, `grpc-previous-rpc-attempts` counts the attempts before, and `grpc-timeout`
-/// carries the rest of the time. With [`GrpcTimeout`](super::GrpcTimeout) as its deadlines, a retry also stops when
-/// that time is over.
+/// Each attempt carries its number, [`Attempt`](crate::http::Attempt), and the [`CallHistory`] of the call in its
+/// extensions; the history is [inside](CallHistory::inner) that of an outer layer. From the second attempt on,
+/// `grpc-previous-rpc-attempts` counts the attempts before, and `grpc-timeout` carries the rest of the time. With
+/// [`GrpcTimeout`](super::GrpcTimeout) as its deadlines, a retry also stops when that time is over.
 ///
 /// The body must be a [`ReplayBody`], which an outer [`ReplayLayer`](crate::http::ReplayLayer) makes. A client stream
 /// is sent again from its beginning, as far as it was kept. If a server answers before the end, the next attempt

@@ -35,6 +35,7 @@ impl ReliabilityStack {
             protocol: Protocol::new(),
             budget: RetryBudget::checked(RetryBudgetConfig::new()),
             listeners: Vec::new(),
+            circuit: Arc::default(),
             plan: Plan::default(),
         };
         StackBuilder { common, errors: WrappedErrors, slots: Slots::default() }
