@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     algo::after,
-    call::{CallHistory, Classifier, DeadlineSource, Outcome, PriorAttempts, Protocol, Resend},
+    call::{CallHistory, Classifier, Deadline, DeadlineSource, Outcome, PriorAttempts, Protocol, Resend},
     rt::clock,
 };
 
@@ -186,7 +186,7 @@ where
         let copy = this.next.as_ref().ok().map(|next| &next.request);
         let retrying = this.retrying.get_or_insert_with(|| {
             let began = started.unwrap_or_else(clock::now);
-            let deadline = copy.and_then(|copy| deadlines.deadline(copy)).map(|deadline| deadline.instant());
+            let deadline = copy.and_then(|copy| deadlines.deadline(copy)).map(Deadline::instant);
             let total = this.handle.total().map(|total| after(began, total));
             let ends = deadline.into_iter().chain(total).min();
             let policy = copy.and_then(|copy| this.policies.policy(copy));

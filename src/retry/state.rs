@@ -33,6 +33,7 @@ pub(super) struct Call {
 }
 
 /// A failed attempt, and all that is known of it outside the machine.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts, and the machine decides")]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failed {
     pub(super) outcome: Outcome,

@@ -86,9 +86,12 @@ impl RetryBudgetConfig {
     /// The failed shares of the attempts between which the gate closes.
     ///
     /// Below the first, the ratio alone limits retries. From the second on, one retry in a hundred passes. In between, fewer
-    /// pass the more attempts fail. Five failures in a row over at least 100 ms close the gate too. Lower shares protect the backend earlier, and give up retries that random failures
-    /// need. Both from 0 to 1, the first below the second. In a file: `health_gate = { between = [0.25, 0.5] }` or
-    /// `health_gate = "off"`. Default: 0.25 and 0.5.
+    /// pass the more attempts fail. Five consecutive failures over at least 100 ms close the gate too, until the next
+    /// success.
+    ///
+    /// Lower shares protect the backend earlier, and give up retries that random failures need. Both from 0 to 1, the first
+    /// below the second. In a file: `health_gate = { between = [0.25, 0.5] }` or `health_gate = "off"`. Default: 0.25 and
+    /// 0.5.
     #[must_use]
     pub const fn health_gate(mut self, healthy_below: f64, unhealthy_from: f64) -> Self {
         self.health_gate = HealthGate::Between(healthy_below, unhealthy_from);

@@ -4,8 +4,8 @@
 //!
 //! - **Ratio**: over the last minute, retries stay below 20 % of the requests.
 //! - **Health**: of the attempts of the last 2 s, a share `f` failed. Below `f` = 25 % every retry passes. From 50 % on,
-//!   one retry in a hundred passes. In between, a share of `(0.5 − f) ÷ (0.5 − 0.25)` passes. Five failures in a row over
-//!   at least 100 ms count as an outage at once, until the next success.
+//!   one retry in a hundred passes. In between, a share of `(0.5 − f) ÷ (0.5 − 0.25)` passes. Five consecutive
+//!   failures over at least 100 ms count as an outage at once, until the next success.
 //!
 //! The ratio alone keeps a storm of retries small. But a backend that comes back still works off a queue, and 20 % more
 //! load may keep it down. The health rule stops retries while they cannot help. The budget has no floor such as "ten

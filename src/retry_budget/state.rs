@@ -220,9 +220,9 @@ impl Traffic {
 const LEAST_GATE: f64 = 0.01;
 /// A single failure does not close the gate of a quiet client.
 const PRIOR_SUCCESSES: u32 = 5;
-/// So many failures in a row, over so long a time, are an outage. Without this rule the window of a busy client holds so
-/// many successes that it retries for another second. At 15 % random failures, 5 in a row are rarer than 1 in 10 000. The
-/// time keeps the rule from a burst: a connection that breaks fails all its calls at one instant.
+/// So many consecutive failures over so long a time are an outage. Without this rule the successes in the window of a busy
+/// client let its retries pass for another second. At 15 % random failures, fewer than one attempt in 10 000 ends such a
+/// sequence. The time spares bursts: a connection that breaks fails all its calls at one instant.
 const OUTAGE_FAILURES: u32 = 5;
 const OUTAGE_SPAN: Duration = Duration::from_millis(100);
 /// A sum of tenths that should be a whole number may miss it by the last bits.

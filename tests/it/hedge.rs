@@ -1,4 +1,4 @@
-//! What a hedge sends, when, whose answer it takes, and what becomes of the others.
+//! The requests that a hedge sends, their times, the answer it takes, and the end of the others.
 
 use std::{
     sync::{
@@ -24,7 +24,7 @@ use crate::{
     scripted::{Act, Answer, Answered, ByPeer, Peer, rejected},
 };
 
-/// One call. Gives the answer, when the requests were sent, and how long it took.
+/// One call. Returns the answer, the times of the requests, and how long the call took.
 async fn run(layer: &HedgeLayer<Protocol<ByPeer>>, acts: &[Act]) -> (Answered, Vec<u128>, u128) {
     let script = Script::new(acts.iter().copied());
     let began = Instant::now();
@@ -91,7 +91,7 @@ async fn case_56_a_conclusive_failure_is_returned_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_that_another_attempt_may_not_have_goes_on_at_once() {
+async fn a_failure_that_another_attempt_may_not_have_sends_the_next_hedge_at_once() {
     use ErrorClass::{Connection, Server, Timeout};
     for class in [Connection, Server, Timeout] {
         let hedge = layer(FIXED.max_hedges(2)).budget(RetryBudget::unlimited());
@@ -99,7 +99,7 @@ async fn a_failure_that_another_attempt_may_not_have_goes_on_at_once() {
         assert_eq!(run(&hedge, &[fails(class), good]).await, (Ok(()), vec![0, 0], 5));
         assert_eq!(run(&layer(FIXED), &[fails(class), good]).await, (Ok(()), vec![0, 0], 5));
         assert_eq!(run(&hedge, &[after(fails(class), 7), good]).await, (Ok(()), vec![0, 7], 12));
-        // The delay before the next one begins anew.
+        // The delay before the next hedge restarts.
         let both = [after(fails(class), 107), Act::HANG, good];
         assert_eq!(run(&hedge, &both).await, (Ok(()), vec![0, 100, 107], 112));
         let hang = [after(fails(class), 50), Act::HANG, good];
@@ -108,11 +108,11 @@ async fn a_failure_that_another_attempt_may_not_have_goes_on_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_asks_for_fewer_requests_gets_no_more() {
+async fn a_backend_that_asks_for_fewer_requests_gets_no_hedge() {
     let limited = fails(ErrorClass::RateLimit);
     let hedge = layer(FIXED.max_hedges(3));
     assert_eq!(run(&hedge, &[limited]).await, (failed(ErrorClass::RateLimit), vec![0], 0));
-    // The one that is running may still succeed.
+    // The running attempt may still succeed.
     assert_eq!(run(&hedge, &[after(Act::GOOD, 500), limited]).await, (Ok(()), vec![0, 100], 500));
     assert_eq!(run(&hedge, &[after(limited, 110), after(Act::GOOD, 500)]).await, (Ok(()), vec![0, 100], 600));
 }
@@ -132,7 +132,7 @@ async fn when_all_fail_the_answer_is_that_of_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_open_circuit_means_go_on_at_once() {
+async fn an_open_circuit_sends_the_next_hedge_at_once() {
     let open = || Error::Rejected(Rejected::new(Name::new("endpoint"), Reason::CircuitOpen(Trip::ByHand)));
     for (config, expected, works) in [(FIXED, 2, true), (FIXED.no_other_endpoints(), 1, false)] {
         let asked = Arc::new(AtomicUsize::new(0));
@@ -150,7 +150,7 @@ async fn an_open_circuit_means_go_on_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_credit_it_waits_for_the_first() {
+async fn without_a_grant_the_call_waits_for_the_first_attempt() {
     let budget = RetryBudgetConfig::new().reserve(0).build().expect("valid");
     let hedge = layer(FIXED.max_hedges(8)).budget(budget);
     let slow = [after(Act::GOOD, 10_000)];
@@ -160,7 +160,7 @@ async fn without_credit_it_waits_for_the_first() {
     assert_eq!((counts.hedges, counts.rejected_by_ratio, counts.won_by_primary, counts.failed), (0, 2, 1, 1));
 }
 
-/// A write to the peer, of which some can be copied.
+/// A write to the backend. Some can be copied.
 #[derive(Clone)]
 struct Write {
     copied: bool,
@@ -180,7 +180,7 @@ impl Resend<Write> for Careful {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_56_what_must_not_be_sent_twice_is_never_hedged() {
+async fn case_56_a_request_that_is_not_idempotent_is_never_hedged() {
     for config in [FIXED, HedgeConfig::new(), HedgeConfig::fixed(Duration::ZERO), HedgeConfig::on_failure()] {
         for copied in [false, true] {
             let script = Script::new([after(Act::BAD, 1_000), after(Act::GOOD, 1_000)]);
@@ -207,7 +207,7 @@ impl Resend<()> for Streamed {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whether_it_may_be_sent_twice_is_asked_when_it_would_be() {
+async fn resend_is_asked_when_the_hedge_is_due() {
     for (sent_in_time, expected) in [(true, vec![0, 100]), (false, vec![0])] {
         let (script, streamed) = (Script::new([after(Act::GOOD, 500)]), Streamed::default());
         let mut service = layer(FIXED).resend(streamed.clone()).layer(script.service());
@@ -242,7 +242,7 @@ async fn several_hedges_are_sent_one_delay_apart() {
     assert_eq!(run(&hedge, &acts).await, (Ok(()), vec![0, 100, 200, 300], 800));
 }
 
-/// Leaves the trail where the test can reach it, and the number of each attempt.
+/// Leaves the history and the number of each attempt where the test can reach them.
 #[derive(Clone, Default)]
 struct Traced(CallHistory, Arc<Mutex<Vec<u32>>>);
 
@@ -253,7 +253,7 @@ impl Resend<()> for Traced {
 
     fn prepare(&self, (): &mut (), attempt: u32, history: &mut Option<CallHistory>) {
         history.get_or_insert_with(|| self.0.clone());
-        self.1.lock().expect("nobody panics with it").push(attempt);
+        self.1.lock().expect("no thread panics with it").push(attempt);
     }
 }
 
@@ -264,20 +264,20 @@ async fn case_54_attempts_are_numbered_so_that_they_go_to_different_places() {
         let hedge = layer(FIXED.max_hedges(2)).resend(traced.clone());
         assert!(hedge.layer(script.service()).oneshot(()).await.is_ok());
         let attempts: Vec<_> = (1..).take(script.asked().len()).collect();
-        assert_eq!(*traced.1.lock().expect("nobody panics with it"), attempts);
+        assert_eq!(*traced.1.lock().expect("no thread panics with it"), attempts);
         assert_eq!(traced.0.retries(), 0, "a hedge is no retry to outer layers");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_09_a_place_below_that_is_never_free_does_not_hold_the_first() {
+async fn case_09_an_inner_place_that_is_never_free_does_not_hold_the_first_attempt() {
     let script = Script::new([after(Act::GOOD, 500)]);
     let hedge = layer(FIXED);
     let one_place = ServiceBuilder::new().layer(hedge.clone()).concurrency_limit(1).service(script.service());
     assert_eq!(one_place.oneshot(()).await, Ok(()));
     let seen = hedge.handle().snapshot();
     assert_eq!((script.asked(), seen.counts.unsent, seen.counts.hedges), (vec![0], 1, 0));
-    assert_eq!((seen.counts.won_by_primary, seen.budget.spent), (1, 0), "the credit came back");
+    assert_eq!((seen.counts.won_by_primary, seen.budget.spent), (1, 0), "the withdrawal was refunded");
 }
 
 /// Ready once, and broken for clones.

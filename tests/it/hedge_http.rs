@@ -1,4 +1,4 @@
-//! Which HTTP requests are hedged, and what of them the peer sees.
+//! The HTTP requests that are hedged, as the backend sees them.
 
 use std::{
     sync::{Arc, Mutex},
@@ -20,7 +20,7 @@ type Sent = Request<ReplayBody<Full<Bytes>>>;
 /// The header with the number of the attempt, and the body.
 type Seen = (Option<String>, Bytes);
 
-/// Reads every body to its end, and answers the first request after a minute. Writes down what came.
+/// Reads every body to its end, answers the first request after a minute, and keeps all requests.
 #[derive(Clone, Default)]
 struct Stuck(Arc<Mutex<Vec<Seen>>>);
 
@@ -34,7 +34,7 @@ impl Stuck {
                 let number = number.and_then(|number| number.to_str().ok()).map(str::to_owned);
                 let body = request.into_body().collect().await?.to_bytes();
                 let first = {
-                    let mut seen = seen.lock().expect("nobody panics with it");
+                    let mut seen = seen.lock().expect("no thread panics with it");
                     seen.push((number, body));
                     seen.len() == 1
                 };
@@ -48,7 +48,7 @@ impl Stuck {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_56_what_http_declares_idempotent_is_hedged_with_the_same_body_and_nothing_else() {
+async fn case_56_only_idempotent_http_requests_are_hedged_with_the_same_body() {
     for (method, body, hedged) in [
         (Method::GET, "", true),
         (Method::PUT, "an order", true),
@@ -65,7 +65,7 @@ async fn case_56_what_http_declares_idempotent_is_hedged_with_the_same_body_and_
         if hedged {
             expected.push((Some("1".to_owned()), Bytes::from(body)));
         }
-        assert_eq!(*peer.0.lock().expect("nobody panics with it"), expected, "{method}");
+        assert_eq!(*peer.0.lock().expect("no thread panics with it"), expected, "{method}");
         let counts = layer.handle().snapshot().counts;
         assert_eq!((counts.won_by_hedge, counts.not_resendable), (hedged.into(), (!hedged).into()));
     }

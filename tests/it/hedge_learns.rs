@@ -1,4 +1,4 @@
-//! What a hedge learns, and that nothing is lost of what it counts and takes.
+//! The delays that a hedge learns, and the conservation of its counts and withdrawals.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
@@ -28,7 +28,7 @@ pub(crate) fn learnt(handle: &HedgeHandle) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_their_callers_give_up_too_early_teach_nothing_and_others_do() {
+async fn calls_dropped_before_the_delay_teach_nothing() {
     let hedge = layer(HedgeConfig::quantile(0.5).start(millis(100))).budget(RetryBudget::unlimited());
     let given_up = async |after: Duration| {
         let service = hedge.layer(Script::new([Act::HANG; 2]).service());
@@ -69,7 +69,7 @@ async fn each_class_has_its_own_delay_and_failures_teach_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_23_what_a_layer_makes_shares_one_memory() {
+async fn case_23_the_services_of_a_layer_share_one_memory() {
     let hedge = layer(FIXED);
     for _ in 0..3 {
         hedge.clone().layer(Script::default().service()).oneshot(()).await.expect("it does well");
@@ -80,7 +80,7 @@ async fn case_23_what_a_layer_makes_shares_one_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn however_a_call_ends_it_is_one_request_to_the_budget() {
+async fn a_call_is_one_request_to_the_budget_however_it_ends() {
     for acts in [
         [Act::GOOD, Act::GOOD],
         [Act::HANG, Act::GOOD],
@@ -134,7 +134,7 @@ async fn inside_a_retry_that_only_withdraws_every_call_counts_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_07_a_call_that_is_dropped_gives_everything_back() {
+async fn case_07_a_dropped_call_is_refunded() {
     let hedge = layer(FIXED);
     let script = Script::new([Act::HANG; 9]);
     let begun = |polls: u64| {

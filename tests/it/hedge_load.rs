@@ -1,4 +1,4 @@
-//! How much a hedge costs and what it is worth, by simulation.
+//! The cost and the benefit of a hedge, simulated.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use tokio::time::Instant;
@@ -42,7 +42,7 @@ async fn at_the_p95_a_hedge_costs_a_twentieth_more_requests() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_hedge_has_cut_short_does_not_draw_the_delay_down() {
+async fn losers_do_not_lower_the_learnt_delay() {
     // Hedges answer at once, so that of slow calls nothing is ever seen but that they were slow.
     let hedge = layer(HedgeConfig::quantile(0.95)).budget(RetryBudget::unlimited());
     for round in 0..20_000_u64 {
@@ -82,7 +82,7 @@ async fn a_page_of_a_hundred_calls_is_hardly_ever_slow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_56_a_peer_that_becomes_slow_gets_a_fifth_more_requests_at_most() {
+async fn case_56_a_backend_that_becomes_slow_gets_at_most_a_fifth_more_requests() {
     let budget = RetryBudgetConfig::new().reserve(3).build().expect("valid");
     let hedge = layer(FIXED).budget(budget);
     for _ in 0..1_000 {

@@ -1,4 +1,4 @@
-//! A peer that answers each request of a call as the script says.
+//! A backend that answers each request of a call by a script.
 
 use std::{
     collections::VecDeque,
@@ -19,7 +19,7 @@ use tower_reliability::{
 
 use crate::scripted::{Act, Answer, ByPeer, Peer};
 
-/// Does as the script says, one act a request, then well. Knows when it was asked, and how many requests are running.
+/// Plays one act per request, then succeeds. Knows the times of the requests, and how many are running.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Script {
     acts: Arc<Mutex<VecDeque<Act>>>,
@@ -41,9 +41,9 @@ impl Script {
         Self { acts: Arc::new(Mutex::new(acts.into_iter().collect())), ..Self::default() }
     }
 
-    /// When it was asked, in milliseconds since it was asked first.
+    /// The times of the requests, in milliseconds since the first.
     pub(crate) fn asked(&self) -> Vec<u128> {
-        let asked = self.asked.lock().expect("nobody panics with it");
+        let asked = self.asked.lock().expect("no thread panics with it");
         asked.iter().map(|at| (*at - asked[0]).as_millis()).collect()
     }
 
@@ -56,8 +56,8 @@ impl Script {
     ) -> impl Service<Req, Response = (), Error = Error<Peer>, Future: Send> + Clone + Send + use<Req> {
         let Self { acts, asked, running } = self.clone();
         service_fn(move |_: Req| {
-            asked.lock().expect("nobody panics with it").push(Instant::now());
-            let act = acts.lock().expect("nobody panics with it").pop_front().unwrap_or(Act::GOOD);
+            asked.lock().expect("no thread panics with it").push(Instant::now());
+            let act = acts.lock().expect("no thread panics with it").pop_front().unwrap_or(Act::GOOD);
             if act.answer == Answer::PanicInCall {
                 panic_quietly();
             }

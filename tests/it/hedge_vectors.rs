@@ -1,7 +1,7 @@
 //! Published vectors about hedges: "The Tail at Scale", Polly, failsafe-go.
 //!
 //! `tests/vectors/hedge.json` holds them with their sources. Where failsafe-go's retry returns an error of its own
-//! when its budget is used up, ours returns what the peer said, and counts why it went no further.
+//! when its budget is used up, the retry here returns the backend's failure, and counts the reason.
 
 use std::time::Duration;
 
@@ -22,14 +22,14 @@ use crate::{
     scripted::{Act, Answered, ByPeer, Peer},
 };
 
-/// What is given by a vector, and what is expected.
+/// The input of a vector, and its expected result.
 fn vector(name: &str) -> (Value, Value) {
     let all: Vec<Value> = serde_json::from_str(include_str!("../vectors/hedge.json")).expect("it is JSON");
     let vector = all.iter().find(|vector| vector["name"] == name).expect("there is such a vector");
     (vector["given"].clone(), vector["expect"].clone())
 }
 
-/// One call. Gives the answer and when the requests were sent.
+/// One call. Returns the answer and the times of the requests.
 async fn call(hedge: &HedgeLayer<Protocol<ByPeer>>, acts: &[Act]) -> (Answered, Vec<u128>) {
     let script = Script::new(acts.iter().copied());
     (hedge.layer(script.service()).oneshot(()).await, script.asked())
@@ -128,7 +128,7 @@ async fn when_all_fail_the_error_is_that_of_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_credit_a_hedge_waits_and_a_retry_gives_up() {
+async fn without_a_grant_a_hedge_waits_and_a_retry_gives_up() {
     let (given, expect) = vector("budget stops hedges silently, retries with an error");
     assert_eq!(given["budget"], "exhausted");
     assert_eq!(expect["hedge"], "not sent, wait for primary");

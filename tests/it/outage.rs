@@ -1,4 +1,4 @@
-//! What retries do to a peer that falters: a server with a queue, its clients, ten bad seconds; all on a paused clock.
+//! The load of retries on a backend that falters: a server with a queue, its clients, ten bad seconds on a paused clock.
 
 use std::{
     cmp::Reverse,
@@ -32,7 +32,7 @@ use tower_reliability::{
 /// The server of the crate's reference: 16 workers, first come first served, 10 ms a request: 1 600 a second.
 struct Server {
     began: Instant,
-    /// When each worker has done what it was given.
+    /// When each worker is free.
     free: Mutex<BinaryHeap<Reverse<Instant>>>,
     rng: Mutex<StdRng>,
     /// Requests by the second of their arrival.
@@ -71,15 +71,15 @@ impl Server {
         })
     }
 
-    /// It does what it was asked even when nobody waits for it any more, as servers do.
+    /// The server works off a request even after its client has left, as servers do.
     fn answer(&self) -> impl Future<Output = Result<(), Error<Broken>>> + Send + use<> {
         let now = Instant::now();
         bump(&self.reached, (now - self.began).as_secs());
         let fails = match self.fault {
-            Fault::Random(share) => self.rng.lock().expect("nobody panics with it").random_bool(share),
+            Fault::Random(share) => self.rng.lock().expect("no thread panics with it").random_bool(share),
             Fault::Outage => false,
         };
-        let mut free = self.free.lock().expect("nobody panics with it");
+        let mut free = self.free.lock().expect("no thread panics with it");
         let Reverse(worker) = free.pop().expect("there are sixteen");
         let start = worker.max(now);
         let slow =
@@ -95,22 +95,23 @@ impl Server {
 
 fn bump(counts: &Mutex<Vec<u32>>, second: u64) {
     let (mut counts, second) =
-        (counts.lock().expect("nobody panics with it"), usize::try_from(second).expect("small"));
+        (counts.lock().expect("no thread panics with it"), usize::try_from(second).expect("small"));
     if counts.len() <= second {
         counts.resize(second + 1, 0);
     }
     counts[second] += 1;
 }
 
-/// Who limits the retries.
+/// The limit on retries.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Budget {
     NoRetries,
     NoDeadline,
     /// tower's, with its own defaults.
     Tower,
+    /// This crate's, with its defaults.
     Ours,
-    /// Ours, around a breaker.
+    /// This crate's, around a breaker.
     OursAndBreaker,
 }
 
@@ -118,7 +119,7 @@ type Client = BoxCloneSyncService<(), (), Error<Broken>>;
 
 fn client(server: &Arc<Server>, budget: Budget, seed: u64) -> Client {
     let attempts = if budget == Budget::NoRetries { 1 } else { 3 };
-    let purse = match budget {
+    let limit = match budget {
         Budget::Tower => RetryBudget::of(TpsBudget::default()),
         Budget::Ours | Budget::OursAndBreaker => RetryBudgetConfig::new().build().expect("valid"),
         Budget::NoRetries | Budget::NoDeadline => RetryBudget::unlimited(),
@@ -133,9 +134,9 @@ fn client(server: &Arc<Server>, budget: Budget, seed: u64) -> Client {
         .build()
         .expect("valid")
         .classify(classify)
-        .budget(purse)
+        .budget(limit)
         .seed(seed);
-    // Without jitter in its rest, so that every run is the same; and without growth, so that it looks every five seconds.
+    // Open periods without jitter or growth, so that every run is the same.
     let breaker = CircuitBreakerConfig::new()
         .open_multiplier(1.0)
         .open_jitter(0.0)
@@ -154,14 +155,14 @@ fn client(server: &Arc<Server>, budget: Budget, seed: u64) -> Client {
     )
 }
 
-/// What was seen, by second.
+/// The counts of a run, by second.
 struct Run {
     asked: Vec<u32>,
     good: Vec<u32>,
     reached: Vec<u32>,
 }
 
-/// 1 200 requests a second from that many clients, for that long.
+/// Sends 1 200 requests a second from that many clients.
 fn run(fault: Fault, budget: Budget, clients: u32, seconds: u64) -> Run {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -191,7 +192,7 @@ fn run(fault: Fault, budget: Budget, clients: u32, seconds: u64) -> Run {
         }
         calls.join_all().await;
         let take = |counts: &Mutex<Vec<u32>>| {
-            let mut counts = counts.lock().expect("nobody panics with it").clone();
+            let mut counts = counts.lock().expect("no thread panics with it").clone();
             counts.resize(usize::try_from(seconds).expect("small"), 0);
             counts
         };
@@ -200,7 +201,7 @@ fn run(fault: Fault, budget: Budget, clients: u32, seconds: u64) -> Run {
 }
 
 impl Run {
-    /// How many seconds after the outage from which on at least 99 % of the requests succeed.
+    /// The seconds after the outage until at least 99 % of the requests succeed for good.
     fn recovered_after(&self) -> Option<usize> {
         let last_bad = (0..self.asked.len())
             .rev()
@@ -223,12 +224,12 @@ impl Run {
 const RATE: u32 = 1_200;
 const OUTAGE_FROM: u64 = 5;
 const OUTAGE_TO: u64 = 15;
-/// The outage, and half a minute and a bit after it.
+/// The outage, and 35 s after it.
 const LONG: u64 = 50;
 const SHORT: u64 = 40;
 
 #[test]
-fn case_37_retries_do_not_keep_a_peer_down() {
+fn case_37_retries_do_not_keep_a_backend_down() {
     println!("75 % load, 10 s at a quarter of the speed, attempts of at most 100 ms, up to 3 of them");
     println!(
         "| budget | clients | attempts per request, first 5 s | then | recovered after | success at 15 % random failures |"
@@ -259,12 +260,12 @@ fn case_37_retries_do_not_keep_a_peer_down() {
                     let random = run(Fault::Random(0.15), *budget, *clients, SHORT);
                     let row =
                         (outage.attempts(5), outage.attempts(10), outage.recovered_after(), random.success());
-                    measured.lock().expect("nobody panics with it")[at] = Some(row);
+                    measured.lock().expect("no thread panics with it")[at] = Some(row);
                 }
             });
         }
     });
-    let measured = measured.into_inner().expect("nobody panics with it");
+    let measured = measured.into_inner().expect("no thread panics with it");
     for ((budget, clients), row) in rows.into_iter().zip(measured) {
         let (first, attempts, recovered, success) = row.expect("every row was measured");
         let after = recovered.map_or("not within 35 s".into(), |seconds| format!("{seconds} s"));
@@ -290,7 +291,7 @@ fn case_37_retries_do_not_keep_a_peer_down() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_37_a_storm_of_failures_is_met_with_the_share_of_retries_and_no_more() {
+async fn case_37_a_storm_of_failures_gets_the_ratio_of_retries_and_no_more() {
     for share in [1.0, 0.5] {
         let reached = Arc::new(AtomicU32::new(0));
         let mut rng = StdRng::seed_from_u64(3);

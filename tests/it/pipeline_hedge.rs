@@ -1,4 +1,4 @@
-//! The stack with a hedge in it.
+//! Stacks with a hedge.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 const RETRY: RetryConfig = RetryConfig::fixed(SECOND).jitter(Jitter::None).max_attempts(2);
 
-/// Ten to begin with, and a fifth of the requests; what was spent is taken off.
+/// A reserve of ten, and a fifth of the requests, minus the spent withdrawals.
 fn assert_balance(budget: &RetryBudgetSnapshot, requests: u32, spent: u32) {
     let expected = 10.0 + 0.2 * f64::from(requests) - f64::from(spent);
     assert!((budget.balance - expected).abs() < 1e-3, "{} is not {expected}", budget.balance);
@@ -55,7 +55,7 @@ async fn the_budget_counts_each_request_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_retry_does_not_see_is_known_to_the_budget() {
+async fn the_budget_knows_the_attempts_that_the_retry_does_not_see() {
     for (acts, failures, successes) in [
         // The hedge fails, and the first answers.
         ([Act::GOOD.after(millis(200)), Act::BAD], 1.0, 1.0),
@@ -65,7 +65,7 @@ async fn what_the_retry_does_not_see_is_known_to_the_budget() {
         // Both fail, and the retry sees one of them.
         ([Act::BAD, Act::BAD], 2.0, 0.0),
         ([Act::BAD.after(millis(150)), Act::BAD], 2.0, 0.0),
-        // The hedge is cancelled, and says nothing.
+        // The hedge is dropped, and has no vote.
         ([Act::GOOD.after(millis(150)), Act::BAD.after(millis(90))], 0.0, 1.0),
     ] {
         let stack = ReliabilityStack::builder()
@@ -85,7 +85,7 @@ async fn what_the_retry_does_not_see_is_known_to_the_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_credit_for_a_hedge_the_retry_gets_the_failure_of_the_first() {
+async fn without_a_grant_for_a_hedge_the_retry_gets_the_first_failure() {
     let stack = ReliabilityStack::builder()
         .retry(RETRY)
         .retry_budget(RetryBudgetConfig::new().reserve(0).build().expect("valid"))
@@ -102,8 +102,8 @@ async fn without_credit_for_a_hedge_the_retry_gets_the_failure_of_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_open_circuit_ends_the_call_at_once_and_costs_no_credit() {
-    // There is one breaker for all attempts, so there is nowhere else to go.
+async fn an_open_circuit_ends_the_call_at_once_and_costs_no_withdrawal() {
+    // One breaker guards all attempts, so no other endpoint is left.
     for hedge in [FIXED, FIXED.no_other_endpoints()] {
         let stack = ReliabilityStack::builder()
             .retry(RETRY)
@@ -126,7 +126,7 @@ async fn an_open_circuit_ends_the_call_at_once_and_costs_no_credit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_59_a_request_that_is_hedged_and_tried_again_makes_the_documented_counts() {
+async fn case_59_a_request_that_is_hedged_and_retried_makes_the_documented_counts() {
     let stack = ReliabilityStack::builder()
         .timeout(10 * SECOND)
         .retry(RETRY)
@@ -184,7 +184,7 @@ async fn the_timeout_of_an_attempt_is_a_failure_after_which_another_one_is_sent(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_losers_of_hedges_do_not_open_the_circuit_of_a_peer_that_is_well() {
+async fn the_losers_of_hedges_do_not_open_the_circuit_of_a_healthy_backend() {
     let stack = ReliabilityStack::builder()
         .hedge(HedgeConfig::new())
         .circuit_breaker(CircuitBreakerConfig::new())

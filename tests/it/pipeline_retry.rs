@@ -1,4 +1,4 @@
-//! The stack with a retry and a fallback in it.
+//! Stacks with a retry and a fallback.
 
 use std::{
     future::{pending, ready},
@@ -23,7 +23,7 @@ use tower_reliability::{
 const SECOND: Duration = Duration::from_secs(1);
 const RETRY: RetryConfig = RetryConfig::fixed(SECOND).jitter(Jitter::None);
 
-/// Refuses so many calls, and then answers with the number of the call.
+/// Refuses the first `calls` calls, then answers with the number of the call.
 fn refusing(
     calls: u32,
 ) -> impl Service<(), Response = u32, Error = io::Error, Future = std::future::Ready<io::Result<u32>>> + Clone
@@ -36,7 +36,7 @@ fn refusing(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_stages_may_be_named_in_any_order_and_stand_in_ours() {
+async fn stages_may_be_named_in_any_order() {
     let stack = ReliabilityStack::builder()
         .attempt_timeout(SECOND)
         .retry(RETRY)
@@ -53,7 +53,7 @@ async fn the_stages_may_be_named_in_any_order_and_stand_in_ours() {
         (stack.retry().name().as_str(), stack.fallback().name().as_str()),
         ("prices.retry", "prices.fallback")
     );
-    // What the peer says is the caller's to know; what this side turns away is answered.
+    // A failure of the backend goes to the caller; a local rejection gets the fallback.
     assert!(matches!(stack.layer(refusing(9)).oneshot(()).await, Err(Error::Inner(_))));
     stack.circuit_breaker().force_open();
     assert_eq!(stack.layer(refusing(0)).oneshot(()).await.expect("there is another answer"), 77);
@@ -71,7 +71,7 @@ async fn no_attempt_outlives_the_whole_call() {
     let began = Instant::now();
     let hanging = service_fn(|()| pending::<io::Result<()>>());
     let error = stack.layer(hanging).oneshot(()).await.expect_err("nobody answers");
-    // Attempts begin after 0, 2 and 4 s; one that began after 6 s would be too late, and nobody waits for it.
+    // Attempts begin after 0, 2 and 4 s. An attempt after 6 s would be too late.
     assert_eq!(began.elapsed(), 5 * SECOND);
     assert_eq!(error.rejected().map(|rejected| rejected.layer().as_str()), Some("timeout"));
     assert_eq!(stack.retry().snapshot().counts.out_of_time, 1);

@@ -1,4 +1,4 @@
-//! A call that may be tried again is counted once, and gives back what it took, however it ends.
+//! A retried call is counted once, and gives back everything it took, however it ends.
 
 use std::{
     collections::VecDeque,
@@ -24,9 +24,9 @@ use tower_reliability::{
 
 use crate::scripted::{Act, Answer, Answered, Backend, ByPeer};
 
-const ROW: RetryConfig = RetryConfig::fixed(Duration::from_millis(100)).jitter(Jitter::None);
+const FIXED: RetryConfig = RetryConfig::fixed(Duration::from_millis(100)).jitter(Jitter::None);
 
-/// Does as the script says, one act an attempt, then well. Not ready while it is shut.
+/// Plays one act of the script per attempt, then succeeds. Not ready while it is shut.
 #[derive(Clone, Default)]
 struct Scripted {
     acts: Arc<Mutex<VecDeque<Act>>>,
@@ -46,18 +46,18 @@ impl Service<()> for Scripted {
     type Future = <Backend as Service<Act>>::Future;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Answered> {
-        // Whoever is told to wait is dropped, or polled by hand.
+        // No waker: a test drops the call, or polls it by hand.
         if self.shut.load(Ordering::Relaxed) { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
     fn call(&mut self, (): ()) -> Self::Future {
-        let act = self.acts.lock().expect("nobody panics with it").pop_front();
+        let act = self.acts.lock().expect("no thread panics with it").pop_front();
         self.backend.call(act.unwrap_or(Act::GOOD))
     }
 }
 
 fn layer() -> RetryLayer<Protocol<ByPeer>> {
-    ROW.build().expect("valid").classify(ByPeer)
+    FIXED.build().expect("valid").classify(ByPeer)
 }
 
 fn ended(counts: &RetryCounts) -> u64 {
@@ -74,7 +74,7 @@ fn stops(counts: &RetryCounts) -> u64 {
         + counts.rejected_by_ratio
 }
 
-/// What is left of ten retries, with a fifth for each request.
+/// A reserve of ten retries, and a fifth of a retry per request.
 fn assert_balance(handle: &RetryHandle, requests: u32) {
     let budget = handle.snapshot().budget;
     let spent = f64::from(u32::try_from(budget.spent).expect("a few"));
@@ -87,7 +87,7 @@ enum Phase {
     Unpolled,
     Running,
     Backoff,
-    /// The delay is over, and nobody has looked yet.
+    /// The delay is over, and the call was not polled since.
     AfterBackoff,
     Unready,
     RunningAgain,
@@ -95,7 +95,7 @@ enum Phase {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_07_and_38_a_call_dropped_in_any_phase_gives_back_what_it_took() {
+async fn case_07_and_38_a_call_dropped_in_any_phase_is_refunded() {
     for (phase, retries) in [
         (Phase::Unpolled, 0),
         (Phase::Running, 0),
@@ -128,7 +128,7 @@ async fn case_07_and_38_a_call_dropped_in_any_phase_gives_back_what_it_took() {
         assert_eq!(found, expected, "{phase:?}");
         assert_balance(&handle, 1);
         peer.shut.store(false, Ordering::Relaxed);
-        peer.acts.lock().expect("nobody panics with it").clear();
+        peer.acts.lock().expect("no thread panics with it").clear();
         assert_eq!(retry.layer(peer).oneshot(()).await, Ok(()), "{phase:?}");
         assert_eq!(handle.snapshot().counts.succeeded, 1);
     }
@@ -146,7 +146,7 @@ async fn case_07_a_call_dropped_after_its_end_is_counted_once() {
     }
 }
 
-/// Where a panic shall come from.
+/// The source of a panic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Culprit {
     Ready,
@@ -172,7 +172,7 @@ const CULPRITS: [Culprit; 9] = [
     Culprit::Policies,
 ];
 
-/// Plays every part that a user may play, fails the first attempt, and panics once in one of them.
+/// Implements every trait of a user, fails the first attempt, and panics once in one method.
 #[derive(Clone, Default)]
 struct Cast {
     culprit: Arc<Mutex<Option<(Culprit, u32)>>>,
@@ -180,13 +180,13 @@ struct Cast {
 }
 
 impl Cast {
-    /// Panics the `nth` time that this part is played.
+    /// Panics in the `nth` call of this method.
     fn guilty(culprit: Culprit, nth: u32) -> Self {
         Self { culprit: Arc::new(Mutex::new(Some((culprit, nth)))), well: Arc::default() }
     }
 
     fn plays(&self, part: Culprit) {
-        let mut culprit = self.culprit.lock().expect("nobody panics with it");
+        let mut culprit = self.culprit.lock().expect("no thread panics with it");
         match &mut *culprit {
             Some((guilty, 1)) if *guilty == part => {
                 *culprit = None;
@@ -254,14 +254,14 @@ impl DeadlineSource<()> for Cast {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_08_whoever_panics_nothing_is_lost_and_nothing_stays_locked() {
+async fn case_08_no_panic_loses_a_withdrawal_or_keeps_a_lock() {
     for culprit in CULPRITS {
         // The deadline is read once, when the first attempt has failed.
         let times = if culprit == Culprit::DeadlineSource { 1 } else { 2 };
         for nth in 1..=times {
             let cast = Cast::guilty(culprit, nth);
             let policies = cast.clone();
-            let retry = ROW
+            let retry = FIXED
                 .build()
                 .expect("valid")
                 .classify(cast.clone())
@@ -293,7 +293,7 @@ async fn case_08_whoever_panics_nothing_is_lost_and_nothing_stays_locked() {
     }
 }
 
-/// A subscriber that asks the handle about everything it is told.
+/// A log subscriber that asks the handle on every event.
 struct Curious(RetryHandle);
 
 impl tracing::Subscriber for Curious {
@@ -321,14 +321,14 @@ impl tracing::Subscriber for Curious {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_reads_the_log_may_ask_the_handle() {
+async fn a_log_subscriber_may_ask_the_handle() {
     let retry = layer();
     let _curious = tracing::subscriber::set_default(Curious(retry.handle()));
     assert_eq!(retry.layer(Scripted::new([Act::BAD])).oneshot(()).await, Ok(()));
     assert!(retry.layer(Scripted::new([Act::BAD; 3])).oneshot(()).await.is_err());
 }
 
-/// A request that knows what will become of it.
+/// A request that carries its fate.
 #[derive(Clone, Copy)]
 struct Order {
     copies: bool,
@@ -367,14 +367,14 @@ impl DeadlineSource<Order> for Orders {
     }
 }
 
-/// Chance says what each attempt comes to, and when the service is ready.
+/// Draws the result of each attempt, and its readiness.
 #[derive(Clone)]
 struct Chance(Arc<Mutex<StdRng>>, Backend);
 
 impl Chance {
     fn act(&self) -> Act {
-        let mut random = self.0.lock().expect("nobody panics with it");
-        // The weather changes, or the gate would be as good as shut for ever.
+        let mut random = self.0.lock().expect("no thread panics with it");
+        // Good and bad phases. With one failure rate the health gate would stay closed.
         let fair = (self.1.reached() / 500).is_multiple_of(2);
         let answer = match random.random_range(0..100) {
             _ if fair && random.random_bool(0.7) => Answer::Good,
@@ -396,7 +396,7 @@ impl Service<Order> for Chance {
     type Future = <Backend as Service<Act>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Answered> {
-        if self.0.lock().expect("nobody panics with it").random_bool(0.2) {
+        if self.0.lock().expect("no thread panics with it").random_bool(0.2) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -409,14 +409,14 @@ impl Service<Order> for Chance {
     }
 }
 
-/// As the peer says, and now and then that nobody may try again, or that the peer has not seen it.
+/// Classifies by the answer, and now and then forbids a retry or takes the request for unprocessed.
 #[derive(Clone)]
 struct Moody(Arc<Mutex<StdRng>>);
 
 impl Classifier<(), <Backend as Service<Act>>::Error> for Moody {
     fn classify(&self, result: Result<&(), &<Backend as Service<Act>>::Error>) -> Outcome {
         let outcome = ByPeer.classify(result);
-        match self.0.lock().expect("nobody panics with it").random_range(0..20) {
+        match self.0.lock().expect("no thread panics with it").random_range(0..20) {
             0 => outcome.not_retryable(),
             1..4 => outcome.unprocessed(),
             _ => outcome,
@@ -425,7 +425,7 @@ impl Classifier<(), <Backend as Service<Act>>::Error> for Moody {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_61_of_a_hundred_thousand_calls_none_is_lost_and_none_counted_twice() {
+async fn case_61_a_hundred_thousand_calls_are_each_counted_once() {
     let random = Arc::new(Mutex::new(StdRng::seed_from_u64(SEED)));
     let budget = RetryBudgetConfig::new()
         .ratio(0.12)
@@ -445,10 +445,10 @@ async fn case_61_of_a_hundred_thousand_calls_none_is_lost_and_none_counted_twice
         .budget(budget);
     let backend = Backend::default();
     let mut service = retry.layer(Chance(Arc::clone(&random), backend.clone()));
-    let dice = |sides: u32| random.lock().expect("nobody panics with it").random_range(0..sides);
+    let dice = |sides: u32| random.lock().expect("no thread panics with it").random_range(0..sides);
     let (mut started, mut panicked, mut unpolled, mut out) = (0_u64, 0_u64, 0_u64, Vec::new());
     while started < 100_000 {
-        let order = Order::random(&mut *random.lock().expect("nobody panics with it"));
+        let order = Order::random(&mut *random.lock().expect("no thread panics with it"));
         let Ok(call) = catch_unwind(AssertUnwindSafe(|| service.call(order))) else {
             panicked += 1;
             continue;
@@ -468,7 +468,7 @@ async fn case_61_of_a_hundred_thousand_calls_none_is_lost_and_none_counted_twice
             advance(Duration::from_millis(5)).await;
         }
         if out.len() > 50 {
-            // Now and then it is dropped, be it over or not.
+            // Now and then it is dropped, whether it is over or not.
             let at = dice(50) as usize;
             if poll!(&mut out[at]).is_ready() || dice(6) == 0 {
                 drop(out.swap_remove(at));
@@ -499,7 +499,7 @@ async fn case_61_of_a_hundred_thousand_calls_none_is_lost_and_none_counted_twice
         unpolled,
     ];
     assert!(everything_happened.iter().all(|count| *count > 100), "seed {SEED}: {counts:?}");
-    // What was withdrawn for calls that are gone is back: after the window nothing is left of all this but what is kept.
+    // The withdrawals of dropped calls are refunded: after the window only the reserve is left.
     sleep(Duration::from_secs(2)).await;
     let balance = retry.handle().snapshot().budget.balance;
     assert!((0.0..=10.0 + 1e-3).contains(&balance), "{balance}");

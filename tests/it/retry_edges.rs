@@ -66,8 +66,8 @@ impl TwoEndpoints {
             let history = history.expect("every attempt has it");
             let endpoint = (0..2).find(|endpoint| !history.has_visited(endpoint)).unwrap_or(0);
             history.visit_one_of(endpoint, 2);
-            asked.lock().expect("no panics").push((endpoint, began.elapsed().as_millis()));
-            let answer = hints[endpoint].lock().expect("no panics").pop_front().flatten();
+            asked.lock().expect("no thread panics with it").push((endpoint, began.elapsed().as_millis()));
+            let answer = hints[endpoint].lock().expect("no thread panics with it").pop_front().flatten();
             async move { answer.map_or(Ok(()), |hint| Err(Some(hint))) }
         })
     }
@@ -96,7 +96,7 @@ async fn case_80_a_hint_of_one_endpoint_delays_no_attempt_at_another() {
         // With this seed the jitter of hints is below a millisecond.
         let retry = FIXED.build().expect("valid").classify(by_hint).resend(Route);
         retry.layer(endpoints.service()).oneshot(Routed::default()).await.expect("the last attempt succeeds");
-        let asked = endpoints.asked.lock().expect("no panics").clone();
+        let asked = endpoints.asked.lock().expect("no thread panics with it").clone();
         let places = |asked: &[(usize, u128)]| asked.iter().map(|(at, _)| *at).collect::<Vec<_>>();
         assert_eq!(places(&asked), places(&expected));
         for ((_, at), (_, expected)) in asked.iter().zip(&expected) {

@@ -1,4 +1,4 @@
-//! Retries over real sockets: what the server gets to see, how often, and when it stops.
+//! Retries over real sockets: the requests that the server sees, and when they stop.
 
 use std::{
     convert::Infallible,
@@ -40,7 +40,7 @@ use tower_reliability::{
 use crate::peers::{listen, serve};
 
 /// Real time passes here, so the delays are short.
-const ROW: RetryConfig = RetryConfig::fixed(Duration::from_millis(1)).jitter(Jitter::None);
+const SEQUENCE: RetryConfig = RetryConfig::fixed(Duration::from_millis(1)).jitter(Jitter::None);
 /// Longer than anything that does not hang.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -94,14 +94,14 @@ async fn text(response: Response<Incoming>) -> Bytes {
     response.into_body().collect().await.expect("a body").to_bytes()
 }
 
-/// A server that gives these answers in turn, then 200 with the body it was sent; and `x-retry-attempt` of each request.
+/// A server that gives these answers in turn, then 200 with the request's body. It keeps `x-retry-attempt` of each request.
 fn answering(
     answers: impl IntoIterator<Item = (StatusCode, Option<&'static str>)>,
 ) -> (Router, Arc<Mutex<Vec<Option<String>>>>) {
     let numbers = Arc::new(Mutex::new(Vec::new()));
     let (seen, answers) = (Arc::clone(&numbers), answers.into_iter().collect::<Vec<_>>());
     let handler = move |headers: HeaderMap, body: Bytes| {
-        let mut seen = seen.lock().expect("nobody panics with it");
+        let mut seen = seen.lock().expect("no thread panics with it");
         let answer = answers.get(seen.len()).copied();
         let number = headers.get("x-retry-attempt").map(|it| it.to_str().expect("text").to_owned());
         seen.push(number);
@@ -120,9 +120,9 @@ fn answering(
 const BUSY: (StatusCode, Option<&str>) = (StatusCode::SERVICE_UNAVAILABLE, None);
 
 #[tokio::test]
-async fn case_33_the_servers_word_is_waited_for_in_real_time() {
+async fn case_33_a_hint_of_the_server_is_waited_for_in_real_time() {
     let (app, _) = answering([(StatusCode::SERVICE_UNAVAILABLE, Some("1"))]);
-    let (address, retry, began) = (serve(app).await, retry(ROW), Instant::now());
+    let (address, retry, began) = (serve(app).await, retry(SEQUENCE), Instant::now());
     let response = client(&retry).oneshot(request(Method::GET, &address, "")).await.expect("an answer");
     assert_eq!(response.status(), 200);
     let elapsed = began.elapsed();
@@ -131,26 +131,26 @@ async fn case_33_the_servers_word_is_waited_for_in_real_time() {
 }
 
 #[tokio::test]
-async fn attempts_are_numbered_for_the_server_and_for_the_layers_below() {
+async fn attempts_are_numbered_for_the_server_and_for_inner_layers() {
     let (app, numbers) = answering([BUSY, BUSY]);
     let (address, seen) = (serve(app).await, Arc::new(Mutex::new(Vec::new())));
     let below = Arc::clone(&seen);
     let client = ServiceBuilder::new()
         .layer(ReplayLayer::new())
-        .layer(retry(ROW))
+        .layer(retry(SEQUENCE))
         .map_request(move |request: Request<ReplayBody<Full<Bytes>>>| {
             let extensions = request.extensions();
             let history = extensions.get::<CallHistory>().expect("every attempt has one");
             let attempt = extensions.get::<Attempt>().expect("every attempt has one");
-            below.lock().expect("nobody panics with it").push((*attempt, history.retries()));
+            below.lock().expect("no thread panics with it").push((*attempt, history.retries()));
             request
         })
         .service(hyper_client());
     let response = client.oneshot(request(Method::PUT, &address, "an order")).await.expect("an answer");
     assert_eq!(text(response).await, "an order");
     let second_and_third = [None, Some("1".to_owned()), Some("2".to_owned())];
-    assert_eq!(*numbers.lock().expect("nobody panics with it"), second_and_third);
-    let seen = seen.lock().expect("nobody panics with it");
+    assert_eq!(*numbers.lock().expect("no thread panics with it"), second_and_third);
+    let seen = seen.lock().expect("no thread panics with it");
     assert_eq!(*seen, [(Attempt(1), 0), (Attempt(2), 1), (Attempt(3), 2)]);
 }
 
@@ -161,7 +161,7 @@ async fn hang_up_on_one(listener: &TcpListener) {
     stream.read_exact(&mut some).await.expect("more than that is sent");
 }
 
-/// Too much for the buffers of a socket, and no two parts of it the same.
+/// Longer than the buffers of a socket, without repetition.
 fn long_order() -> Bytes {
     (0..200_000_u32).flat_map(u32::to_le_bytes).collect()
 }
@@ -175,7 +175,7 @@ async fn case_40_a_post_with_a_key_is_sent_again_byte_for_byte_after_the_server_
             routing::post(|body: AxumBody| async { body.collect().await.expect("a whole body").to_bytes() });
         axum::serve(listener, Router::new().route("/", echo)).await
     });
-    let (retry, order) = (retry(ROW), long_order());
+    let (retry, order) = (retry(SEQUENCE), long_order());
     let answer = client(&retry).oneshot(with_key(request(Method::POST, &address, order.clone()))).await;
     assert!(text(answer.expect("an answer")).await == order, "what arrived is what was sent");
     let counts = retry.handle().snapshot().counts;
@@ -186,7 +186,7 @@ async fn case_40_a_post_with_a_key_is_sent_again_byte_for_byte_after_the_server_
 #[tokio::test]
 async fn case_40_a_post_without_a_key_is_sent_once_and_its_error_is_the_servers() {
     let (listener, address) = listen().await;
-    let (retry, order) = (retry(ROW), long_order());
+    let (retry, order) = (retry(SEQUENCE), long_order());
     let call = client(&retry).oneshot(request(Method::POST, &address, order));
     let (answer, ()) = tokio::join!(call, hang_up_on_one(&listener));
     let error = answer.expect_err("nobody answers");
@@ -197,19 +197,19 @@ async fn case_40_a_post_without_a_key_is_sent_once_and_its_error_is_the_servers(
 
 #[tokio::test]
 async fn a_post_that_was_refused_is_sent_when_the_server_is_there() {
-    // Bound and not listening, it refuses, and nobody else gets the port.
+    // A bound socket that does not listen refuses connections, and keeps the port.
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
     let address = socket.local_addr().expect("it is bound").to_string();
     let (app, numbers) = answering([]);
     let server = Arc::new(Mutex::new(Some((socket, app))));
-    let retry = retry(ROW);
+    let retry = retry(SEQUENCE);
     let client = ServiceBuilder::new()
         .layer(ReplayLayer::new())
         .layer(retry.clone())
         .map_request(move |request: Request<ReplayBody<Full<Bytes>>>| {
             if request.extensions().get() == Some(&Attempt(3))
-                && let Some((socket, app)) = server.lock().expect("nobody panics with it").take()
+                && let Some((socket, app)) = server.lock().expect("no thread panics with it").take()
             {
                 let listener = socket.listen(16).expect("it listens");
                 tokio::spawn(async move { axum::serve(listener, app).await });
@@ -219,13 +219,13 @@ async fn a_post_that_was_refused_is_sent_when_the_server_is_there() {
         .service(hyper_client());
     let response = client.oneshot(request(Method::POST, &address, "an order")).await.expect("an answer");
     assert_eq!(text(response).await, "an order");
-    assert_eq!(*numbers.lock().expect("nobody panics with it"), [Some("2".to_owned())]);
+    assert_eq!(*numbers.lock().expect("no thread panics with it"), [Some("2".to_owned())]);
     assert_eq!(retry.handle().snapshot().counts.recovered, 1);
 }
 
 type Frames = UnboundedSender<Result<Frame<Bytes>, Infallible>>;
 
-/// A request whose body is what the sender is given.
+/// A request with a streamed body, and the sender of that body.
 fn streaming(
     address: &str,
 ) -> (Frames, Request<impl Body<Data = Bytes, Error = Infallible> + Send + Unpin + use<>>) {
@@ -241,9 +241,9 @@ fn feed(frames: &Frames, text: &'static [u8]) {
 #[tokio::test]
 async fn case_40_a_stream_above_the_cap_is_sent_once_and_the_answer_is_the_servers() {
     let (app, numbers) = answering([BUSY, BUSY, BUSY]);
-    let (address, retry) = (serve(app).await, retry(ROW));
+    let (address, retry) = (serve(app).await, retry(SEQUENCE));
     for cap in [7, 8] {
-        numbers.lock().expect("nobody panics with it").clear();
+        numbers.lock().expect("no thread panics with it").clear();
         let (frames, request) = streaming(&address);
         feed(&frames, b"one, ");
         feed(&frames, b"two");
@@ -252,7 +252,7 @@ async fn case_40_a_stream_above_the_cap_is_sent_once_and_the_answer_is_the_serve
         let client = ServiceBuilder::new().layer(replay).layer(retry.clone()).service(hyper_client());
         let response = client.oneshot(request).await.expect("an answer");
         assert_eq!((response.status(), text(response).await), (BUSY.0, Bytes::from("one, two")));
-        let sent = numbers.lock().expect("nobody panics with it").len();
+        let sent = numbers.lock().expect("no thread panics with it").len();
         assert_eq!(sent, if cap < 8 { 1 } else { 3 }, "{cap} bytes are kept");
     }
     let counts = retry.handle().snapshot().counts;
@@ -262,7 +262,7 @@ async fn case_40_a_stream_above_the_cap_is_sent_once_and_the_answer_is_the_serve
 #[tokio::test]
 async fn two_hops_that_retry_make_three_requests_and_not_nine() {
     let (app, numbers) = answering([BUSY; 9]);
-    let (address, inner, outer) = (serve(app).await, retry(ROW), retry(ROW));
+    let (address, inner, outer) = (serve(app).await, retry(SEQUENCE), retry(SEQUENCE));
     let onward = client(&inner);
     let handler = move |Extension(history): Extension<CallHistory>| async move {
         let mut request = request(Method::GET, &address, "");
@@ -273,15 +273,15 @@ async fn two_hops_that_retry_make_three_requests_and_not_nine() {
     let response = client(&outer).oneshot(request(Method::GET, &proxy, "")).await.expect("an answer");
     assert_eq!(response.status(), BUSY.0);
     assert_eq!(response.headers()["x-retry-attempt"], "2");
-    assert_eq!(numbers.lock().expect("nobody panics with it").len(), 3);
+    assert_eq!(numbers.lock().expect("no thread panics with it").len(), 3);
     let (inner, outer) = (inner.handle().snapshot().counts, outer.handle().snapshot().counts);
     assert_eq!((inner.exhausted, inner.retries, outer.forbidden, outer.retries), (1, 2, 1, 0));
 }
 
 #[tokio::test]
-async fn a_report_below_a_retry_is_not_of_that_ones_own_attempts() {
+async fn a_report_inside_a_retry_leaves_out_the_attempts_of_that_retry() {
     let (app, numbers) = answering([BUSY; 9]);
-    let (address, retry) = (serve(app).await, retry(ROW));
+    let (address, retry) = (serve(app).await, retry(SEQUENCE));
     let client = ServiceBuilder::new()
         .layer(ReplayLayer::new())
         .layer(retry.clone())
@@ -289,7 +289,7 @@ async fn a_report_below_a_retry_is_not_of_that_ones_own_attempts() {
         .service(hyper_client());
     let response = client.oneshot(request(Method::GET, &address, "")).await.expect("an answer");
     assert_eq!((response.status(), response.headers().get("x-retry-attempt")), (BUSY.0, None));
-    assert_eq!(numbers.lock().expect("nobody panics with it").len(), 3);
+    assert_eq!(numbers.lock().expect("no thread panics with it").len(), 3);
     let counts = retry.handle().snapshot().counts;
     assert_eq!((counts.exhausted, counts.forbidden), (1, 0));
 }
@@ -304,7 +304,7 @@ impl Drop for Guard {
 }
 
 #[tokio::test]
-async fn who_drops_a_call_ends_the_work_of_the_server() {
+async fn dropping_a_call_ends_the_work_of_the_server() {
     let (gone, mut noticed) = unbounded_channel();
     let (working, mut began) = unbounded_channel();
     let asked = Arc::new(AtomicUsize::new(0));
@@ -323,7 +323,7 @@ async fn who_drops_a_call_ends_the_work_of_the_server() {
         }
     };
     let address = serve(Router::new().route("/", routing::get(handler))).await;
-    let retry = retry(ROW);
+    let retry = retry(SEQUENCE);
     let call = tokio::spawn(client(&retry).oneshot(request(Method::GET, &address, "")));
     timeout(PATIENCE, began.recv()).await.expect("the second attempt arrives");
     call.abort();
@@ -334,11 +334,11 @@ async fn who_drops_a_call_ends_the_work_of_the_server() {
 }
 
 #[tokio::test]
-async fn who_drops_a_call_drops_the_body_that_it_was_sending() {
+async fn dropping_a_call_drops_the_body_that_it_was_sending() {
     let (listener, address) = listen().await;
     let (frames, request) = streaming(&address);
     feed(&frames, b"one, ");
-    let retry = retry(ROW);
+    let retry = retry(SEQUENCE);
     let call = tokio::spawn(client(&retry).oneshot(request));
     let (mut stream, _) = listener.accept().await.expect("a client");
     let mut seen = Vec::new();
@@ -380,7 +380,7 @@ async fn case_41_the_deadline_of_the_whole_call_is_kept() {
             assert!((limit..limit + Duration::from_secs(1)).contains(&elapsed), "{elapsed:?}");
             assert_eq!((asked.load(Ordering::SeqCst), counts.abandoned), (2, 1));
         } else {
-            // At 0, 150, 300 and 450 ms; the one at 600 ms would be too late, and the caller gets to know why at once.
+            // At 0, 150, 300 and 450 ms. An attempt at 600 ms would be too late, so the call fails at once.
             assert_eq!(answer.expect("the last answer").status(), BUSY.0);
             assert!(elapsed < limit, "{elapsed:?}");
             assert_eq!(counts.out_of_time, 1);
@@ -399,7 +399,7 @@ async fn reqwest_gets_again_and_posts_once() {
         let (app, numbers) = answering([BUSY]);
         let address = serve(app).await;
         let retry: RetryLayer<Protocol<HttpClassifier, HttpResend>> =
-            ROW.build().expect("valid").classify(HttpClassifier::new()).resend(HttpResend::new());
+            SEQUENCE.build().expect("valid").classify(HttpClassifier::new()).resend(HttpResend::new());
         let mut request = client.request(method, format!("http://{address}/")).body("an order");
         if key {
             request = request.header("idempotency-key", "7");
@@ -408,7 +408,7 @@ async fn reqwest_gets_again_and_posts_once() {
         let response = retry.layer(client.clone()).oneshot(request).await.expect("an answer");
         assert_eq!(response.status(), expected);
         assert_eq!(response.text().await.expect("its body"), "an order");
-        let numbers = numbers.lock().expect("nobody panics with it");
+        let numbers = numbers.lock().expect("no thread panics with it");
         assert_eq!(numbers[..], [None, Some("1".to_owned())][..attempts]);
     }
 }

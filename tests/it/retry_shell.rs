@@ -1,4 +1,4 @@
-//! What a retry sends, when, and what it keeps meanwhile.
+//! The attempts that a retry sends, their times, and the things it keeps meanwhile.
 
 use std::{
     collections::VecDeque,
@@ -22,7 +22,7 @@ use tower_reliability::{
 
 use crate::scripted::{Act, Answer, Answered, ByPeer, Peer, rejected};
 
-/// Does as the script says, one act a request, then well.
+/// Plays one act of the script per request, then succeeds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Script {
     acts: Arc<Mutex<VecDeque<Act>>>,
@@ -34,9 +34,9 @@ impl Script {
         Self { acts: Arc::new(Mutex::new(acts.into_iter().collect())), asked: Arc::default() }
     }
 
-    /// When it was asked, in milliseconds since it was asked first.
+    /// The times of the requests, in milliseconds since the first.
     pub(crate) fn asked(&self) -> Vec<u128> {
-        let asked = self.asked.lock().expect("nobody panics with it");
+        let asked = self.asked.lock().expect("no thread panics with it");
         asked.iter().map(|at| (*at - asked[0]).as_millis()).collect()
     }
 
@@ -45,8 +45,8 @@ impl Script {
     ) -> impl Service<(), Response = (), Error = Error<Peer>, Future: Send> + Clone + Send + use<> {
         let Self { acts, asked } = self.clone();
         service_fn(move |()| {
-            asked.lock().expect("nobody panics with it").push(Instant::now());
-            let act = acts.lock().expect("nobody panics with it").pop_front().unwrap_or(Act::GOOD);
+            asked.lock().expect("no thread panics with it").push(Instant::now());
+            let act = acts.lock().expect("no thread panics with it").pop_front().unwrap_or(Act::GOOD);
             async move {
                 sleep(act.after).await;
                 match act.answer {
@@ -59,16 +59,17 @@ impl Script {
     }
 }
 
-pub(crate) const ROW: RetryConfig = RetryConfig::exponential(Duration::from_millis(100)).jitter(Jitter::None);
+pub(crate) const SEQUENCE: RetryConfig =
+    RetryConfig::exponential(Duration::from_millis(100)).jitter(Jitter::None);
 
 pub(crate) fn layer(config: RetryConfig) -> RetryLayer<Protocol<ByPeer>> {
     config.build().expect("it is valid").classify(ByPeer)
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_tries_again_after_each_delay_of_the_row() {
+async fn it_retries_after_each_delay_of_the_sequence() {
     let script = Script::new([Act::BAD, Act::BAD]);
-    let retry = layer(ROW);
+    let retry = layer(SEQUENCE);
     let answer = retry.layer(script.service()).oneshot(()).await;
     assert_eq!((answer, script.asked()), (Ok(()), vec![0, 100, 300]));
     let seen = retry.handle().snapshot();
@@ -84,18 +85,18 @@ async fn it_tries_again_after_each_delay_of_the_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_failure_is_the_calls() {
+async fn the_last_failure_is_the_result() {
     let script = Script::new([Act::BAD, Act::BAD, Act::now(Answer::Fail(ErrorClass::Timeout))]);
-    let retry = layer(ROW);
+    let retry = layer(SEQUENCE);
     let answer = retry.layer(script.service()).oneshot(()).await;
     assert_eq!(answer, Err(Error::Inner(Peer(Answer::Fail(ErrorClass::Timeout)))));
     assert_eq!(retry.handle().snapshot().counts.exhausted, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_no_other_attempt_mends_is_passed_on_at_once() {
+async fn a_class_that_is_not_retried_is_returned_at_once() {
     let script = Script::new([Act::now(Answer::Fail(ErrorClass::Validation))]);
-    let retry = layer(ROW);
+    let retry = layer(SEQUENCE);
     assert!(retry.layer(script.service()).oneshot(()).await.is_err());
     assert_eq!((script.asked(), retry.handle().snapshot().counts.not_retryable), (vec![0], 1));
 }
@@ -118,13 +119,13 @@ async fn the_last_attempt_costs_no_clone() {
             Err::<(), _>(Error::Inner(Peer(Answer::Fail(ErrorClass::Server))))
         });
         let answer =
-            layer(ROW.max_attempts(attempts)).layer(failing).oneshot(Counted(Arc::clone(&clones))).await;
+            layer(SEQUENCE.max_attempts(attempts)).layer(failing).oneshot(Counted(Arc::clone(&clones))).await;
         assert!(answer.is_err());
         assert_eq!(clones.load(Ordering::Relaxed), expected, "{attempts} attempts");
     }
 }
 
-/// A stream, as far as anybody can tell.
+/// A request without copies, such as a stream.
 struct Stream;
 
 #[derive(Clone)]
@@ -137,20 +138,20 @@ impl Resend<Stream> for NoCopies {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_40_what_cannot_be_copied_is_sent_once() {
+async fn case_40_a_request_without_a_copy_is_sent_once() {
     let sent = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&sent);
     let failing = service_fn(move |_: Stream| {
         counter.fetch_add(1, Ordering::Relaxed);
         async { Err::<(), _>(Error::Inner(Peer(Answer::Fail(ErrorClass::Server)))) }
     });
-    let retry = layer(ROW).resend(NoCopies);
+    let retry = layer(SEQUENCE).resend(NoCopies);
     let answer = retry.layer(failing).oneshot(Stream).await;
     assert_eq!(answer, Err(Error::Inner(Peer(Answer::Fail(ErrorClass::Server)))));
     assert_eq!((sent.load(Ordering::Relaxed), retry.handle().snapshot().counts.not_resendable), (1, 1));
 }
 
-/// What it is asked in which order; a copy is of no use when it takes over.
+/// Keeps the order of its calls. A copy cannot take over.
 #[derive(Clone, Default)]
 struct Lost(Arc<Mutex<Vec<Option<PriorAttempts>>>>);
 
@@ -160,23 +161,23 @@ impl Resend<()> for Lost {
     }
 
     fn may_resend(&self, (): &(), prior: PriorAttempts) -> bool {
-        self.0.lock().expect("nobody panics with it").push(Some(prior));
+        self.0.lock().expect("no thread panics with it").push(Some(prior));
         true
     }
 
     fn take_over(&self, (): &mut ()) -> bool {
-        self.0.lock().expect("nobody panics with it").push(None);
+        self.0.lock().expect("no thread panics with it").push(None);
         false
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_lost_after_the_grant_is_not_sent_and_its_credit_goes_back() {
+async fn a_copy_lost_after_the_grant_is_not_sent_and_the_withdrawal_is_refunded() {
     let (script, lost) = (Script::new([Act::BAD, Act::BAD]), Lost::default());
-    let retry = layer(ROW).resend(lost.clone());
+    let retry = layer(SEQUENCE).resend(lost.clone());
     let answer = retry.layer(script.service()).oneshot(()).await;
     assert_eq!((answer.is_err(), script.asked()), (true, vec![0]));
-    assert_eq!(*lost.0.lock().expect("nobody panics with it"), [Some(PriorAttempts::Ended), None]);
+    assert_eq!(*lost.0.lock().expect("no thread panics with it"), [Some(PriorAttempts::Ended), None]);
     let seen = retry.handle().snapshot();
     assert_eq!((seen.counts.not_resendable, seen.counts.failed, seen.budget.spent), (1, 1, 0));
 }
@@ -191,15 +192,16 @@ async fn case_39_the_failed_response_is_gone_before_the_wait() {
     });
     let failing = |_: Result<&Arc<()>, &std::io::Error>| Outcome::failure(ErrorClass::Server);
     let mut call =
-        tokio_test::task::spawn(ROW.build().expect("valid").classify(failing).layer(held).oneshot(()));
+        tokio_test::task::spawn(SEQUENCE.build().expect("valid").classify(failing).layer(held).oneshot(()));
     tokio_test::assert_pending!(call.poll());
     assert_eq!(Arc::strong_count(&alive), 2, "one here, one with the service");
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_09_while_it_waits_it_holds_no_place_below() {
+async fn case_09_a_delayed_call_holds_no_inner_place() {
     let script = Script::new([Act::BAD]);
-    let one_place = ServiceBuilder::new().layer(layer(ROW)).concurrency_limit(1).service(script.service());
+    let one_place =
+        ServiceBuilder::new().layer(layer(SEQUENCE)).concurrency_limit(1).service(script.service());
     let waiting = tokio::spawn(one_place.clone().oneshot(()));
     sleep(Duration::from_millis(50)).await;
     assert_eq!(script.asked(), [0]);
@@ -209,9 +211,9 @@ async fn case_09_while_it_waits_it_holds_no_place_below() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_below_that_is_never_free_holds_the_retry_and_nobody_else() {
+async fn an_inner_place_that_is_never_free_holds_only_the_retry() {
     let script = Script::new([Act::BAD, Act::HANG]);
-    let retry = layer(ROW);
+    let retry = layer(SEQUENCE);
     let one_place = ServiceBuilder::new().layer(retry.clone()).concurrency_limit(1).service(script.service());
     let mut first = tokio_test::task::spawn(one_place.clone().oneshot(()));
     tokio_test::assert_pending!(first.poll());
@@ -239,7 +241,7 @@ impl DeadlineSource<()> for By {
 #[tokio::test(start_paused = true)]
 async fn case_41_no_attempt_begins_that_cannot_end_by_the_deadline() {
     let script = Script::new([Act::BAD.after(Duration::from_millis(200)); 9]);
-    let retry = layer(ROW.max_attempts(9)).deadlines(By(Deadline::after(Duration::from_secs(1))));
+    let retry = layer(SEQUENCE.max_attempts(9)).deadlines(By(Deadline::after(Duration::from_secs(1))));
     let began = Instant::now();
     assert!(retry.layer(script.service()).oneshot(()).await.is_err());
     // After the attempt that ends at 700 ms, 400 ms of delay would be too much.
@@ -248,8 +250,8 @@ async fn case_41_no_attempt_begins_that_cannot_end_by_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_41_what_an_attempt_takes_as_a_rule_is_left_for_it() {
-    let retry = layer(ROW);
+async fn case_41_a_retry_leaves_the_typical_time_of_an_attempt() {
+    let retry = layer(SEQUENCE);
     let slow = Script::new([Act::GOOD.after(Duration::from_millis(400)); 128]);
     for _ in 0..128 {
         retry.layer(slow.service()).oneshot(()).await.expect("it does well");
@@ -265,9 +267,9 @@ async fn case_41_what_an_attempt_takes_as_a_rule_is_left_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_42_an_open_circuit_is_not_asked_again_unless_there_is_an_elsewhere() {
+async fn case_42_an_open_circuit_is_retried_only_with_other_endpoints() {
     let open = || Error::Rejected(Rejected::new(Name::new("endpoint"), Reason::CircuitOpen(Trip::ByHand)));
-    for (config, expected) in [(ROW, 1), (ROW.other_endpoints(), 3)] {
+    for (config, expected) in [(SEQUENCE, 1), (SEQUENCE.other_endpoints(), 3)] {
         let asked = Arc::new(AtomicU32::new(0));
         let counter = Arc::clone(&asked);
         let closed_off = service_fn(move |()| {
@@ -288,7 +290,7 @@ async fn case_45_around_a_breaker_every_attempt_is_a_sample_and_inside_every_cal
     for (retry_outside, samples) in [(true, 3), (false, 1)] {
         let script = Script::new([Act::BAD; 3]);
         let breaker = CircuitBreakerConfig::new().build().expect("valid").classify(ByPeer);
-        let (handle, retry) = (breaker.handle(), layer(ROW));
+        let (handle, retry) = (breaker.handle(), layer(SEQUENCE));
         let _ = if retry_outside {
             ServiceBuilder::new().layer(retry).layer(breaker).service(script.service()).oneshot(()).await
         } else {
@@ -307,7 +309,7 @@ async fn some_requests_have_numbers_of_their_own() {
         counter.fetch_add(1, Ordering::Relaxed);
         async { Err::<(), _>(Error::Inner(Peer(Answer::Fail(ErrorClass::Server)))) }
     });
-    let retry = layer(ROW).policy(move |write: &bool| write.then(|| once.clone()));
+    let retry = layer(SEQUENCE).policy(move |write: &bool| write.then(|| once.clone()));
     let _ = retry.layer(failing.clone()).oneshot(true).await;
     let counts = retry.handle().snapshot().counts;
     assert_eq!((sent.swap(0, Ordering::Relaxed), counts.exhausted), (1, 1));
@@ -315,7 +317,7 @@ async fn some_requests_have_numbers_of_their_own() {
     assert_eq!(sent.load(Ordering::Relaxed), 3);
 }
 
-/// Leaves the trail where the test can reach it.
+/// Leaves the history where the test can reach it.
 #[derive(Clone, Default)]
 struct Traced(CallHistory, Arc<Mutex<Vec<u32>>>);
 
@@ -326,22 +328,24 @@ impl Resend<()> for Traced {
 
     fn prepare(&self, (): &mut (), attempt: u32, history: &mut Option<CallHistory>) {
         history.get_or_insert_with(|| self.0.clone());
-        self.1.lock().expect("nobody panics with it").push(attempt);
+        self.1.lock().expect("no thread panics with it").push(attempt);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outer_retry_stands_down_when_an_inner_one_has_tried_again() {
+async fn an_outer_retry_stands_down_after_an_inner_retry() {
     let traced = Traced::default();
     let script = Script::new([Act::BAD; 9]);
-    let (outer, inner) =
-        (layer(ROW).resend(traced.clone()), layer(ROW).resend(Traced(traced.0.inner(), traced.1.clone())));
+    let (outer, inner) = (
+        layer(SEQUENCE).resend(traced.clone()),
+        layer(SEQUENCE).resend(Traced(traced.0.inner(), traced.1.clone())),
+    );
     let both = ServiceBuilder::new().layer(outer.clone()).layer(inner).service(script.service());
     assert!(both.oneshot(()).await.is_err());
     assert_eq!(script.asked().len(), 3, "and not nine");
     assert_eq!(outer.handle().snapshot().counts.forbidden, 1);
     assert_eq!(
-        *traced.1.lock().expect("nobody panics with it"),
+        *traced.1.lock().expect("no thread panics with it"),
         [1, 1, 2, 3],
         "the outer one's first, then the inner's"
     );
@@ -350,17 +354,17 @@ async fn an_outer_retry_stands_down_when_an_inner_one_has_tried_again() {
 #[tokio::test(start_paused = true)]
 async fn numbers_can_be_changed_while_calls_wait() {
     let script = Script::new([Act::BAD; 9]);
-    let retry = layer(ROW.max_attempts(9));
+    let retry = layer(SEQUENCE.max_attempts(9));
     let call = tokio::spawn(retry.layer(script.service()).oneshot(()));
     sleep(Duration::from_millis(150)).await;
-    retry.handle().update(ROW.max_attempts(2)).expect("valid");
+    retry.handle().update(SEQUENCE.max_attempts(2)).expect("valid");
     assert!(call.await.expect("it does not panic").is_err());
     assert_eq!(script.asked().len(), 3, "the attempt that waited was sent, and was the last");
     assert_eq!(
-        retry.handle().update(ROW.max_attempts(0)).map_err(|error| error.field()),
+        retry.handle().update(SEQUENCE.max_attempts(0)).map_err(|error| error.field()),
         Err("max_attempts")
     );
-    assert_eq!(retry.handle().config(), ROW.max_attempts(2));
+    assert_eq!(retry.handle().config(), SEQUENCE.max_attempts(2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -384,7 +388,7 @@ async fn a_service_that_breaks_before_the_retry_ends_the_call() {
             std::future::ready(Err("failed".into()))
         }
     }
-    let retry = ROW
+    let retry = SEQUENCE
         .build()
         .expect("valid")
         .classify(|_: Result<&(), &BoxError>| Outcome::failure(ErrorClass::Server));
@@ -395,11 +399,11 @@ async fn a_service_that_breaks_before_the_retry_ends_the_call() {
     assert_eq!(error.to_string(), "broken");
     let seen = retry.handle().snapshot();
     assert_eq!((seen.counts.failed, seen.counts.retries, seen.budget.spent), (1, 0, 0));
-    assert!((seen.budget.balance - 10.2).abs() < 1e-3, "the credit is back before the future is gone");
+    assert!((seen.budget.balance - 10.2).abs() < 1e-3, "the refund comes before the future is dropped");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_worked_is_learnt() {
+async fn a_delay_that_works_is_learnt() {
     // It recovers half a second after it was asked first.
     let retry = layer(RetryConfig::adaptive(Duration::from_millis(10)).max_attempts(8).jitter(Jitter::None))
         .budget(RetryBudget::unlimited());
@@ -436,14 +440,14 @@ async fn case_43_clients_that_fail_together_do_not_come_back_together() {
     for at in &script.asked()[1_000..] {
         slices[usize::try_from(at / 50).expect("within a second")] += 1;
     }
-    // A twentieth of the interval has a twentieth of them, give or take four standard deviations.
+    // A twentieth of the interval has a twentieth of the calls, within four standard deviations.
     assert!(slices[..20].iter().all(|count| (20..80).contains(count)), "{slices:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn layers_share_a_budget() {
     let budget = RetryBudgetConfig::new().reserve(1).without_health_gate().build().expect("valid");
-    let (one, other) = (layer(ROW).budget(budget.clone()), layer(ROW).budget(budget.clone()));
+    let (one, other) = (layer(SEQUENCE).budget(budget.clone()), layer(SEQUENCE).budget(budget.clone()));
     let _ = one.layer(Script::new([Act::BAD; 9]).service()).oneshot(()).await;
     let _ = other.layer(Script::new([Act::BAD; 9]).service()).oneshot(()).await;
     assert_eq!(other.handle().snapshot().counts.rejected_by_ratio, 1);
@@ -456,9 +460,9 @@ async fn layers_share_a_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_first_turned_away_elsewhere_is_a_request_all_the_same() {
+async fn a_request_first_rejected_by_one_endpoint_counts_as_a_request() {
     let budget = RetryBudgetConfig::new().ratio(1.0).reserve(0).build().expect("valid");
-    let retry = layer(ROW.other_endpoints()).budget(budget.clone());
+    let retry = layer(SEQUENCE.other_endpoints()).budget(budget.clone());
     for _ in 0..10 {
         let turned = Arc::new(AtomicU32::new(0));
         let once = service_fn(move |()| {
@@ -472,7 +476,7 @@ async fn what_was_first_turned_away_elsewhere_is_a_request_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_fails_at_once_does_not_keep_the_task_from_everything_else() {
+async fn a_backend_that_fails_at_once_does_not_keep_the_task_from_other_work() {
     let retry =
         layer(RetryConfig::fixed(Duration::ZERO).max_attempts(u32::MAX)).budget(RetryBudget::unlimited());
     let failing =
@@ -489,7 +493,7 @@ async fn a_peer_that_fails_at_once_does_not_keep_the_task_from_everything_else()
 async fn a_call_that_is_over_holds_nothing() {
     let (request, script) = (Arc::new(()), Script::default());
     let service =
-        ServiceBuilder::new().layer(layer(ROW)).map_request(|_: Arc<()>| ()).service(script.service());
+        ServiceBuilder::new().layer(layer(SEQUENCE)).map_request(|_: Arc<()>| ()).service(script.service());
     let mut call = Box::pin(service.oneshot(Arc::clone(&request)));
     call.as_mut().await.expect("it does well");
     assert_eq!(Arc::strong_count(&request), 1);
@@ -497,7 +501,7 @@ async fn a_call_that_is_over_holds_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_the_row_that_learns_is_learnt_from() {
+async fn only_the_adaptive_sequence_is_learnt_from() {
     let config = RetryConfig::adaptive(Duration::from_millis(50))
         .class_delay(ErrorClass::RateLimit, Duration::from_secs(10));
     let retry = layer(config);
@@ -509,8 +513,8 @@ async fn only_the_row_that_learns_is_learnt_from() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_history_says_why_a_call_was_given_up() {
-    let retry = layer(ROW.max_attempts(2));
+async fn the_history_says_why_a_call_failed() {
+    let retry = layer(SEQUENCE.max_attempts(2));
     let _ = retry.layer(Script::new([Act::BAD, Act::BAD]).service()).oneshot(()).await;
     let stops: Vec<_> = retry.handle().snapshot().history.iter().map(|it| it.stop).collect();
     assert_eq!(stops, [None, Some(Stop::Exhausted)]);

@@ -1,4 +1,4 @@
-//! Retries of uploads that were answered early or given up, over HTTP/1.1: the transport still holds the body then.
+//! Retries of uploads that were answered early or cut, over HTTP/1.1. The transport still holds the body then.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::peers::serve;
 
 type Upload = StreamBody<stream::BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
 
-/// A row of frames, of which the last comes after the attempts that fail.
+/// A sequence of frames. The last one comes after the failed attempts.
 fn upload() -> Upload {
     let frames = stream::iter(0..3).then(|number| async move {
         tokio::time::sleep(Duration::from_millis(if number == 0 { 0 } else { 60 })).await;
@@ -34,14 +34,14 @@ fn upload() -> Upload {
     StreamBody::new(frames.boxed())
 }
 
-/// How the server meets the first attempt of each call.
+/// The server's reaction to the first attempt of each call.
 #[derive(Clone, Copy, Debug)]
 enum First {
     AnsweredEarly,
     NeverAnswered,
 }
 
-/// Every call is tried again; returns what the retry has counted.
+/// Every call is retried. Returns the counts of the retry layer.
 async fn upload_often(first: First) -> RetryCounts {
     let handler = move |headers: HeaderMap, body: AxumBody| async move {
         match first {
@@ -79,7 +79,7 @@ async fn upload_often(first: First) -> RetryCounts {
     retry.handle().snapshot().counts
 }
 
-async fn every_upload_is_tried_again() {
+async fn every_upload_is_retried() {
     for first in [First::AnsweredEarly, First::NeverAnswered] {
         let counts = upload_often(first).await;
         assert_eq!((counts.recovered, counts.not_resendable), (CALLS, 0), "{first:?}");
@@ -87,15 +87,15 @@ async fn every_upload_is_tried_again() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_answered_early_or_given_up_in_its_midst_is_always_tried_again() {
-    every_upload_is_tried_again().await;
+async fn an_upload_that_is_answered_early_or_cut_is_always_retried() {
+    every_upload_is_retried().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn so_it_is_where_the_transport_runs_on_another_thread() {
-    every_upload_is_tried_again().await;
+async fn uploads_are_retried_over_a_transport_on_another_thread() {
+    every_upload_is_retried().await;
 }
 
 const CALLS: u64 = 20;
-/// Less than an upload takes, and more than what is left of it for the second attempt.
+/// Less than an upload takes, and more than its rest for the second attempt.
 const PATIENCE: Duration = Duration::from_millis(100);

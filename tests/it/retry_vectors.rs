@@ -1,12 +1,12 @@
-//! The vectors of other implementations' own tests about retries, driven through the public face.
+//! The retry vectors of other implementations, driven through the public API.
 //!
 //! `tests/vectors/retry.json` holds them with their sources. A vector that gives a random number `r` is driven by many
-//! calls: the delay for `r` is the one that a share `r` of them stays below. Left out are those of what we do otherwise:
+//! calls: the delay for `r` is their quantile `r`. Left out are vectors of rules that this crate decides otherwise:
 //!
 //! - `retry.jitter`, `DecorrelatedJitterV2`: Polly's formula; ours is that of the AWS architecture blog;
 //! - `retry.backoff`, "truncated to whole ms": resilience4j's rounding; ours are exact;
 //! - `retry.aws` about quotas, their refunds and long polls, `retry.aws.cubic`, `retry.aws.clock`, `retry.aws.bucket`:
-//!   AWS counts tokens, and slows down the sender; we have a share of the requests, and a gate;
+//!   AWS counts tokens, and slows down the sender; this crate has a ratio of the requests and a health rule;
 //! - `retry.grpc` about its token bucket, for the same reason; `maxAttempts` of 1 and above 5, which we allow;
 //! - `retry.grpc`, "pushback forms": in `grpc_vectors.rs`;
 //! - `retry.budget.failsafe`: its budget is of retries in flight;
@@ -31,11 +31,12 @@ use tower_reliability::{
 const SERVER: Outcome = Outcome::failure(ErrorClass::Server);
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// One call whose attempts come to these outcomes.
+/// One call whose attempts have these outcomes.
 async fn call<C: Clone>(layer: &RetryLayer<Protocol<C>>, outcomes: impl IntoIterator<Item = Outcome>) {
     let outcomes: VecDeque<_> = outcomes.into_iter().collect();
     let next = Arc::new(Mutex::new(outcomes));
-    let said = move |_: Result<&(), &std::io::Error>| next.lock().expect("nobody panics with it").pop_front();
+    let said =
+        move |_: Result<&(), &std::io::Error>| next.lock().expect("no thread panics with it").pop_front();
     let said = move |result: Result<&(), &std::io::Error>| said(result).unwrap_or(Outcome::Success);
     let service = layer.clone().classify(said).layer(service_fn(|()| async { Ok(()) }));
     service.oneshot(()).await.expect("whatever it is taken for");
@@ -50,7 +51,7 @@ fn delays_of(handle: &RetryHandle) -> Vec<Duration> {
     history.iter().filter(|it| it.attempt > 1).map(|it| it.delay).collect()
 }
 
-/// The delays of a call all of whose attempts fail.
+/// The delays of a call that fails in every attempt.
 async fn row(config: RetryConfig, length: usize) -> Vec<f64> {
     let attempts = u32::try_from(length).expect("a short row") + 1;
     let layer = built(config.jitter(Jitter::None).max_attempts(attempts));
@@ -72,10 +73,10 @@ async fn sorted(config: RetryConfig, nth: u32) -> Vec<f64> {
 }
 
 const CALLS: u64 = 1_000;
-/// Four standard deviations of where a share of a thousand calls falls, and a little.
+/// A little more than four standard deviations of a share of a thousand calls.
 const GIVE: f64 = 0.07;
 
-/// The delay that a share `r` of them stays below.
+/// The quantile `r` of the delays.
 fn quantile(sorted: &[f64], r: f64) -> f64 {
     let last = sorted.len() - 1;
     #[allow(
@@ -88,7 +89,7 @@ fn quantile(sorted: &[f64], r: f64) -> f64 {
     sorted[index.min(last)]
 }
 
-/// All of them from `low` to `high`, and spread over all of it.
+/// Whether the delays fill the range from `low` to `high`.
 fn assert_range(sorted: &[f64], low: f64, high: f64) {
     let (least, most) = (sorted[0], sorted[sorted.len() - 1]);
     assert!(least >= low && most <= high, "{least} ‥ {most} is not in {low} ‥ {high}");
@@ -193,7 +194,7 @@ async fn jitter(given: &Value, expect: &Value, name: &str) {
             }
         }
         "Envoy full jitter base 25 ms cap 250 ms" => {
-            // Its row is 2ⁿ - 1 times the base, which is none of ours but can be listed.
+            // Its sequence is 2ⁿ - 1 times the base, which a schedule can list.
             let ends = numbers(&expect["range_ms_upper_exclusive"]);
             let listed: Vec<_> = ends.iter().map(|end| Duration::from_secs_f64(end / 1_000.0)).collect();
             let retries = given["retry"].as_array().expect("a list");
@@ -241,7 +242,7 @@ async fn aws_and_grpc(given: &Value, expect: &Value, name: &str) {
             assert_eq!(layer.handle().snapshot().counts.exhausted, 1);
         }
         "server retry-after (ms header) clamped to [t, t+5 s]" => {
-            // The lower end is ours too. In the place of the upper end, which goes with the row, we have a longest hint.
+            // The lower end is the same here. In place of its upper end there is a longest hint.
             // The header is AWS's own; one that is garbage gives no hint. Up to a tenth is added, so that not all come
             // back at once.
             let row = seconds(&given["t_s"]);
@@ -271,9 +272,9 @@ async fn aws_and_grpc(given: &Value, expect: &Value, name: &str) {
     }
 }
 
-/// The share, and nothing else.
-fn share(share: f64) -> RetryBudget {
-    RetryBudgetConfig::new().ratio(share).reserve(0).without_health_gate().build().expect("valid")
+/// The ratio alone.
+fn ratio(ratio: f64) -> RetryBudget {
+    RetryBudgetConfig::new().ratio(ratio).reserve(0).without_health_gate().build().expect("valid")
 }
 
 fn at_once(budget: &RetryBudget) -> RetryLayer {
@@ -285,7 +286,7 @@ async fn finagle(given: &Value, expect: &Value, name: &str) {
     match name {
         "percent budgets over 10000 requests" => {
             for (percent, expected) in numbers(&given["percent"]).iter().zip(numbers(&expect["retries"])) {
-                let budget = share(*percent);
+                let budget = ratio(*percent);
                 let layer = at_once(&budget);
                 for _ in 0..given["requests"].as_u64().expect("a number") {
                     call(&layer, [SERVER, SERVER]).await;
@@ -295,7 +296,7 @@ async fn finagle(given: &Value, expect: &Value, name: &str) {
             }
         }
         "percent > 1" => {
-            let budget = share(number(&given["percent"]));
+            let budget = ratio(number(&given["percent"]));
             let layer = at_once(&budget);
             for _ in 0..given["deposits"].as_u64().expect("a number") {
                 call(&layer, []).await;
@@ -303,7 +304,7 @@ async fn finagle(given: &Value, expect: &Value, name: &str) {
             assert_close(&[budget.snapshot().balance], &[number(&expect["balance"])], 1e-3);
         }
         "empty/infinite" => {
-            for (budget, expected) in [share(0.0), RetryBudget::unlimited()]
+            for (budget, expected) in [ratio(0.0), RetryBudget::unlimited()]
                 .iter()
                 .zip(expect["withdraw"].as_array().expect("a list"))
             {
@@ -317,7 +318,7 @@ async fn finagle(given: &Value, expect: &Value, name: &str) {
             for (outcomes, balance, spent) in
                 [(vec![], 1.0, 0), (vec![Outcome::Ignored], 0.0, 0), (vec![SERVER], 0.0, 1)]
             {
-                let budget = share(1.0);
+                let budget = ratio(1.0);
                 call(&at_once(&budget), outcomes.clone()).await;
                 let seen = budget.snapshot();
                 assert!((seen.balance - balance).abs() < 1e-3, "{outcomes:?}: {seen:?}");
@@ -328,7 +329,7 @@ async fn finagle(given: &Value, expect: &Value, name: &str) {
     }
 }
 
-/// linkerd's three words for what counts against a peer are two of ours, and a timeout is one more.
+/// linkerd's three reasons against a backend are two classes here, and a timeout is a third.
 fn grpc_classes(given: &Value, expect: &Value) {
     let (codes, classes) =
         (given["code"].as_array().expect("a list"), expect["class"].as_array().expect("a list"));

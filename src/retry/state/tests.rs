@@ -52,7 +52,7 @@ fn the_sequence_is_followed_to_the_last_attempt() {
 }
 
 #[test]
-fn four_classes_are_tried_again_and_three_are_not() {
+fn four_classes_are_retried_and_three_are_not() {
     let retried = |class| after_one(SEQUENCE, failed(class)).is_ok();
     assert_eq!(ErrorClass::ALL.map(retried), [true, true, true, true, false, false, false]);
     let other = SEQUENCE.never(ErrorClass::Server).on(ErrorClass::Unknown);

@@ -178,7 +178,7 @@ fn fail(state: &mut State, times: u32, now: Instant) {
 }
 
 #[test]
-fn five_failures_in_a_row_over_a_tenth_of_a_second_close_the_gate() {
+fn five_consecutive_failures_over_100_ms_close_the_gate() {
     let closed = |state: &State| state.health_gate() < 0.5;
     let mut state = busy();
     fail(&mut state, 4, at(10));
