@@ -135,7 +135,7 @@ impl Future for Once {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn case_62_a_call_that_needs_no_hedge_allocates_nothing() {
     let layer = HedgeConfig::fixed(Duration::from_secs(60)).build().expect("valid");
     let mut at_once = layer.layer(Backend);
