@@ -42,7 +42,7 @@ async fn main() -> Result<(), BoxError> {
 
 async fn calls(address: SocketAddr) -> Result<(), BoxError> {
     // One budget for all that is sent to this server, by whatever layer.
-    let budget = RetryBudgetConfig::new().share(0.2).build()?;
+    let budget = RetryBudgetConfig::new().ratio(0.2).build()?;
     let retry = RetryConfig::exponential(Duration::from_millis(50))
         .max_attempts(4)
         .build()?

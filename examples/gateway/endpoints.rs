@@ -114,7 +114,7 @@ impl Service<Outgoing> for Endpoints {
         let history = request.extensions().get::<CallHistory>();
         let endpoint = self.choose(history);
         if let Some(history) = history {
-            history.visit(&endpoint.origin);
+            history.visit_one_of(&endpoint.origin, self.all.len());
         }
         direct(&mut request, &endpoint.origin);
         endpoint.client.clone().oneshot(request)

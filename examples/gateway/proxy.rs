@@ -102,7 +102,7 @@ fn describe(handles: &Handles) -> Value {
             "recovered": retry.counts.recovered,
             "failed": retry.counts.failed,
             "credit": retry.budget.balance.floor(),
-            "health_gate": retry.budget.gate,
+            "health_gate": retry.budget.health_gate,
         },
         "hedge": handles.hedge.as_ref().map(hedges),
         "fallback": handles.fallback.as_ref().map(|fallback| fallback.snapshot().answered()),

@@ -75,7 +75,8 @@ impl Upstream {
             .named(name.to_string())
             .timeout(config.timeout)
             .retry(retry)
-            .retry_budget(budget)
+            // The hedge is the inner layer of the two, so it records the attempts.
+            .retry_budget(if hedge.is_some() { budget.withdraw_only() } else { budget })
             // The endpoints' errors are rejections and failures in one enum already.
             .flat_errors()
             .listen(listener)
@@ -163,7 +164,7 @@ fn hedge(
     // Another server may take a request that one server's circuit rejects.
     let hedge = if config.url.len() > 1 { hedge } else { hedge.no_other_endpoints() };
     let layer = hedge.build()?.protocol(http::protocol());
-    Ok(Some(layer.budget(budget.clone()).below_retry().named(format!("{name}.hedge"))))
+    Ok(Some(layer.budget(budget.clone()).named(format!("{name}.hedge"))))
 }
 
 type HttpProtocol = Protocol<HttpClassifier, HttpResend, RequestExtensions>;

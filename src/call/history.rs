@@ -1,4 +1,4 @@
-//! What has been tried for one call so far.
+//! The endpoints and retries of one call so far.
 
 use std::{
     fmt,
@@ -8,85 +8,109 @@ use std::{
 
 use crate::rt::sync::{AtomicU64, Mutex, Ordering, lock};
 
-/// What has been tried for one call: by how many retries, and at which endpoints.
+/// The retries of one call so far, and the endpoints that its attempts went to.
 ///
-/// It travels with the request and all its copies. A balancer leaves there where it sends an attempt, and sends the next
-/// one elsewhere; a retrying layer leaves there that it has tried again, and those above it stand down.
+/// The history travels with the request and with all copies of it. A balancer records the endpoint of each attempt, and
+/// sends the next attempt elsewhere. A retry layer records its retries, so that outer retry layers stand down.
 ///
 /// ```
 /// use tower_reliability::CallHistory;
 ///
 /// let history = CallHistory::new();
-/// history.visit("10.0.0.1:80");
+/// history.visit_one_of("10.0.0.1:80", 2);
 /// assert!(history.has_visited("10.0.0.1:80") && !history.has_visited("10.0.0.2:80"));
 /// ```
 ///
 /// # Clone
 ///
-/// Clones share what they hold.
+/// Clones share the retries and the endpoints.
 #[derive(Clone, Default)]
 pub struct CallHistory {
-    shared: Arc<Shared>,
+    shared: Arc<HistoryShared>,
 }
 
 #[derive(Default)]
-struct Shared {
-    /// That of the layer above, which has a count of its own.
-    above: Option<CallHistory>,
+struct HistoryShared {
+    /// The history of the next outer layer, which counts its own retries.
+    outer: Option<CallHistory>,
     retries: AtomicU64,
-    /// Hashes: two endpoints that share one cost the second of them a visit.
-    visited: Mutex<Vec<u64>>,
+    visited: Mutex<Visited>,
+}
+
+#[derive(Default)]
+struct Visited {
+    /// Hashes: if two endpoints share one, the second is taken for visited.
+    endpoints: Vec<u64>,
+    /// How many endpoints there are to choose from, if the chooser has said so.
+    of: usize,
 }
 
 impl CallHistory {
-    /// Nothing has been tried.
+    /// A history without any attempt.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The trail of a layer below one that has left this trail: it shares the endpoints, and counts for itself.
+    /// The history of an inner layer: it shares the endpoints with this one, and counts its own retries.
     #[must_use]
-    pub fn below(&self) -> Self {
-        Self { shared: Arc::new(Shared { above: Some(self.clone()), ..Shared::default() }) }
+    pub fn inner(&self) -> Self {
+        Self { shared: Arc::new(HistoryShared { outer: Some(self.clone()), ..HistoryShared::default() }) }
     }
 
-    /// An attempt goes to this endpoint.
+    /// Records that an attempt goes to this endpoint. A chooser of endpoints takes
+    /// [`visit_one_of`](Self::visit_one_of).
     pub fn visit(&self, endpoint: impl Hash) {
+        self.visit_one_of(endpoint, 0);
+    }
+
+    /// Records that an attempt goes to this endpoint, and that the chooser had `of` endpoints to choose from.
+    ///
+    /// By this the chooser promises that the next attempt goes to an endpoint that the call has not tried, as long as one
+    /// is left. A retry then does not wait for a `Retry-After` of this endpoint: the hint binds the endpoint that gave it.
+    pub fn visit_one_of(&self, endpoint: impl Hash, of: usize) {
         let hash = hash(endpoint);
-        let mut visited = lock(&self.top().shared.visited);
-        if !visited.contains(&hash) {
-            visited.push(hash);
+        let mut visited = lock(&self.outermost().shared.visited);
+        visited.of = of;
+        if !visited.endpoints.contains(&hash) {
+            visited.endpoints.push(hash);
         }
     }
 
     /// Whether an attempt of this call went to this endpoint.
     #[must_use]
     pub fn has_visited(&self, endpoint: impl Hash) -> bool {
-        lock(&self.top().shared.visited).contains(&hash(endpoint))
+        lock(&self.outermost().shared.visited).endpoints.contains(&hash(endpoint))
     }
 
-    /// Somebody tries again: the layer whose trail this is. Those above it get to know.
+    /// Whether the chooser has an endpoint left that this call has not tried.
+    pub(crate) fn has_untried(&self) -> bool {
+        let visited = lock(&self.outermost().shared.visited);
+        visited.endpoints.len() < visited.of
+    }
+
+    /// Records a retry by the layer that this history belongs to. All outer layers see it.
     pub fn retried(&self) {
         self.chain().for_each(|history| {
+            // Relaxed: the counts order nothing else.
             history.shared.retries.fetch_add(1, Ordering::Relaxed);
         });
     }
 
-    /// How often somebody has tried again, this layer or one below it.
+    /// The retries by the layer that this history belongs to, and by inner layers.
     #[must_use]
     pub fn retries(&self) -> u64 {
         self.shared.retries.load(Ordering::Relaxed)
     }
 
-    /// The one that everything tried for the call is written to.
-    fn top(&self) -> &Self {
+    /// The history that holds the endpoints of the call.
+    fn outermost(&self) -> &Self {
         self.chain().last().unwrap_or(self)
     }
 
-    /// This one and those above it.
+    /// This history, and those of all outer layers.
     fn chain(&self) -> impl Iterator<Item = &Self> {
-        std::iter::successors(Some(self), |history| history.shared.above.as_ref())
+        std::iter::successors(Some(self), |history| history.shared.outer.as_ref())
     }
 }
 
@@ -94,7 +118,7 @@ impl fmt::Debug for CallHistory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CallHistory")
             .field("retries", &self.retries())
-            .field("visited", &lock(&self.top().shared.visited).len())
+            .field("visited", &lock(&self.outermost().shared.visited).endpoints.len())
             .finish()
     }
 }
@@ -110,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clones_share_what_was_tried() {
+    fn clones_share_endpoints_and_retries() {
         let history = CallHistory::new();
         let copy = history.clone();
         copy.visit(7_u32);
@@ -120,13 +144,24 @@ mod tests {
     }
 
     #[test]
-    fn those_above_know_of_retries_below_and_not_the_reverse() {
+    fn outer_layers_see_inner_retries_and_not_the_reverse() {
         let outer = CallHistory::new();
-        let (first, second) = (outer.below(), outer.below());
+        let (first, second) = (outer.inner(), outer.inner());
         first.retried();
         first.visit("a");
         outer.retried();
         assert_eq!((outer.retries(), first.retries(), second.retries()), (2, 1, 0));
         assert!(second.has_visited("a") && outer.has_visited("a"));
+    }
+
+    #[test]
+    fn an_endpoint_is_untried_until_as_many_as_there_are_were_visited() {
+        let history = CallHistory::new();
+        history.visit("a");
+        assert!(!history.has_untried(), "the chooser has not said how many there are");
+        history.inner().visit_one_of("a", 2);
+        assert!(history.has_untried());
+        history.visit_one_of("b", 2);
+        assert!(!history.has_untried() && !history.inner().has_untried());
     }
 }

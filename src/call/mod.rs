@@ -13,7 +13,6 @@ mod priority;
 mod protocol;
 mod rejected;
 mod resend;
-pub(crate) mod superseded;
 mod upload;
 
 pub(crate) use chain::chain;

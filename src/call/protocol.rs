@@ -1,11 +1,12 @@
-//! The three behaviours that layers need to know of a protocol, in one bundle.
+//! The classifier, the resend rule and the deadlines of a protocol, in one bundle.
 
 use super::{CloneRequest, NoDeadline, StandardClassifier};
 
-/// What layers need to know of a protocol: how results are classified, how requests are sent again, and where requests
-/// carry their deadline.
+/// A protocol, as far as layers need to know it: how results are classified, how requests are sent again, and where
+/// requests carry their deadline.
 ///
-/// `http::protocol()` and `grpc::protocol()` give it whole. A stack hands it to each of its stages.
+/// `http::stack()` and `grpc::stack()` begin with their protocol. A stack hands its protocol to each of its stages.
+/// Clones are independent values.
 ///
 /// ```
 /// use tower_reliability::{BoxErrorClassifier, Protocol};
@@ -21,7 +22,7 @@ pub struct Protocol<C = StandardClassifier, R = CloneRequest, D = NoDeadline> {
 }
 
 impl Protocol {
-    /// Every `Ok` is a success, every request may be cloned and sent again, and no request has a deadline.
+    /// Takes every `Ok` for a success, clones every request, and knows no deadline.
     #[must_use]
     pub const fn new() -> Self {
         Self { classifier: StandardClassifier, resend: CloneRequest, deadlines: NoDeadline }

@@ -2,9 +2,9 @@
 
 use crate::call::CallHistory;
 
-/// What a layer that sends a request again has to know about requests of some protocol.
+/// How the requests of a protocol are sent more than once.
 ///
-/// Retries and hedges ask it. [`CloneRequest`] clones every request; `http::HttpResend` knows methods, bodies and headers.
+/// Retries and hedges ask it. [`CloneRequest`] clones every request. `http::HttpResend` knows methods, bodies and headers.
 ///
 /// ```
 /// use tower_reliability::{PriorAttempts, Resend};
@@ -17,59 +17,59 @@ use crate::call::CallHistory;
 ///         Some(Order { ..*order })
 ///     }
 ///     fn may_resend(&self, copy: &Order, prior: PriorAttempts) -> bool {
-///         prior == PriorAttempts::Unprocessed || !copy.pay // paying twice does harm
+///         prior == PriorAttempts::Unprocessed || !copy.pay // a payment is not idempotent
 ///     }
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot send a `{Req}` again",
-    note = "for a body that is not `Clone` put `http::ReplayLayer` outside, or name another `repeat(..)`"
+    note = "for a body that is not `Clone` put `http::ReplayLayer` outside, or name another `.resend(..)`"
 )]
 pub trait Resend<Req> {
-    /// A copy for a further attempt, taken before the request is sent. `None` where it can be sent only once.
+    /// Copies a request for a further attempt, before the request is sent. `None` if it can be sent only once.
     ///
-    /// It is not asked before the last attempt.
+    /// A layer makes no copy before the last attempt.
     fn copy(&self, request: &mut Req) -> Option<Req>;
 
-    /// Whether this copy may be sent now, as far as that depends on the request and on its [earlier](PriorAttempts) attempts.
+    /// Whether this copy may be sent now, after these [prior attempts](PriorAttempts).
     ///
-    /// A yes is no promise that it will be sent: a budget may be against it. Default: yes.
-    fn may_resend(&self, _copy: &Req, _earlier: PriorAttempts) -> bool {
+    /// A budget may still reject the attempt. Default: yes.
+    fn may_resend(&self, _copy: &Req, _prior: PriorAttempts) -> bool {
         true
     }
 
-    /// Takes for this copy what the earlier attempts still hold, such as the rest of a body that they were streaming.
-    /// `false` if there is no use in sending it then; it is not sent.
+    /// Moves the parts that earlier attempts still hold into this copy, such as the rest of a body that they were streaming.
+    /// `false` if the copy is of no use then; it is not sent.
     ///
-    /// It is called when it is certain that the copy will be sent, before the wait for that, and never while an earlier
-    /// attempt is [running](PriorAttempts::Running). The transport may not have noticed yet that an attempt is over.
-    /// Default: there is nothing to take.
+    /// A layer calls it once the attempt is granted, before its delay, and never while an earlier attempt is
+    /// [running](PriorAttempts::Running). The transport may not know yet that the earlier attempt is over. Default: `true`,
+    /// for copies that are complete.
     fn take_over(&self, _copy: &mut Req) -> bool {
         true
     }
 
-    /// Leaves in a request what those below should know: the number of the attempt, from 1, and the call's trail.
+    /// Marks a request for inner layers, with the number of the attempt, from 1, and the history of the call.
     ///
-    /// It is asked before every attempt. A protocol that has a place for a [`CallHistory`] in its requests puts one there,
-    /// [below](CallHistory::below) the one that is there already, and leaves it in `trail` for the attempts to come: they
-    /// get the same. Default: nothing.
-    fn prepare(&self, _request: &mut Req, _attempt: u32, _trail: &mut Option<CallHistory>) {}
+    /// A layer calls it before every attempt. A protocol with a place for a [`CallHistory`] puts one into the first request:
+    /// the [`inner`](CallHistory::inner) history of the one that is already there, or a new one. It leaves the same history
+    /// in `history`, and in all later attempts. Default: no mark.
+    fn prepare(&self, _request: &mut Req, _attempt: u32, _history: &mut Option<CallHistory>) {}
 }
 
-/// What is known of the earlier attempts of a request that would be sent once more.
+/// The earlier attempts of a request that may be sent once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PriorAttempts {
-    /// They are over, and no peer has seen them, or has begun: even what must not be done twice may be sent.
+    /// They are over, and no backend has processed them. Even a request that is not idempotent may be sent.
     Unprocessed,
-    /// They are over. A peer may have done what they ask.
+    /// They are over. A backend may have processed one of them.
     Ended,
-    /// One of them is running, and goes on beside the copy.
+    /// One of them is running, beside the copy.
     Running,
 }
 
-/// Clones every request and takes all of them for harmless to repeat. The default.
+/// Clones every request, and takes every request for idempotent. The default.
 ///
-/// **Not for HTTP:** it takes a POST for harmless, and an order that timed out is placed twice. Around HTTP take
+/// **Not for HTTP:** it takes a POST for idempotent, and an order that timed out is placed twice. Around HTTP use
 /// `http::stack()`, or name `http::HttpResend`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CloneRequest;

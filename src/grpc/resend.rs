@@ -25,12 +25,12 @@ use crate::{
 /// [`unavailable_is_unprocessed`](super::GrpcClassifier::unavailable_is_unprocessed) relaxes that.
 ///
 /// Each attempt carries its number, [`Attempt`](crate::http::Attempt), and the [`CallHistory`] of the call in its
-/// extensions; the history is [inside](CallHistory::below) that of an outer layer. From the second attempt on,
+/// extensions; the history is [inside](CallHistory::inner) that of an outer layer. From the second attempt on,
 /// `grpc-previous-rpc-attempts` counts the attempts before, and `grpc-timeout` carries the rest of the time. With
 /// [`GrpcTimeout`](super::GrpcTimeout) as its deadlines, a retry also stops when that time is over.
 ///
 /// The body must be a [`ReplayBody`], which an outer [`ReplayLayer`](crate::http::ReplayLayer) makes. A client stream
-/// is sent again from its beginning, as far as it was kept; if a server answers before the end, the next attempt
+/// is sent again from its beginning, as far as it was kept. If a server answers before the end, the next attempt
 /// [takes over](ReplayBody::take_over) the rest. A hedge sends it beside a running attempt only after its end.
 ///
 /// Clones share the closure of `idempotent_if` as its own `Clone` does, and nothing else.

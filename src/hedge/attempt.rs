@@ -11,60 +11,65 @@ use tower_service::Service;
 use super::handle::Grant;
 use crate::call::Outcome;
 
-/// A service that has not been made ready, and a copy of the request.
-pub(super) struct Spare<S, Req> {
+/// A service that is not ready yet, and a copy of the request.
+pub(super) struct NextAttempt<S, Req> {
     pub(super) service: S,
     pub(super) request: Req,
 }
 
-/// What a call holds from its first hedge on.
+/// The part of a call that is allocated with its first hedge.
 pub(super) struct Hedges<S: Service<Req>, Req> {
-    running: Vec<Attempt<S, Req>>,
-    /// How the first attempt failed, once it has: the call's answer if no hedge does better.
-    pub(super) primary: Option<(Answer<S, Req>, Outcome)>,
+    attempts: Vec<Attempt<S, Req>>,
+    /// The failure of the first attempt: the call's answer if no hedge does better.
+    pub(super) kept: Option<(Answer<S, Req>, Outcome)>,
 }
 
-/// What a call comes to.
+/// The result of a call.
 pub(super) type Answer<S, Req> = Result<<S as Service<Req>>::Response, <S as Service<Req>>::Error>;
 
 enum Attempt<S: Service<Req>, Req> {
-    Readying(Spare<S, Req>, Grant),
+    Readying(NextAttempt<S, Req>, Grant),
     Running(Pin<Box<S::Future>>),
-    /// Its service panicked.
+    /// The service panicked in `call`.
     Gone,
 }
 
-/// How a hedge ended.
+/// The end of a hedge.
 pub(super) enum Ended<T, E> {
     Answered(Result<T, E>),
-    /// Its service broke before it was sent.
+    /// The service failed to become ready, so the hedge was not sent.
     Unready,
 }
 
 impl<S: Service<Req>, Req> Hedges<S, Req> {
     pub(super) const fn new() -> Self {
-        Self { running: Vec::new(), primary: None }
+        Self { attempts: Vec::new(), kept: None }
     }
 
-    /// Sends one more as soon as its service is ready.
-    pub(super) fn send(&mut self, spare: Spare<S, Req>, grant: Grant) {
-        self.running.push(Attempt::Readying(spare, grant));
+    /// Sends one more hedge as soon as its service is ready.
+    pub(super) fn send(&mut self, next: NextAttempt<S, Req>, grant: Grant) {
+        self.attempts.push(Attempt::Readying(next, grant));
     }
 
-    /// Whether none is running.
+    /// Whether no hedge is on its way.
     pub(super) const fn is_empty(&self) -> bool {
-        self.running.is_empty()
+        self.attempts.is_empty()
     }
 
-    /// Polls those from `at` on, until one has ended.
+    /// How many hedges were sent and have not ended.
+    pub(super) fn running(&self) -> usize {
+        self.attempts.iter().filter(|attempt| matches!(attempt, Attempt::Running(_))).count()
+    }
+
+    /// Polls the hedges from `at` on, until one has ended.
     pub(super) fn poll_from(
         &mut self,
         at: &mut usize,
         cx: &mut Context<'_>,
     ) -> Option<Ended<S::Response, S::Error>> {
-        while let Some(attempt) = self.running.get_mut(*at) {
+        while let Some(attempt) = self.attempts.get_mut(*at) {
             if let Poll::Ready(ended) = attempt.poll(cx) {
-                self.running.remove(*at);
+                self.attempts.remove(*at);
                 return Some(ended);
             }
             *at += 1;
@@ -75,16 +80,16 @@ impl<S: Service<Req>, Req> Hedges<S, Req> {
 
 impl<S: Service<Req>, Req> Attempt<S, Req> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended<S::Response, S::Error>> {
-        if let Self::Readying(spare, _) = self
-            && ready!(spare.service.poll_ready(cx)).is_err()
+        if let Self::Readying(next, _) = self
+            && ready!(next.service.poll_ready(cx)).is_err()
         {
             return Poll::Ready(Ended::Unready);
         }
         if let Self::Readying(..) = self
-            && let Self::Readying(mut spare, grant) = std::mem::replace(self, Self::Gone)
+            && let Self::Readying(mut next, grant) = std::mem::replace(self, Self::Gone)
         {
-            let future = spare.service.call(spare.request);
-            // From here on it has been sent; had `call` panicked, the credit would have gone back.
+            let future = next.service.call(next.request);
+            // Only now is it sent. If `call` panics, the withdrawal is refunded.
             grant.spend();
             *self = Self::Running(Box::pin(future));
         }

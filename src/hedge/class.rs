@@ -1,14 +1,14 @@
-//! Which calls are of one kind, so that they are expected to take about as long.
+//! Classes of calls that take about the same time.
 
-/// Says of which class of calls a request is. The delay of each class is learnt by itself.
+/// Names the class of a request. The layer learns the delay of each class by itself.
 ///
-/// A closure `Fn(&Req) -> usize` will do; see [`HedgeLayer::class_of`](super::HedgeLayer::class_of).
+/// Implemented by closures `Fn(&Req) -> usize`; see [`HedgeLayer::class_of`](super::HedgeLayer::class_of).
 pub trait CallClass<Req> {
     /// The class of this request, as a small number.
     fn class(&self, request: &Req) -> usize;
 }
 
-/// All calls are of one class, of number 0. The default.
+/// Puts all calls into one class, number 0. The default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OneClass;
 

@@ -1,10 +1,10 @@
-//! The numbers of a hedge.
+//! The numbers of a hedge layer.
 
 use std::time::Duration;
 
 use crate::call::{ConfigError, ErrorClass, ErrorClasses};
 
-/// After what time a second request is sent while the first is running, and after which failures at once.
+/// The time after which a second request is sent, and the failures after which it is sent at once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,7 +34,7 @@ pub struct HedgeConfig {
     pub(super) other_endpoints: bool,
 }
 
-/// When a further request is sent though none has failed.
+/// When a further request is sent although none has failed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub(super) enum After {
@@ -51,23 +51,22 @@ impl HedgeConfig {
         Self::quantile(0.95)
     }
 
-    /// Sends a hedge when a call takes longer than this share of its class do. The delay is learnt: see
-    /// [`HedgeLayer::class_of`].
+    /// Sends a hedge when a call takes longer than this share of the calls of its [class](super::HedgeLayer::class_of).
     ///
-    /// Above 0 and below 1.
+    /// The layer learns the delay. A higher share sends fewer hedges and helps fewer calls. Above 0 and below 1.
     #[must_use]
     pub const fn quantile(share: f64) -> Self {
         Self::when(After::Quantile(share))
     }
 
-    /// Sends a hedge when a call takes longer than this. With `Duration::ZERO` all requests are sent in parallel, as
-    /// soon as the first is found waiting.
+    /// Sends a hedge when a call takes longer than this. With `Duration::ZERO` the call sends all its requests as soon as it
+    /// finds the first one waiting. Any duration.
     #[must_use]
     pub const fn fixed(delay: Duration) -> Self {
         Self::when(After::Fixed(delay))
     }
 
-    /// Sends a hedge when another request of the call has failed, and never for the time it takes.
+    /// Sends a hedge only when another request of the call has failed.
     #[must_use]
     pub const fn on_failure() -> Self {
         Self::when(After::OnFailure)
@@ -77,7 +76,7 @@ impl HedgeConfig {
         Self {
             after,
             start: Duration::from_millis(500),
-            // Finagle's; a timer of tokio's is no finer either.
+            // Finagle's number, and the resolution of tokio's timers.
             min_delay: Duration::from_millis(1),
             max_delay: Duration::from_secs(10),
             max_hedges: 1,
@@ -91,72 +90,72 @@ impl HedgeConfig {
         }
     }
 
-    /// The delay of a [quantile](Self::quantile) until 20 calls of the class have told how long they took.
+    /// The delay of a [quantile](Self::quantile) until the layer has measured 20 calls of the class.
     ///
-    /// Too long costs little: it is soon over. Default: 500 ms.
+    /// A delay that is too long costs little, since 20 calls are soon measured. Any duration. Default: 500 ms.
     #[must_use]
     pub const fn start(mut self, delay: Duration) -> Self {
         self.start = delay;
         self
     }
 
-    /// The shortest delay that a [quantile](Self::quantile) gives.
+    /// The shortest delay of a [quantile](Self::quantile).
     ///
-    /// At most [`max_delay`](Self::max_delay). Default: 1 ms.
+    /// A longer minimum saves hedges for calls that are fast anyway. At most [`max_delay`](Self::max_delay). Default: 1 ms.
     #[must_use]
     pub const fn min_delay(mut self, delay: Duration) -> Self {
         self.min_delay = delay;
         self
     }
 
-    /// The longest delay that a [quantile](Self::quantile) gives.
+    /// The longest delay of a [quantile](Self::quantile).
     ///
-    /// Of a call that a hedge has won nobody knows how long it would have taken, only that it was longer. If more calls
-    /// hang than the quantile leaves out, what is learnt therefore grows, slowly, up to here. Default: 10 s.
+    /// A first attempt that a hedge has beaten is known only to have taken longer. If more calls hang than the quantile
+    /// leaves out, the learnt delay therefore grows slowly, up to this one. Any duration. Default: 10 s.
     #[must_use]
     pub const fn max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
         self
     }
 
-    /// How many requests there may be beyond the first of a call.
+    /// The most requests of a call beyond the first, sent one delay apart.
     ///
-    /// Each is sent one delay after the one before. From 1 to 8. Default: 1.
+    /// More hedges help against several slow endpoints, and cost more requests. From 1 to 8. Default: 1.
     #[must_use]
     pub const fn max_hedges(mut self, hedges: u8) -> Self {
         self.max_hedges = hedges;
         self
     }
 
-    /// Goes on after failures of this class: another request may still succeed.
+    /// Sends the next hedge at once after failures of this class, because another request may still succeed.
     ///
-    /// The next hedge is sent at once, if there may be one. Failures of class [`RateLimit`](ErrorClass::RateLimit), and
-    /// those that say when to come back, send none: the peer asks for fewer requests. The call then waits for
-    /// those that are running. Default: connection, timeout, rate limit and server.
+    /// A failure of class [`RateLimit`](ErrorClass::RateLimit) or with a `Retry-After` sends no hedge, because the backend
+    /// asks for fewer requests. The call then waits for its running requests. Default: connection, timeout, rate limit and
+    /// server.
     #[must_use]
     pub const fn on(mut self, class: ErrorClass) -> Self {
         self.on = self.on.with(class);
         self
     }
 
-    /// Returns failures of this class at once, and cancels what else is running.
+    /// Returns failures of this class at once, and drops the other requests. Default: authentication, validation and unknown.
     #[must_use]
     pub const fn never(mut self, class: ErrorClass) -> Self {
         self.on = self.on.without(class);
         self
     }
 
-    /// Sends no hedge for what this side has turned away in front of one endpoint, such as by a circuit that is open.
-    /// Take it where there is one endpoint only.
+    /// Sends no hedge after a local rejection in front of one endpoint, such as by an open circuit.
     ///
-    /// Default: off; the next hedge is sent at once, and without asking the budget, since nothing was sent so far.
+    /// For an inner service with a single endpoint. Without it, the next hedge is sent at once and without a withdrawal from
+    /// the budget, since nothing was sent so far. Default: off.
     #[must_use]
     pub const fn no_other_endpoints(mut self) -> Self {
         self.other_endpoints = false;
         self
     }
 
-    /// The delay before the first hedge as long as nothing is learnt; `None` for [`on_failure`](Self::on_failure).
+    /// The delay before the first hedge while nothing is learnt; `None` for [`on_failure`](Self::on_failure).
     #[must_use]
     pub fn first_delay(&self) -> Option<Duration> {
         match self.after {
@@ -192,7 +191,7 @@ impl Default for HedgeConfig {
     }
 }
 
-/// With more, a call would be an attack.
+/// More requests for one call would be an attack on the backend.
 const MAX_HEDGES: u8 = 8;
 
 #[cfg(test)]

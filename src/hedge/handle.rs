@@ -1,4 +1,4 @@
-//! Where what a hedge has learnt lives, and the account with its budget.
+//! The shared state of a hedge layer: its numbers, the learnt delays, and its account with the budget.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,11 +6,11 @@ use super::{
     config::{After, HedgeConfig},
     learning::{Learning, is_sample},
     snapshot::{ClassDelay, HedgeCounts, HedgeSnapshot},
-    state::{Judgement, Progress, Stop},
+    state::{Call, Next, Stop},
 };
 use crate::{
     call::{ConfigError, Outcome},
-    retry_budget::{Account, Credit, RetryBudget},
+    retry_budget::{Account, RetryBudget, Withdrawal},
     rt::{
         clock,
         sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
@@ -18,32 +18,29 @@ use crate::{
     telemetry::Name,
 };
 
-/// A hold on a hedge: look at its counts and delays, change its numbers.
+/// Reads the counts and the delays of a hedge layer, and changes its numbers.
 ///
 /// # Clone
 ///
-/// Clones, and all services and handles of one layer, share the numbers, what was learnt, and the budget.
+/// Clones, and all services and handles of one layer, share the numbers, the learnt delays and the budget.
 #[derive(Clone, Debug)]
 pub struct HedgeHandle {
-    shared: Arc<Shared>,
+    shared: Arc<HedgeShared>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct HedgeShared {
     name: Name,
-    /// Where credit comes from.
     account: Account,
-    /// Below a retry, calls are counted here, with no budget: the retry reports them to the one they share.
-    below_retry: Option<Account>,
-    /// Whether calls shall tell how long they take.
+    /// Whether calls measure how long they take.
     learns: AtomicBool,
-    not_repeatable: AtomicU64,
+    not_resendable: AtomicU64,
     classes: Box<[Class]>,
     memory: Mutex<Memory>,
 }
 
-/// What a call of a class reads and writes when it has to wait. One that has not, does not come here; one that has, arms
-/// a timer, which costs more than a cache line that others write too.
+/// The part of a class that a waiting call reads and writes. A call that does not wait does not come here. A call that
+/// waits arms a timer, which costs more than a shared cache line.
 #[derive(Debug, Default)]
 struct Class {
     /// In nanoseconds.
@@ -58,33 +55,32 @@ struct Memory {
     learning: Learning,
 }
 
-/// How a call ended, other than by the success of its first attempt.
+/// The end of a call, other than by the success of its first attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum End {
     WonByHedge,
-    /// By this failure, if the budget has not been told of it.
-    Failed(Option<Outcome>),
+    Failed,
     Abandoned,
 }
 
-/// Leave to send one hedge. Its credit goes back when it is dropped and was not spent.
+/// The grant of one hedge. Dropped unspent, its withdrawal is refunded.
 #[derive(Debug)]
 pub(super) struct Grant {
+    /// Whether the call may send no further hedge.
     pub(super) last: bool,
-    credit: Option<Credit>,
-    /// Taken when it is sent.
+    withdrawal: Option<Withdrawal>,
+    /// Taken when the hedge is sent.
     handle: Option<HedgeHandle>,
 }
 
 impl HedgeHandle {
-    pub(super) fn new(config: HedgeConfig, name: Name, budget: &RetryBudget, below_retry: bool) -> Self {
+    pub(super) fn new(config: HedgeConfig, name: Name, budget: &RetryBudget) -> Self {
         let counts = HedgeCounts::default();
-        let shared = Shared {
+        let shared = HedgeShared {
             name,
             account: budget.account(),
-            below_retry: below_retry.then(|| RetryBudget::unlimited().account()),
             learns: AtomicBool::new(false),
-            not_repeatable: AtomicU64::new(0),
+            not_resendable: AtomicU64::new(0),
             classes: (0..MAX_CLASSES).map(|_| Class::default()).collect(),
             memory: Mutex::new(Memory { config, counts, learning: Learning::default() }),
         };
@@ -101,7 +97,7 @@ impl HedgeHandle {
     /// The budget.
     #[must_use]
     pub fn budget(&self) -> RetryBudget {
-        self.shared.account.budget().clone()
+        self.shared.account.budget()
     }
 
     /// The numbers in force.
@@ -110,13 +106,13 @@ impl HedgeHandle {
         lock(&self.shared.memory).config
     }
 
-    /// The counts, the delays, and the budget.
+    /// The counts, the delays and the budget.
     #[must_use]
     pub fn snapshot(&self) -> HedgeSnapshot {
         let budget = self.shared.account.budget().snapshot();
         let Memory { config, mut counts, ref learning } = *lock(&self.shared.memory);
-        counts.won_by_primary = self.shared.calls().successes();
-        counts.not_repeatable += self.shared.not_repeatable.load(Ordering::Relaxed);
+        counts.won_by_primary = self.shared.account.successes();
+        counts.not_resendable += self.shared.not_resendable.load(Ordering::Relaxed);
         let classes = (0..MAX_CLASSES).filter(|class| *class == 0 || learning.samples(*class) > 0);
         let classes = classes.map(|class| ClassDelay {
             class: class.into(),
@@ -126,13 +122,13 @@ impl HedgeHandle {
         HedgeSnapshot { counts, classes: classes.collect(), budget }
     }
 
-    /// Puts other numbers in force, for calls that are under way too. What was learnt stays.
+    /// Replaces the numbers, for running calls too. The learnt delays stay.
     ///
-    /// In a stack, what they are to the numbers of other stages is not checked again.
+    /// A stack does not check them again against the numbers of its other stages.
     ///
     /// # Errors
     ///
-    /// If a number is out of its range; nothing has changed then.
+    /// Names the first field that is out of its range; the old numbers then stay in force.
     pub fn update(&self, config: HedgeConfig) -> Result<(), ConfigError> {
         config.check()?;
         let mut memory = lock(&self.shared.memory);
@@ -141,22 +137,17 @@ impl HedgeHandle {
         Ok(())
     }
 
-    /// Whether a retry above reports to the same budget.
-    pub(super) fn is_below_retry(&self) -> bool {
-        self.shared.below_retry.is_some()
-    }
-
-    /// After what time a call of this class is hedged; `None` if not for the time it takes.
+    /// After what time a call of this class is hedged; `None` if a slow call alone is no reason.
     pub(super) fn delay(&self, class: u8) -> Option<Duration> {
         let nanos = self.shared.classes[usize::from(class)].delay.load(Ordering::Relaxed);
         (nanos != NEVER).then(|| Duration::from_nanos(nanos))
     }
 
     /// The first attempt is found waiting, for the first time.
-    pub(super) fn waits(&self, call: &mut Progress, has_copy: bool) {
+    pub(super) fn waits(&self, call: &mut Call, has_copy: bool) {
         if !has_copy {
             if self.delay(call.class).is_some() {
-                self.shared.not_repeatable.fetch_add(1, Ordering::Relaxed);
+                self.shared.not_resendable.fetch_add(1, Ordering::Relaxed);
                 call.stop();
             }
         } else if self.shared.learns.load(Ordering::Relaxed) {
@@ -167,40 +158,36 @@ impl HedgeHandle {
 
     /// The first attempt has succeeded.
     #[inline]
-    pub(super) fn won_by_primary(&self, call: &Progress) {
-        self.shared.calls().succeeded();
+    pub(super) fn won_by_primary(&self, call: &Call) {
+        self.shared.account.succeeded();
         if call.started.is_some() {
             self.learn(call, true);
         }
     }
 
-    /// An attempt has failed. Unless that is conclusive, the budget is told of it.
+    /// An attempt has failed.
+    // Cold: nearly every attempt succeeds.
     #[cold]
-    pub(super) fn failed(&self, call: &mut Progress, primary: bool, outcome: Outcome) -> Judgement {
-        let judgement = Judgement::of(outcome, &lock(&self.shared.memory).config);
+    pub(super) fn failed(&self, call: &mut Call, primary: bool, outcome: Outcome) -> Next {
+        let unhealthy = outcome.blames_peer();
+        if unhealthy.is_some() {
+            self.shared.account.record(unhealthy);
+        }
         if primary {
-            // A sample is how long successes take.
+            // The learnt delay is how long successes take.
             call.started = None;
         }
-        // Below a retry, that of the first attempt may yet become the call's, and be reported there.
-        if judgement != Judgement::Conclusive
-            && (!primary || !self.is_below_retry())
-            && let Some(ill) = outcome.blames_peer()
-        {
-            let first = primary && !self.is_below_retry() && call.count();
-            self.shared.account.record(first, ill);
-        }
-        judgement
+        call.judge(outcome, &lock(&self.shared.memory).config)
     }
 
-    /// Asks for one more attempt; `free` where it takes the place of one that was turned away on this side.
+    /// Asks for one more hedge. A `free` one replaces an attempt that this side rejected.
+    // Cold: few calls are hedged.
     #[cold]
-    pub(super) fn grant(&self, call: &mut Progress, repeatable: bool, free: bool) -> Option<Grant> {
-        let config = self.config();
-        let granted = call.may_hedge(repeatable, &config).and_then(|()| {
-            let credit =
-                if free { None } else { Some(self.shared.account.withdraw().map_err(Stop::NoCredit)?) };
-            Ok(Grant { last: call.grant(&config), credit, handle: Some(self.clone()) })
+    pub(super) fn grant(&self, call: &mut Call, may_resend: bool, free: bool) -> Option<Grant> {
+        let granted = call.grant(may_resend, &self.config()).and_then(|last| {
+            let withdrawal =
+                if free { None } else { Some(self.shared.account.withdraw().map_err(Stop::Budget)?) };
+            Ok(Grant { last, withdrawal, handle: Some(self.clone()) })
         });
         granted
             .inspect_err(|stop| {
@@ -211,34 +198,33 @@ impl HedgeHandle {
             .ok()
     }
 
-    /// A call has ended otherwise than by the success of its first attempt. `masked` is what became of that, if it
-    /// had failed and the caller does not get to know.
+    /// A call has ended, other than by the success of its first attempt.
+    // Cold: nearly every first attempt succeeds.
     #[cold]
-    pub(super) fn ended(&self, call: &mut Progress, end: End, masked: Option<Outcome>) {
+    pub(super) fn ended(&self, call: &Call, end: End) {
         self.learn(call, false);
-        let ill = match end {
-            End::WonByHedge => Some(false),
-            End::Failed(outcome) => outcome.and_then(|outcome| outcome.blames_peer()),
-            End::Abandoned => None,
-        };
-        if self.is_below_retry() {
-            if let Some(ill) = masked.and_then(|outcome| outcome.blames_peer()) {
-                self.shared.account.record(false, ill);
-            }
-        } else if let Some(ill) = ill {
-            self.shared.account.record(call.count(), ill);
+        if let End::WonByHedge = end {
+            self.shared.account.record(Some(false));
         }
         let counts = &mut lock(&self.shared.memory).counts;
         *match end {
             End::WonByHedge => &mut counts.won_by_hedge,
-            End::Failed(_) => &mut counts.failed,
+            End::Failed => &mut counts.failed,
             End::Abandoned => &mut counts.abandoned,
         } += 1;
     }
 
-    /// The first attempt took so long, or longer if it was cancelled.
+    /// Attempts were dropped before they ended: they count as sent, and have no vote.
+    // Cold: few calls are hedged, and few are abandoned.
     #[cold]
-    fn learn(&self, call: &Progress, finished: bool) {
+    pub(super) fn dropped(&self, attempts: usize) {
+        (0..attempts).for_each(|_| self.shared.account.record(None));
+    }
+
+    /// The first attempt took so long, or at least so long if it was dropped.
+    // Cold: one call in eight comes here.
+    #[cold]
+    fn learn(&self, call: &Call, finished: bool) {
         let class = &self.shared.classes[usize::from(call.class)].delay;
         if call.started.is_some()
             && let Some(latency) = call.latency(finished, self.delay(call.class), clock::now())
@@ -252,8 +238,8 @@ impl HedgeHandle {
 impl Grant {
     /// The hedge is sent.
     pub(super) fn spend(mut self) {
-        if let Some(credit) = self.credit.take() {
-            credit.spend();
+        if let Some(withdrawal) = self.withdrawal.take() {
+            withdrawal.spend();
         }
         if let Some(handle) = self.handle.take() {
             lock(&handle.shared.memory).counts.hedges += 1;
@@ -269,13 +255,8 @@ impl Drop for Grant {
     }
 }
 
-impl Shared {
-    /// Where a call that succeeds is counted.
-    fn calls(&self) -> &Account {
-        self.below_retry.as_ref().unwrap_or(&self.account)
-    }
-
-    /// Puts what follows from the numbers where calls can read it without the lock.
+impl HedgeShared {
+    /// Stores the delays where calls read them without the lock. Relaxed: a call may see the old delay a little longer.
     fn publish(&self, memory: &Memory) {
         for (class, number) in self.classes.iter().zip(0..) {
             class.delay.store(nanos(memory.learning.delay(number, &memory.config)), Ordering::Relaxed);
@@ -288,9 +269,9 @@ fn nanos(delay: Option<Duration>) -> u64 {
     delay.map_or(NEVER, |delay| u64::try_from(delay.as_nanos()).unwrap_or(NEVER))
 }
 
-/// Enough for the routes of most peers. A class costs 16 bytes; once one has waited, it and all those below it cost
-/// another 1 KiB each.
+/// Enough for the routes of most backends. A class costs 16 bytes. Once a call of it has waited, the class and all lower
+/// numbers cost another 1 KiB each.
 pub(super) const MAX_CLASSES: u8 = 64;
-/// No hedge for the time a call takes; as a delay it would be 584 years.
+/// No hedge because of time; as a delay it would be 584 years.
 const NEVER: u64 = u64::MAX;
 const TARGET: &str = "tower_reliability";

@@ -1,4 +1,4 @@
-//! The layer: numbers, a budget, and what is attached to them.
+//! The layer: its numbers, its budget, and its protocol.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,16 +13,18 @@ use crate::{
 
 /// Puts a [`Hedge`] around a service. Made by [`HedgeConfig::build`].
 ///
+/// The layer itself needs no runtime. A call with a delay above zero needs a tokio runtime with time enabled; see
+/// [`ResponseFuture`](super::future::ResponseFuture).
+///
 /// # Clone
 ///
-/// All services made by this layer and by its clones share one budget and what was learnt. [`isolated`](Self::isolated)
+/// All services made by this layer and by its clones share one budget and the learnt delays. [`isolated`](Self::isolated)
 /// gives a layer with its own.
 #[derive(Clone, Debug)]
 pub struct HedgeLayer<P = Protocol, K = OneClass> {
     config: HedgeConfig,
     name: Name,
     budget: Option<RetryBudget>,
-    below_retry: bool,
     protocol: P,
     classes: K,
     handle: Arc<OnceLock<HedgeHandle>>,
@@ -47,7 +49,6 @@ impl HedgeLayer {
             config,
             name: Name::new("hedge"),
             budget: None,
-            below_retry: false,
             protocol: Protocol::new(),
             classes: OneClass,
             handle: Arc::default(),
@@ -56,33 +57,32 @@ impl HedgeLayer {
 }
 
 impl<C, R, D, K> HedgeLayer<Protocol<C, R, D>, K> {
-    /// Decides by `classifier` what a result means. Default: [`StandardClassifier`](crate::StandardClassifier).
+    /// Classifies results with `classifier`. Default: [`StandardClassifier`](crate::StandardClassifier).
     pub fn classify<C2>(self, classifier: C2) -> HedgeLayer<Protocol<C2, R, D>, K> {
         self.change(|protocol, classes| (protocol.classify(classifier), classes))
     }
 
-    /// Learns from `resend` how requests are copied, and which of them may be sent twice. That is asked
-    /// when a hedge is due, while the first attempt is running; the others pass once. Default:
-    /// [`CloneRequest`](crate::CloneRequest), which clones all of them and takes none for harmful.
+    /// Copies requests as `resend` does, and hedges the requests that it allows. The layer asks when a hedge is due, while
+    /// the first attempt runs. Default: [`CloneRequest`](crate::CloneRequest), which clones every request and takes it for
+    /// idempotent.
     ///
-    /// **Around HTTP take `http::HttpResend`**, or the stack of `http::stack()`, which has it: `CloneRequest` takes a POST for
-    /// harmless, and sends it again after it may have been done.
+    /// **Around HTTP use `http::HttpResend`**, or `http::stack()`, which has it. With `CloneRequest` a slow POST is sent
+    /// twice, and a slow order is placed twice.
     pub fn resend<R2>(self, resend: R2) -> HedgeLayer<Protocol<C, R2, D>, K> {
         self.change(|protocol, classes| (protocol.resend(resend), classes))
     }
 }
 
 impl<P, K> HedgeLayer<P, K> {
-    /// Classifies and resends as this protocol does; its deadlines are not asked. Default: [`Protocol::new`].
+    /// Classifies and resends as this protocol does; a hedge reads no deadline. Default: [`Protocol::new`].
     pub fn protocol<P2>(self, protocol: P2) -> HedgeLayer<P2, K> {
         self.change(|_, classes| (protocol, classes))
     }
 
-    /// Tells calls apart that take different times: a closure `Fn(&Req) -> usize`. The delay of each class is learnt by
-    /// itself.
+    /// Sorts calls into classes that take different times, with a closure `Fn(&Req) -> usize`. The layer learns a delay for
+    /// each class.
     ///
-    /// The classes are numbered from 0, and there is room for 64; those of a greater number share the last. An array, and
-    /// no map with keys that come and go: who hedges knows which few kinds of calls there are. Default: one class.
+    /// Classes are numbered from 0 to 63; all greater numbers share class 63. Default: one class.
     ///
     /// ```
     /// use tower_reliability::hedge::HedgeConfig;
@@ -98,28 +98,19 @@ impl<P, K> HedgeLayer<P, K> {
         self.change(|protocol, _| (protocol, classes))
     }
 
-    /// Asks this budget for credit. Default: one of its own, with the numbers of [`RetryBudgetConfig::new`].
+    /// Withdraws hedges from this budget. Default: a budget of its own, with the numbers of [`RetryBudgetConfig::new`].
     ///
-    /// A layer that is already in use stays as it is; this one then gets a memory of its own.
+    /// If an outer retry shares the budget, give the retry its [`withdraw_only`](RetryBudget::withdraw_only) side. A layer
+    /// that is in use stays as it is; the returned layer has a memory of its own.
     #[must_use]
     pub fn budget(mut self, budget: RetryBudget) -> Self {
         self.budget = Some(budget);
         self.isolated()
     }
 
-    /// Says that it stands below a retry that has the same [budget](Self::budget). What the retry gets to see, it tells
-    /// the budget; this layer then tells it the rest: attempts that failed while another one answered.
+    /// The name in the handle and in the log. Default: `hedge`.
     ///
-    /// A layer that is already in use stays as it is; this one then gets a memory of its own.
-    #[must_use]
-    pub fn below_retry(mut self) -> Self {
-        self.below_retry = true;
-        self.isolated()
-    }
-
-    /// What its logs call it. Default: `hedge`.
-    ///
-    /// A layer that is already in use stays as it is; this one then gets a memory of its own.
+    /// A layer that is in use stays as it is; the returned layer has a memory of its own.
     #[must_use]
     pub fn named(mut self, name: impl Into<Name>) -> Self {
         self.name = name.into();
@@ -133,13 +124,13 @@ impl<P, K> HedgeLayer<P, K> {
         self
     }
 
-    /// A hold on what this layer learns.
+    /// The handle of this layer.
     #[must_use]
     pub fn handle(&self) -> HedgeHandle {
         let new = || {
             let budget =
                 self.budget.clone().unwrap_or_else(|| RetryBudget::checked(RetryBudgetConfig::new()));
-            HedgeHandle::new(self.config, self.name.clone(), &budget, self.below_retry)
+            HedgeHandle::new(self.config, self.name.clone(), &budget)
         };
         self.handle.get_or_init(new).clone()
     }
@@ -150,7 +141,6 @@ impl<P, K> HedgeLayer<P, K> {
             config: self.config,
             name: self.name,
             budget: self.budget,
-            below_retry: self.below_retry,
             protocol,
             classes,
             handle: self.handle,

@@ -1,19 +1,19 @@
-//! What is learnt of how long calls take, and the delay that follows from it.
+//! The times of calls by class, and the delays that follow from them.
 
 use std::time::Duration;
 
 use super::config::{After, HedgeConfig};
 use crate::algo::LatencyHistogram;
 
-/// How long the calls of each class take.
+/// The times that the calls of each class take.
 #[derive(Debug, Default)]
 pub(super) struct Learning {
-    /// By class, as far as there have been samples.
+    /// By class, up to the highest class with a sample.
     histograms: Vec<LatencyHistogram>,
 }
 
 impl Learning {
-    /// A call of this class took that long. Gives the delay that follows.
+    /// A call of this class took that long. Returns the new delay.
     pub(super) fn record(&mut self, class: u8, latency: Duration, config: &HedgeConfig) -> Option<Duration> {
         let at = usize::from(class);
         if self.histograms.len() <= at {
@@ -23,7 +23,7 @@ impl Learning {
         self.delay(class, config)
     }
 
-    /// After what time a hedge is sent; `None` if not for the time it takes.
+    /// The delay before a hedge; `None` if a slow call alone is no reason.
     pub(super) fn delay(&self, class: u8, config: &HedgeConfig) -> Option<Duration> {
         let share = match config.after {
             After::Quantile(share) => share,
@@ -35,7 +35,7 @@ impl Learning {
         Some(delay.clamp(config.min_delay, config.max_delay))
     }
 
-    /// How many samples there are.
+    /// The number of samples.
     pub(super) fn samples(&self, class: u8) -> u32 {
         self.histogram(class).map_or(0, LatencyHistogram::samples)
     }
@@ -45,10 +45,10 @@ impl Learning {
     }
 }
 
-/// Whether the call that is the `number`th of its class to wait shall tell how long it takes.
+/// Whether to measure the call that is the `number`th of its class to wait.
 ///
-/// It is decided before anybody knows how long that is, or the slow ones and the fast ones would not be seen alike. The
-/// numbers are scrambled, so that calls that come in a rhythm are not always the same kind.
+/// The choice comes before the time is known, so that slow and fast calls are measured alike. The numbers are scrambled,
+/// so that the samples of calls with a rhythm are not all of one kind.
 pub(super) const fn is_sample(number: u64) -> bool {
     number < FIRST || mix(number).is_multiple_of(SAMPLED)
 }
@@ -61,11 +61,11 @@ const fn mix(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-/// From so many samples on the quantile is better than the delay from the start.
+/// With so many samples, the quantile is better than the start delay.
 const ENOUGH: u32 = 20;
-/// At first every call tells, so that what is learnt is soon good: enough for half of a full histogram.
+/// The first calls are all measured, enough for half of a full histogram, so that the delay is soon accurate.
 const FIRST: u64 = 500;
-/// Later one call in so many does; the rest need not take the lock for it.
+/// Later one call in eight is measured; the others need not take the lock for it.
 const SAMPLED: u64 = 8;
 
 #[cfg(test)]
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_is_that_of_the_start_until_enough_is_known() {
+    fn the_start_delay_holds_until_20_calls_are_measured() {
         let config = HedgeConfig::quantile(0.5).start(millis(300));
         let mut learning = Learning::default();
         assert_eq!(learning.delay(3, &config), Some(millis(300)));
@@ -87,7 +87,7 @@ mod tests {
         let learnt = learning.record(3, millis(10), &config).expect("a quantile always has a delay");
         assert!((millis(9)..=millis(11)).contains(&learnt), "{learnt:?}");
         assert_eq!((learning.samples(3), learning.samples(0)), (20, 0));
-        assert_eq!(learning.delay(0, &config), Some(millis(300)), "the classes know nothing of each other");
+        assert_eq!(learning.delay(0, &config), Some(millis(300)), "each class has its own delay");
     }
 
     #[test]
@@ -109,11 +109,11 @@ mod tests {
     }
 
     #[test]
-    fn one_call_in_eight_tells_whatever_the_rhythm() {
+    fn one_call_in_eight_is_measured_whatever_the_rhythm() {
         assert!((0..500).all(is_sample));
         for rhythm in [1, 2, 7, 8, 16, 100] {
-            let told = (1_000..81_000_u64).filter(|number| is_sample(number * rhythm)).count();
-            assert!((9_500..10_500).contains(&told), "{told} with a rhythm of {rhythm}");
+            let measured = (1_000..81_000_u64).filter(|number| is_sample(number * rhythm)).count();
+            assert!((9_500..10_500).contains(&measured), "{measured} with a rhythm of {rhythm}");
         }
     }
 }

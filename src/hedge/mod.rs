@@ -1,27 +1,32 @@
-//! A second request while the first is slow, and the first answer of the two.
+//! Sends a second request while the first is slow, and returns the first good answer.
 //!
-//! A call that takes longer than most is often slow by bad luck: a lost packet, a pause of the peer's, a queue. The same
-//! request, sent once more, then comes back sooner than the first. Such a hedge is sent
+//! A slow call often has bad luck: a lost packet, a pause of the backend, a queue. A second request then comes back before
+//! the first. The layer sends such a hedge
 //!
-//! - after a delay that 95 in 100 calls of that class do not need, [learnt](HedgeConfig::quantile) or
-//!   [fixed](HedgeConfig::fixed), or only after a failure: [`on_failure`](HedgeConfig::on_failure);
-//! - at once when another attempt [fails inconclusively](HedgeConfig::on), or is turned away on this side in front of
-//!   one endpoint, as by an open circuit;
+//! - after a delay that 95 of 100 calls of the class do not need, [learnt](HedgeConfig::quantile) or
+//!   [fixed](HedgeConfig::fixed), or only [after a failure](HedgeConfig::on_failure);
+//! - at once after a [failure that another attempt may not have](HedgeConfig::on), or after a local rejection in front of
+//!   one endpoint, such as by an open circuit.
 //!
-//! and only if the request [may be sent twice](crate::Resend::may_resend), there are not
-//! [enough of them](HedgeConfig::max_hedges) already, and the [budget](crate::retry_budget) gives credit. Without credit
-//! the call waits for those that are running, as if there were no hedge. Every attempt is
-//! [marked](crate::Resend::prepare) with its number and the call's trail, by which a balancer sends it elsewhere.
+//! The request must be [safe to send twice](crate::Resend::may_resend), the call must have
+//! [hedges left](HedgeConfig::max_hedges), and the [budget](crate::retry_budget) must grant the hedge. Without a grant the
+//! call waits for its running requests, as if there were no hedge. [`Resend::prepare`](crate::Resend::prepare) marks each
+//! attempt with its number and the history of the call, by which a balancer sends it elsewhere. A hedge is no retry: it
+//! does not count in [`CallHistory::retries`](crate::CallHistory::retries).
 //!
-//! | an attempt ends with | the call |
+//! **The default protocol takes every request for idempotent** ([`CloneRequest`](crate::CloneRequest)). Around HTTP use
+//! `http::HttpResend`, so that a slow POST is not sent twice.
+//!
+//! | end of an attempt | consequence |
 //! |---|---|
-//! | a success | has it for an answer; the others are cancelled |
-//! | a failure that every attempt would have (validation, authentication …) | has it for an answer; the others are cancelled |
-//! | a failure that another attempt may not have (connection, timeout, server) | goes on with the next hedge, at once |
-//! | a rate limit, a failure that names a time to come back or forbids another try, or a rejection made on this side | sends no further hedge, and waits for those that are running |
-//! | the last of such failures | has that of the first request for an answer; if that one reached no peer, of one that did |
+//! | success | the answer of the call; the layer drops the other attempts |
+//! | failure that every attempt would have (validation, authentication …) | the answer of the call; the layer drops the other attempts |
+//! | failure that another attempt may not have (connection, timeout, server) | the next hedge, at once |
+//! | rate limit, failure with a hint or that forbids a retry, local rejection | no further hedge; the call waits for its running attempts |
+//! | last of such failures | the answer is the failure of the first attempt; if that one reached no backend, a failure of one that did |
 //!
-//! The deadline of a request is not looked at: a hedge may be sent shortly before it, and is cancelled with the call.
+//! A hedge does not look at the deadline of a request. An inner service that fails to become ready for a hedge loses that
+//! hedge, and the call goes on.
 //!
 //! ```
 //! use std::{sync::atomic::{AtomicU32, Ordering}, time::Duration};
@@ -46,17 +51,35 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What is learnt
+//! # The learnt delay
 //!
-//! How long first attempts take that succeed and had to wait, for each [class of calls](HedgeLayer::class_of): each of
-//! the first 500, then one in eight, chosen beforehand. The last 500 to 1 000 of them make the quantile. One that was
-//! cancelled, because a hedge was faster or the caller has gone, took at least so long; that is counted too if it is
-//! longer than the delay, or what is slow would be forgotten for the very reason that it is slow.
+//! The layer measures successful first attempts that had to wait, by [class](HedgeLayer::class_of): each of the first 500,
+//! then one in eight, chosen beforehand. The last 500 to 1 000 samples make the quantile. An attempt that was dropped,
+//! because a hedge was faster or the caller has gone, took at least so long. It is a sample too if it took longer than the
+//! delay. Without this rule the layer would forget slow calls because they are slow.
 //!
 //! # In a breaker's window
 //!
-//! Around a breaker every attempt that ends is a sample of the breaker's. A loser has no vote: it was dropped because
-//! another one has answered, which says nothing about the peer.
+//! Around a breaker every attempt that ends is a sample of the breaker. The layer drops losers without a word; the breaker
+//! judges a dropped call by the time that the backend had.
+//!
+//! # Defaults
+//!
+//! | setting | default | range |
+//! |---|---|---|
+//! | delay | [`quantile`](HedgeConfig::quantile), 0.95 | above 0 and below 1 |
+//! | [`start`](HedgeConfig::start) | 500 ms | any |
+//! | [`min_delay`](HedgeConfig::min_delay) | 1 ms | at most `max_delay` |
+//! | [`max_delay`](HedgeConfig::max_delay) | 10 s | any |
+//! | [`max_hedges`](HedgeConfig::max_hedges) | 1 | 1 to 8 |
+//! | [`on`](HedgeConfig::on) | connection, timeout, rate limit, server | |
+//! | [`no_other_endpoints`](HedgeConfig::no_other_endpoints) | off | |
+//!
+//! # Panics
+//!
+//! A delay above zero needs a tokio runtime with time enabled, while the call waits. Without one the call panics, as
+//! `tokio::time::sleep` does. A call that is polled in another runtime, after its own was shut down, goes on there. A call
+//! that is answered at once, or that hedges only after failures, needs no runtime.
 
 mod attempt;
 mod class;

@@ -1,26 +1,26 @@
-//! The service: keeps a copy, passes the request on, and hands the call to the future.
+//! The service: it keeps a copy of the request, sends the first attempt, and hands the call to the future.
 
 use std::task::{Context, Poll};
 
 use tower_service::Service;
 
 use super::{
-    attempt::Spare,
+    attempt::NextAttempt,
     class::{CallClass, OneClass},
     future::ResponseFuture,
     handle::{HedgeHandle, MAX_CLASSES},
-    state::Progress,
+    state::Call,
 };
 use crate::call::{Classifier, Protocol, Resend};
 
-/// A service whose slow calls are sent once more.
+/// A service that sends a second request while a call is slow.
 ///
-/// For each call whose request can be copied it clones the service below, as well as the request: the clone is made ready
-/// when it is needed. Others pass as if there were no hedge.
+/// For each call whose request can be copied it clones the inner service and the request. The clone is made ready when it
+/// is needed. A request that cannot be copied is sent once.
 ///
 /// # Clone
 ///
-/// Clones share the budget and what was learnt.
+/// Clones share the numbers, the learnt delays and the budget.
 #[derive(Clone, Debug)]
 pub struct Hedge<S, P = Protocol, K = OneClass> {
     inner: S,
@@ -34,22 +34,22 @@ impl<S, P, K> Hedge<S, P, K> {
         Self { inner, protocol, classes, handle }
     }
 
-    /// A hold on what it learns.
+    /// The handle of the layer.
     pub fn handle(&self) -> HedgeHandle {
         self.handle.clone()
     }
 
-    /// The service below.
+    /// The inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service below, mutably.
+    /// The inner service, mutably.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Takes the service out.
+    /// Takes the inner service out.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -74,12 +74,13 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let resend = &self.protocol.resend;
         let class = u8::try_from(self.classes.class(&request)).unwrap_or(u8::MAX).min(MAX_CLASSES - 1);
-        // Whether it may be sent is asked when it would be: of a body that is about to be streamed nobody knows yet.
-        let spare = resend.copy(&mut request).map(|request| Spare { service: self.inner.clone(), request });
+        // Whether the copy may be sent is asked when it is due: a body that is still to be streamed cannot say now.
+        let next =
+            resend.copy(&mut request).map(|request| NextAttempt { service: self.inner.clone(), request });
         let mut history = None;
         resend.prepare(&mut request, 1, &mut history);
         let (protocol, handle) = (self.protocol.clone(), self.handle.clone());
         let primary = self.inner.call(request);
-        ResponseFuture::new(primary, spare, history, Progress::new(class), protocol, handle)
+        ResponseFuture::new(primary, next, history, Call::new(class), protocol, handle)
     }
 }

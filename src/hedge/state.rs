@@ -1,78 +1,53 @@
-//! The decision: what the end of one attempt means for the call, and whether there is one more.
+//! The decision of one call: the consequence of a failed attempt, and whether one more hedge is sent.
 
 use std::time::{Duration, Instant};
 
 use super::config::HedgeConfig;
 use crate::{
     call::{ErrorClass, Outcome, PriorAttempts, Retryable},
-    retry_budget::NoCredit,
+    retry_budget::RejectedBy,
 };
 
-/// How far one call has come.
+/// The machine of one call.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Progress {
+pub(super) struct Call {
     /// The class of the call, as an index.
     pub(super) class: u8,
-    /// How many hedges there have been, those included that were never sent.
+    /// How many hedges were granted, whether sent or not.
     hedges: u8,
     /// No further hedge, whatever happens.
     over: bool,
-    /// What is known of the attempts that have ended.
+    /// The attempts that have ended, as far as a copy of the request is concerned.
     ended: PriorAttempts,
     /// The first attempt was found waiting.
     waited: bool,
-    /// The budget knows of this call.
-    counted: bool,
-    /// When the first attempt was found waiting, if it shall tell how long it takes and still can.
+    /// When the first attempt was found waiting, if the call measures its time.
     pub(super) started: Option<Instant>,
 }
 
-/// What an attempt that did not succeed means for its call.
+/// The consequence of a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Judgement {
-    /// Every other attempt would end the same: it is the answer.
-    Conclusive,
-    /// Another attempt is sent at once; `free` where this one was turned away on this side.
-    GoOn { free: bool },
-    /// No further attempt is sent; one that runs already may still succeed.
+pub(super) enum Next {
+    /// Every other attempt would fail the same way, so the failure is the answer.
+    Final,
+    /// A hedge is sent now, if it is granted.
+    HedgeNow,
+    /// No further attempt is sent; a running one may still succeed.
     Wait,
 }
 
 /// Why there is no further hedge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// There have been as many as there may be, or it was decided before.
+    /// The call has sent as many as it may, or was stopped before.
     Over,
-    /// The request cannot be sent twice, or that would do harm.
-    NotRepeatable,
-    /// The budget gave no credit.
-    NoCredit(NoCredit),
+    /// The request cannot be copied, or is not idempotent.
+    NotResendable,
+    /// The budget rejected the hedge.
+    Budget(RejectedBy),
 }
 
-impl Judgement {
-    pub(super) const fn of(outcome: Outcome, config: &HedgeConfig) -> Self {
-        match outcome {
-            Outcome::Success | Outcome::Deferred => Self::Conclusive,
-            Outcome::Failure { class, retry_after, retryable } => {
-                let asks_for_less = matches!(class, ErrorClass::RateLimit)
-                    || matches!(retryable, Retryable::Never)
-                    || retry_after.is_some();
-                if !config.on.contains(class) {
-                    Self::Conclusive
-                } else if asks_for_less {
-                    Self::Wait
-                } else {
-                    Self::GoOn { free: false }
-                }
-            }
-            Outcome::EndpointUnavailable if config.other_endpoints => Self::GoOn { free: true },
-            // It says nothing about the peer, so nothing against an attempt that has reached it.
-            Outcome::EndpointUnavailable | Outcome::DeadlineExceeded | Outcome::Ignored => Self::Wait,
-        }
-    }
-}
-
-impl Progress {
+impl Call {
     /// The first attempt is sent.
     pub(super) const fn new(class: u8) -> Self {
         Self {
@@ -81,57 +56,64 @@ impl Progress {
             over: false,
             ended: PriorAttempts::Unprocessed,
             waited: false,
-            counted: false,
             started: None,
         }
     }
 
-    /// The first attempt is found waiting. Says whether it is so for the first time.
+    /// Judges a failed attempt.
+    pub(super) const fn judge(&mut self, outcome: Outcome, config: &HedgeConfig) -> Next {
+        if !outcome.is_unprocessed() {
+            self.ended = PriorAttempts::Ended;
+        }
+        match outcome {
+            Outcome::Success | Outcome::Deferred => Next::Final,
+            Outcome::Failure { class, retry_after, retryable } => {
+                let asks_for_less = matches!(class, ErrorClass::RateLimit)
+                    || matches!(retryable, Retryable::Never)
+                    || retry_after.is_some();
+                if !config.on.contains(class) {
+                    Next::Final
+                } else if asks_for_less {
+                    Next::Wait
+                } else {
+                    Next::HedgeNow
+                }
+            }
+            Outcome::EndpointUnavailable if config.other_endpoints => Next::HedgeNow,
+            // It says nothing about the backend, so nothing against an attempt that has reached it.
+            Outcome::EndpointUnavailable | Outcome::DeadlineExceeded | Outcome::Ignored => Next::Wait,
+        }
+    }
+
+    /// Notes that the first attempt is waiting. Returns whether it is so for the first time.
     pub(super) const fn wait(&mut self) -> bool {
         !std::mem::replace(&mut self.waited, true)
     }
 
-    /// The budget gets to know of the call. Says whether it is so for the first time.
-    pub(super) const fn count(&mut self) -> bool {
-        !std::mem::replace(&mut self.counted, true)
-    }
-
-    /// An attempt has failed.
-    pub(super) const fn failed(&mut self, outcome: Outcome) {
-        if !outcome.is_unprocessed() {
-            self.ended = PriorAttempts::Ended;
-        }
-    }
-
-    /// What is known of the attempts so far, of which one may be running.
-    pub(super) const fn earlier(&self, running: bool) -> PriorAttempts {
+    /// The attempts so far, of which one may be running.
+    pub(super) const fn prior(&self, running: bool) -> PriorAttempts {
         if running { PriorAttempts::Running } else { self.ended }
     }
 
-    /// There shall be no further hedge.
+    /// Forbids further hedges.
     pub(super) const fn stop(&mut self) {
         self.over = true;
     }
 
-    /// Asks for one more hedge. The budget has not been asked yet.
-    pub(super) const fn may_hedge(&self, repeatable: bool, config: &HedgeConfig) -> Result<(), Stop> {
+    /// Grants one more hedge, as far as the call is concerned; the budget is asked afterwards. Returns whether it is the
+    /// last one.
+    pub(super) const fn grant(&mut self, may_resend: bool, config: &HedgeConfig) -> Result<bool, Stop> {
         if self.over || self.hedges >= config.max_hedges {
-            Err(Stop::Over)
-        } else if repeatable {
-            Ok(())
-        } else {
-            Err(Stop::NotRepeatable)
+            return Err(Stop::Over);
+        } else if !may_resend {
+            return Err(Stop::NotResendable);
         }
-    }
-
-    /// A hedge was granted. Says whether it was the last one.
-    pub(super) const fn grant(&mut self, config: &HedgeConfig) -> bool {
         self.hedges = self.hedges.saturating_add(1);
         self.over = self.hedges >= config.max_hedges;
-        self.over
+        Ok(self.over)
     }
 
-    /// Whether there is no hope of a further hedge.
+    /// Whether there will be no further hedge.
     pub(super) const fn is_over(&self) -> bool {
         self.over
     }
@@ -141,10 +123,10 @@ impl Progress {
         u32::from(self.hedges) + 1
     }
 
-    /// How long the first attempt took, or how long at least if it was cancelled, where that is worth knowing.
+    /// How long the first attempt took, or at least took if it was dropped, where that is worth learning.
     pub(super) fn latency(&self, finished: bool, delay: Option<Duration>, now: Instant) -> Option<Duration> {
         let latency = now.saturating_duration_since(self.started?);
-        // "At least this long" tells nothing as long as it is less than what the quantile is taken for.
+        // "At least this long" says nothing while it is shorter than the delay that the quantile gives.
         (finished || delay.is_some_and(|delay| latency >= delay)).then_some(latency)
     }
 }
@@ -156,55 +138,57 @@ mod tests {
 
     const CONFIG: HedgeConfig = HedgeConfig::new();
 
+    fn judged(outcome: Outcome, config: &HedgeConfig) -> Next {
+        Call::new(0).judge(outcome, config)
+    }
+
     #[test]
-    fn what_each_outcome_means() {
+    fn each_outcome_has_its_consequence() {
         use ErrorClass::{Authentication, Connection, RateLimit, Server, Timeout, Unknown, Validation};
         let failure = Outcome::failure;
-        let at_once = Judgement::GoOn { free: false };
-        for (outcome, judgement) in [
-            (failure(Connection), at_once),
-            (failure(Connection).unprocessed(), at_once),
-            (failure(Timeout), at_once),
-            (failure(Server), at_once),
-            (failure(Server).retry_after(Duration::ZERO), Judgement::Wait),
-            (failure(Server).not_retryable(), Judgement::Wait),
-            (failure(RateLimit), Judgement::Wait),
-            (failure(RateLimit).not_retryable(), Judgement::Wait),
-            (failure(Authentication), Judgement::Conclusive),
-            (failure(Validation), Judgement::Conclusive),
-            (failure(Validation).retry_after(Duration::ZERO), Judgement::Conclusive),
-            (failure(Unknown), Judgement::Conclusive),
-            (Outcome::EndpointUnavailable, Judgement::GoOn { free: true }),
-            (Outcome::Ignored, Judgement::Wait),
-            (Outcome::Success, Judgement::Conclusive),
-            (Outcome::Deferred, Judgement::Conclusive),
+        for (outcome, next) in [
+            (failure(Connection), Next::HedgeNow),
+            (failure(Connection).unprocessed(), Next::HedgeNow),
+            (failure(Timeout), Next::HedgeNow),
+            (failure(Server), Next::HedgeNow),
+            (failure(Server).retry_after(Duration::ZERO), Next::Wait),
+            (failure(Server).not_retryable(), Next::Wait),
+            (failure(RateLimit), Next::Wait),
+            (failure(RateLimit).not_retryable(), Next::Wait),
+            (failure(Authentication), Next::Final),
+            (failure(Validation), Next::Final),
+            (failure(Validation).retry_after(Duration::ZERO), Next::Final),
+            (failure(Unknown), Next::Final),
+            (Outcome::EndpointUnavailable, Next::HedgeNow),
+            (Outcome::Ignored, Next::Wait),
+            (Outcome::Success, Next::Final),
+            (Outcome::Deferred, Next::Final),
         ] {
-            assert_eq!(Judgement::of(outcome, &CONFIG), judgement, "{outcome:?}");
+            assert_eq!(judged(outcome, &CONFIG), next, "{outcome:?}");
         }
         let other = CONFIG.on(Unknown).never(Server).never(RateLimit).no_other_endpoints();
-        assert_eq!(Judgement::of(failure(Unknown), &other), at_once);
-        assert_eq!(Judgement::of(failure(Server), &other), Judgement::Conclusive);
-        assert_eq!(Judgement::of(failure(RateLimit), &other), Judgement::Conclusive);
-        assert_eq!(Judgement::of(Outcome::EndpointUnavailable, &other), Judgement::Wait);
+        assert_eq!(judged(failure(Unknown), &other), Next::HedgeNow);
+        assert_eq!(judged(failure(Server), &other), Next::Final);
+        assert_eq!(judged(failure(RateLimit), &other), Next::Final);
+        assert_eq!(judged(Outcome::EndpointUnavailable, &other), Next::Wait);
     }
 
     #[test]
     fn there_are_as_many_hedges_as_there_may_be() {
         let config = CONFIG.max_hedges(2);
-        let mut call = Progress::new(0);
-        assert_eq!(call.may_hedge(false, &config), Err(Stop::NotRepeatable));
+        let mut call = Call::new(0);
+        assert_eq!(call.grant(false, &config), Err(Stop::NotResendable));
         for last in [false, true] {
-            assert_eq!(call.may_hedge(true, &config), Ok(()));
-            assert_eq!(call.grant(&config), last);
+            assert_eq!(call.grant(true, &config), Ok(last));
         }
         assert_eq!(call.attempt(), 3);
-        assert_eq!(call.may_hedge(true, &config), Err(Stop::Over));
-        assert_eq!(call.may_hedge(true, &config.max_hedges(3)), Err(Stop::Over), "its copies are used up");
+        assert_eq!(call.grant(true, &config), Err(Stop::Over));
+        assert_eq!(call.grant(true, &config.max_hedges(3)), Err(Stop::Over), "its copies are used up");
     }
 
     #[test]
-    fn one_attempt_that_was_seen_is_enough_and_one_that_runs_may_yet_be() {
-        let mut call = Progress::new(0);
+    fn a_copy_is_unprocessed_until_one_attempt_may_have_been_processed() {
+        let mut call = Call::new(0);
         let unprocessed = Outcome::failure(ErrorClass::Connection).unprocessed();
         for (outcome, prior) in [
             (Outcome::EndpointUnavailable, PriorAttempts::Unprocessed),
@@ -212,33 +196,29 @@ mod tests {
             (Outcome::failure(ErrorClass::Connection), PriorAttempts::Ended),
             (unprocessed, PriorAttempts::Ended),
         ] {
-            call.failed(outcome);
-            assert_eq!(
-                (call.earlier(false), call.earlier(true)),
-                (prior, PriorAttempts::Running),
-                "{outcome:?}"
-            );
+            call.judge(outcome, &CONFIG);
+            assert_eq!((call.prior(false), call.prior(true)), (prior, PriorAttempts::Running), "{outcome:?}");
         }
     }
 
     #[test]
-    fn what_is_stopped_stays_so() {
-        let mut call = Progress::new(0);
+    fn a_stopped_call_stays_stopped() {
+        let mut call = Call::new(0);
         call.stop();
-        assert_eq!((call.may_hedge(true, &CONFIG), call.is_over()), (Err(Stop::Over), true));
+        assert_eq!((call.grant(true, &CONFIG), call.is_over()), (Err(Stop::Over), true));
     }
 
     #[test]
-    fn a_call_is_counted_once() {
-        let mut call = Progress::new(0);
-        assert_eq!([call.count(), call.count(), call.wait(), call.wait()], [true, false, true, false]);
+    fn a_call_waits_for_the_first_time_once() {
+        let mut call = Call::new(0);
+        assert_eq!([call.wait(), call.wait()], [true, false]);
     }
 
     #[test]
-    fn a_lower_bound_is_worth_knowing_above_the_delay() {
+    fn a_lower_bound_is_learnt_above_the_delay() {
         let (millis, now) = (Duration::from_millis, epoch() + Duration::from_millis(50));
-        let mut call = Progress::new(0);
-        assert_eq!(call.latency(true, None, now), None, "it was not asked");
+        let mut call = Call::new(0);
+        assert_eq!(call.latency(true, None, now), None, "the call does not measure its time");
         call.started = Some(epoch());
         assert_eq!(call.latency(true, Some(millis(80)), now), Some(millis(50)));
         assert_eq!(call.latency(false, Some(millis(80)), now), None);

@@ -23,7 +23,7 @@ use crate::call::{CallHistory, PriorAttempts, Resend};
 /// is untouched, as after a refused connection.
 ///
 /// Each attempt has its number in its extensions, as [`Attempt`], and the call's [`CallHistory`]. The history is
-/// [nested](CallHistory::below) in that of an outer layer. From the second attempt on, the header `x-retry-attempt`
+/// [nested](CallHistory::inner) in that of an outer layer. From the second attempt on, the header `x-retry-attempt`
 /// counts the earlier attempts. The first attempt keeps the header that it came with, because a proxy passes its
 /// caller's header on.
 ///
@@ -205,7 +205,7 @@ pub(crate) fn leave(extensions: &mut Extensions, attempt: u32, history: &mut Opt
 
 /// A history for one layer, nested in that of an outer layer if there is one.
 pub(crate) fn nested_history(extensions: &Extensions) -> CallHistory {
-    extensions.get::<CallHistory>().map(CallHistory::below).unwrap_or_default()
+    extensions.get::<CallHistory>().map(CallHistory::inner).unwrap_or_default()
 }
 
 /// Whether the server can recognise a repeated request by its key.

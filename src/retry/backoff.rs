@@ -1,14 +1,11 @@
-//! How long to wait before the next attempt: the row of delays, and its jitter.
+//! The delay before the next attempt: a sequence of delays, and its jitter.
 
 use std::time::Duration;
 
 use crate::algo::{between, exponential, fibonacci, linear, spread};
 
-/// A row of delays.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "a config is one value, and is not moved on any path that is hot"
-)]
+/// A sequence of delays.
+#[allow(clippy::large_enum_variant, reason = "a config is a value, and no hot path moves it")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub(super) enum Backoff {
@@ -20,28 +17,28 @@ pub(super) enum Backoff {
     Schedule(Schedule),
 }
 
-/// How a delay is spread, so that clients that failed together do not come back together.
+/// How a delay is spread, so that clients that failed together do not return together.
 ///
-/// `d` is the delay that the row of delays gives.
+/// `d` is the delay of the sequence.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Jitter {
     /// Just `d`.
     None,
-    /// Anything from 0 to `d`. It spreads best. The default.
+    /// Between 0 and `d`, which spreads best. The default.
     #[default]
     Full,
-    /// Anything from half of `d` to `d`.
+    /// Between half of `d` and `d`.
     Equal,
-    /// Anything from the first delay of the row to three times the delay before; it follows no row.
+    /// Between the first delay of the sequence and three times the previous delay; `d` has no effect.
     ///
-    /// The formula is that of the AWS architecture blog.
+    /// The formula is from the AWS architecture blog.
     Decorrelated,
-    /// `d`, up to this share of it more or less. From 0 to 1.
+    /// Between `d` minus and `d` plus this share of it. From 0 to 1.
     Spread(f64),
 }
 
-/// Delays as listed; after the last one, the last one.
+/// Listed delays, of which the last one repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -50,12 +47,12 @@ pub enum Jitter {
 )]
 pub(super) struct Schedule {
     delays: [Duration; LONGEST_SCHEDULE],
-    /// How many were given; more than there is room for are refused when the config is checked.
+    /// The length of the list. A list that does not fit is refused when the config is checked.
     given: usize,
 }
 
 impl Backoff {
-    /// The delay after that many, with no jitter. `learnt` is what has worked, for a row that learns.
+    /// The delay after `step` others, without jitter. An adaptive sequence begins with `learnt`.
     pub(super) fn delay(&self, step: u32, factor: f64, learnt: Option<Duration>, max: Duration) -> Duration {
         match *self {
             Self::Fixed(delay) => delay.min(max),
@@ -67,18 +64,18 @@ impl Backoff {
         }
     }
 
-    /// The same kind of row, beginning with another delay. A schedule becomes that delay.
+    /// The same kind of sequence with another first delay. A schedule becomes that delay.
     pub(super) const fn starting(self, delay: Duration) -> Self {
         match self {
             Self::Fixed(_) | Self::Schedule(_) => Self::Fixed(delay),
             Self::Linear(_) => Self::Linear(delay),
-            // What was learnt was learnt for the other classes.
+            // The learnt delay is about the other classes.
             Self::Exponential(_) | Self::Adaptive(_) => Self::Exponential(delay),
             Self::Fibonacci(_) => Self::Fibonacci(delay),
         }
     }
 
-    /// Where learning begins, if it learns.
+    /// The first delay of an adaptive sequence; `None` for all others.
     pub(super) const fn learns_from(&self) -> Option<Duration> {
         match self {
             Self::Adaptive(start) => Some(*start),
@@ -86,7 +83,7 @@ impl Backoff {
         }
     }
 
-    /// What is wrong with it.
+    /// The rule that the sequence breaks, if any.
     pub(super) const fn flaw(&self) -> Option<&'static str> {
         match self {
             Self::Schedule(Schedule { given: 0, .. }) => Some("must have at least one delay"),
@@ -100,7 +97,7 @@ impl Backoff {
 }
 
 impl Jitter {
-    /// The delay, spread. `unit` is 0 ‥ 1; `first` and `previous` are the first delay of the row and the last one waited.
+    /// Spreads a delay. `unit` is random, 0 ‥ 1. `first` is the first delay of the sequence, `previous` the last one waited.
     pub(super) fn apply(self, delay: Duration, first: Duration, previous: Duration, unit: f64) -> Duration {
         match self {
             Self::None => delay,
@@ -149,7 +146,7 @@ impl From<Schedule> for Vec<Listed> {
     }
 }
 
-/// Nobody tries ten times.
+/// Longer than any list that a retry under a budget gets through.
 const LONGEST_SCHEDULE: usize = 8;
 
 #[cfg(test)]
@@ -158,19 +155,19 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn row(backoff: Backoff) -> [u64; 6] {
+    fn sequence(backoff: Backoff) -> [u64; 6] {
         [0, 1, 2, 3, 4, 5].map(|step| backoff.delay(step, 2.0, None, 30 * SECOND).as_secs())
     }
 
     #[test]
-    fn every_row_is_exact_and_ends_at_the_cap() {
-        assert_eq!(row(Backoff::Fixed(SECOND)), [1, 1, 1, 1, 1, 1]);
-        assert_eq!(row(Backoff::Linear(SECOND)), [1, 2, 3, 4, 5, 6]);
-        assert_eq!(row(Backoff::Exponential(SECOND)), [1, 2, 4, 8, 16, 30]);
-        assert_eq!(row(Backoff::Fibonacci(SECOND)), [1, 1, 2, 3, 5, 8]);
-        assert_eq!(row(Backoff::Adaptive(SECOND)), [1, 2, 4, 8, 16, 30]);
+    fn every_sequence_is_exact_and_ends_at_the_cap() {
+        assert_eq!(sequence(Backoff::Fixed(SECOND)), [1, 1, 1, 1, 1, 1]);
+        assert_eq!(sequence(Backoff::Linear(SECOND)), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(sequence(Backoff::Exponential(SECOND)), [1, 2, 4, 8, 16, 30]);
+        assert_eq!(sequence(Backoff::Fibonacci(SECOND)), [1, 1, 2, 3, 5, 8]);
+        assert_eq!(sequence(Backoff::Adaptive(SECOND)), [1, 2, 4, 8, 16, 30]);
         let schedule = Schedule::new(&[SECOND, 7 * SECOND, 60 * SECOND]);
-        assert_eq!(row(Backoff::Schedule(schedule)), [1, 7, 30, 30, 30, 30]);
+        assert_eq!(sequence(Backoff::Schedule(schedule)), [1, 7, 30, 30, 30, 30]);
     }
 
     #[test]
@@ -181,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn no_row_overflows() {
+    fn no_sequence_overflows() {
         for backoff in
             [Backoff::Exponential(SECOND), Backoff::Fibonacci(SECOND), Backoff::Linear(Duration::MAX)]
         {
@@ -202,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_decorrelated_delay_comes_from_the_row() {
+    fn the_first_decorrelated_delay_comes_from_the_sequence() {
         let first = |unit| Jitter::Decorrelated.apply(SECOND, SECOND, Duration::ZERO, unit).as_secs();
         assert_eq!([first(0.0), first(1.0)], [1, 3]);
     }

@@ -1,11 +1,11 @@
-//! The numbers of a retry.
+//! The numbers of a retry layer.
 
 use std::{sync::Arc, time::Duration};
 
 use super::backoff::{Backoff, Jitter, Schedule};
 use crate::call::{ConfigError, ErrorClass, ErrorClasses, PerClass};
 
-/// What is tried again, how often, and after what time.
+/// Which failures are retried, how often, and after which delays.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,48 +44,48 @@ pub struct RetryConfig {
 }
 
 impl RetryConfig {
-    /// Up to three attempts, after at most 50 ms and then 100 ms.
+    /// Up to three attempts, with delays of at most 50 ms and then 100 ms.
     #[must_use]
     pub const fn new() -> Self {
         // AWS's 50 ms and 20 s, as of 2026.
         Self::exponential(Duration::from_millis(50))
     }
 
-    /// Waits the same time before each attempt; less, as the [jitter](Self::jitter) has it.
+    /// Waits this long before each retry. The [jitter](Self::jitter) shortens the delay.
     #[must_use]
     pub const fn fixed(delay: Duration) -> Self {
         Self::over(Backoff::Fixed(delay))
     }
 
-    /// Waits 1, 2, 3, 4 … times this long; less, as the [jitter](Self::jitter) has it.
+    /// Waits 1, 2, 3, 4 … times this long. The [jitter](Self::jitter) shortens each delay.
     #[must_use]
     pub const fn linear(step: Duration) -> Self {
         Self::over(Backoff::Linear(step))
     }
 
-    /// Waits this long, then each time [`multiplier`](Self::multiplier) times as long, by default twice; less, as the
-    /// [jitter](Self::jitter) has it.
+    /// Waits this long, then [`multiplier`](Self::multiplier) times as long each time. The [jitter](Self::jitter) shortens
+    /// each delay.
     #[must_use]
     pub const fn exponential(base: Duration) -> Self {
         Self::over(Backoff::Exponential(base))
     }
 
-    /// Waits 1, 1, 2, 3, 5, 8 … times this long; less, as the [jitter](Self::jitter) has it.
+    /// Waits 1, 1, 2, 3, 5, 8 … times this long. The [jitter](Self::jitter) shortens each delay.
     #[must_use]
     pub const fn fibonacci(base: Duration) -> Self {
         Self::over(Backoff::Fibonacci(base))
     }
 
-    /// Waits as long as it has learnt to: a delay after which an attempt succeeded draws it near, one after which an
-    /// attempt failed pushes it up. It begins with `start`; a second retry waits [`multiplier`](Self::multiplier) times as
-    /// long as the first.
+    /// Learns the delay. A retry that succeeds moves the learnt delay towards its own; a retry that fails makes it longer.
+    ///
+    /// The layer begins with `start`, which is above 0. A second retry waits [`multiplier`](Self::multiplier) times as long
+    /// as the first.
     #[must_use]
     pub const fn adaptive(start: Duration) -> Self {
         Self::over(Backoff::Adaptive(start))
     }
 
-    /// Waits as long as listed, less as the [jitter](Self::jitter) has it; after the last delay of the list, that one again.
-    /// 1 to 8 delays.
+    /// Waits as listed, 1 to 8 delays, and repeats the last one. The [jitter](Self::jitter) shortens each delay.
     #[must_use]
     pub const fn schedule(delays: &[Duration]) -> Self {
         Self::over(Backoff::Schedule(Schedule::new(delays)))
@@ -111,34 +111,34 @@ impl RetryConfig {
         }
     }
 
-    /// By what an exponential or adaptive delay grows.
+    /// The factor by which an exponential or adaptive delay grows.
     ///
-    /// From 1 to 100. Default: 2.
+    /// A large factor leaves a backend alone sooner, and makes callers wait longer. From 1 to 100. Default: 2.
     #[must_use]
     pub const fn multiplier(mut self, factor: f64) -> Self {
         self.multiplier = factor;
         self
     }
 
-    /// How many attempts there may be, the first included. With 1 nothing is tried again.
+    /// The most attempts of a call, the first included. With 1 nothing is retried.
     ///
-    /// At least 1. Default: 3.
+    /// More attempts hide more failures and use more of the budget. At least 1. Default: 3.
     #[must_use]
     pub const fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = attempts;
         self
     }
 
-    /// The longest delay, jitter included. A server's hint may be longer.
+    /// The longest delay, jitter included. A `Retry-After` may be longer.
     ///
-    /// Fixed and listed delays, and those of classes, are cut to it too. Default: 20 s.
+    /// It cuts fixed and listed delays and the delays of classes too. Any duration. Default: 20 s.
     #[must_use]
     pub const fn max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
         self
     }
 
-    /// How the delays are spread.
+    /// How the delays are spread, so that clients that failed together do not return together.
     ///
     /// Default: [`Jitter::Full`].
     #[must_use]
@@ -147,28 +147,28 @@ impl RetryConfig {
         self
     }
 
-    /// How long after the beginning of a call the last attempt may be granted.
+    /// The time after the start of a call until which an attempt may begin.
     ///
-    /// The deadline of a request, where it has one, is kept anyway, and so is the total timeout of a stack. A service below
-    /// that is slow to be ready may hold an attempt up that was granted in time; a timeout outside ends that. Above 0.
-    /// Default: no limit.
+    /// It limits when the last attempt begins, not when it ends: use a timeout for that. An attempt that begins in time may
+    /// still wait for an inner service that is not ready. The deadline of a request and the total timeout of a stack hold
+    /// anyway. Above 0. Default: no limit.
     #[must_use]
     pub const fn max_elapsed(mut self, span: Duration) -> Self {
         self.max_elapsed = Some(span);
         self
     }
 
-    /// The longest time that a server may ask to wait; a longer one is taken as this.
+    /// The longest `Retry-After` that is followed. A longer one is cut to it.
     ///
-    /// A hint that is shorter than the delay of the row is taken as that delay. Up to a tenth is added, so that not all
-    /// who were told the same come at once: 60 s become 66 s at most. Default: 60 s.
+    /// A hint shorter than the retry's own delay has no effect. The layer adds up to a tenth, so that clients with the same
+    /// hint do not return together: 60 s become at most 66 s. Any duration. Default: 60 s.
     #[must_use]
     pub const fn max_retry_after(mut self, delay: Duration) -> Self {
         self.max_retry_after = delay;
         self
     }
 
-    /// Also tries again after failures of this class.
+    /// Retries failures of this class too.
     ///
     /// Default: connection, timeout, rate limit and server.
     #[must_use]
@@ -177,7 +177,7 @@ impl RetryConfig {
         self
     }
 
-    /// Does not try again after failures of this class.
+    /// Does not retry failures of this class.
     ///
     /// Default: authentication, validation and unknown.
     #[must_use]
@@ -186,19 +186,19 @@ impl RetryConfig {
         self
     }
 
-    /// Begins the row of delays after failures of this class with this one. With a schedule, it is the only one.
+    /// Begins the sequence of delays with this one, after failures of this class. A schedule becomes this one delay.
     ///
-    /// Default: the same row for all.
+    /// Any duration. Default: the same sequence for all classes.
     #[must_use]
     pub const fn class_delay(mut self, class: ErrorClass, delay: Duration) -> Self {
         self.class_delays = self.class_delays.with(class, Some(delay));
         self
     }
 
-    /// Also tries again, at once and without asking the budget, what this side has turned away in front of one of
-    /// several endpoints. Take it where what lies below can reach another one.
+    /// Retries a local rejection in front of one endpoint, at once and without a withdrawal from the budget.
     ///
-    /// Default: off; a circuit that is open is open for the next attempt too.
+    /// For an inner service with several endpoints. Without several, an open circuit would reject the next attempt too.
+    /// Default: off.
     #[must_use]
     pub const fn other_endpoints(mut self) -> Self {
         self.other_endpoints = true;
@@ -215,12 +215,17 @@ impl RetryConfig {
         Ok(RetryPolicy(Arc::new(self)))
     }
 
-    /// The first delay of the row.
+    /// Whether the inner service can reach more than one endpoint.
+    pub(crate) const fn reaches_other_endpoints(&self) -> bool {
+        self.other_endpoints
+    }
+
+    /// The first delay of the sequence.
     pub(crate) fn first_delay(&self) -> Duration {
         self.backoff.delay(0, self.multiplier, None, self.max_delay)
     }
 
-    /// How long after the beginning of a call the last attempt may begin.
+    /// The time after the start of a call until which an attempt may begin.
     pub(crate) const fn longest(&self) -> Option<Duration> {
         self.max_elapsed
     }

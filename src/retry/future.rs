@@ -1,4 +1,4 @@
-//! The future of a call that may be tried again.
+//! The future of a call that may be retried.
 
 use std::{
     fmt,
@@ -13,32 +13,35 @@ use tokio::time::Sleep;
 use tower_service::Service;
 
 use super::{
-    config::RetryPolicy,
-    handle::{Failed, RetryHandle},
+    handle::{RetryHandle, Retrying},
     policy::Policies,
-    state::Progress,
+    state::{Call, Failed},
 };
 use crate::{
-    algo,
+    algo::after,
     call::{CallHistory, Classifier, DeadlineSource, Outcome, PriorAttempts, Protocol, Resend},
-    retry_budget::Credit,
     rt::clock,
 };
 
-/// The answer of the service below, be it that of a later attempt.
+/// The result of the last attempt.
 ///
-/// The failed response is dropped before the wait. What a call needs only when it is tried again is allocated then.
+/// A failed response is dropped before the delay begins, so a call that waits holds no connection. Memory that only a
+/// retried call needs is allocated at the first failure.
 ///
 /// # Cancellation
 ///
-/// Dropping it drops the attempt that runs. While it waits for the next one, the credit goes back to the budget.
+/// Dropping the future drops the running attempt. During a delay, the withdrawal for the next attempt is refunded.
+///
+/// # Panics
+///
+/// A delay above zero needs a tokio runtime with time enabled, as `tokio::time::sleep` does. Without one the poll that
+/// begins the delay panics.
 #[pin_project(PinnedDrop)]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<S: Service<Req>, Req, P, Q> {
     #[pin]
     phase: Phase<S::Future>,
-    /// What the next attempt is made of, if there may be one.
-    spare: Result<Spare<S, Req>, NoSpare>,
+    next: Result<NextAttempt<S, Req>, NoNext>,
     /// When the attempt was first found waiting.
     started: Option<Instant>,
     history: Option<CallHistory>,
@@ -57,55 +60,46 @@ enum Phase<F> {
     Done,
 }
 
-/// A service that has not been made ready, and a copy of the request.
-pub(super) struct Spare<S, Req> {
+/// A service that is not ready yet, and a copy of the request.
+pub(super) struct NextAttempt<S, Req> {
     pub(super) service: S,
     pub(super) request: Req,
 }
 
-/// Why there is nothing to make another attempt of.
+/// Why no further attempt can be made.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoSpare {
-    /// The attempt is the last one. The request's own numbers, which said so, are not to be asked again: they go by the
-    /// copy.
+pub(super) enum NoNext {
+    /// The attempt is the last one. The policy that said so reads the copy, so it is not asked again.
     LastAttempt,
-    /// The request cannot be sent twice.
+    /// The request cannot be copied.
     NoCopy,
 }
 
-impl<S, Req> Spare<S, Req> {
-    pub(super) fn new(copy: Option<Req>, service: impl FnOnce() -> S) -> Result<Self, NoSpare> {
-        let request = copy.ok_or(NoSpare::NoCopy)?;
+impl<S, Req> NextAttempt<S, Req> {
+    pub(super) fn new(copy: Option<Req>, service: impl FnOnce() -> S) -> Result<Self, NoNext> {
+        let request = copy.ok_or(NoNext::NoCopy)?;
         Ok(Self { service: service(), request })
     }
-}
-
-/// A call whose first attempt has failed.
-struct Retrying {
-    call: Progress,
-    policy: Option<RetryPolicy>,
-    /// For the next attempt; it goes back when this is dropped.
-    credit: Option<Credit>,
 }
 
 impl<S: Service<Req>, Req, P, Q> ResponseFuture<S, Req, P, Q> {
     pub(super) fn new(
         inner: S::Future,
-        spare: Result<Spare<S, Req>, NoSpare>,
+        next: Result<NextAttempt<S, Req>, NoNext>,
         history: Option<CallHistory>,
         protocol: P,
         policies: Q,
         handle: RetryHandle,
     ) -> Self {
         let phase = Phase::Running(inner);
-        Self { phase, spare, started: None, history, retrying: None, protocol, policies, handle }
+        Self { phase, next, started: None, history, retrying: None, protocol, policies, handle }
     }
 
-    /// Lets go of everything: whoever called may hold on to this for long. With it goes a credit that nobody will spend.
+    /// Drops everything, since the caller may hold the completed future for long. An unspent withdrawal is refunded.
     fn finish(self: Pin<&mut Self>) {
         let mut this = self.project();
         this.phase.set(Phase::Done);
-        *this.spare = Err(NoSpare::LastAttempt);
+        *this.next = Err(NoNext::LastAttempt);
         *this.retrying = None;
     }
 }
@@ -124,6 +118,7 @@ where
         loop {
             let mut this = self.as_mut().project();
             match this.phase.as_mut().project() {
+                // Running => Waiting | Readying | Done
                 PhaseProj::Running(inner) => {
                     let Poll::Ready(result) = inner.poll(cx) else {
                         this.started.get_or_insert_with(clock::now);
@@ -133,33 +128,36 @@ where
                     if outcome.is_success() {
                         match this.retrying {
                             None => this.handle.succeeded(*this.started),
-                            Some(it) => this.handle.recovered(&it.call, *this.started, it.policy.as_ref()),
+                            Some(retrying) => this.handle.recovered(retrying, *this.started),
                         }
                         self.finish();
                         return Poll::Ready(result);
                     }
-                    let Some(delay) = self.as_mut().next(outcome) else {
+                    let Some(delay) = self.as_mut().failed(outcome) else {
                         self.finish();
                         return Poll::Ready(result);
                     };
                     drop(result);
-                    if self.as_mut().wait(delay).is_pending() {
-                        // A peer that fails at once must not keep the task from everything else.
+                    let mut phase = self.as_mut().project().phase;
+                    if delay.is_zero() {
+                        phase.set(Phase::Readying);
+                        // A backend that fails at once must not keep the task from its other work.
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
+                    phase.set(Phase::Waiting(Box::pin(clock::alarm(after(clock::now(), delay)))));
                 }
+                // Waiting => Readying
                 PhaseProj::Waiting(sleep) => {
-                    ready!(sleep.as_mut().poll(cx));
+                    ready!(clock::poll_alarm(sleep.as_mut(), cx));
                     this.phase.set(Phase::Readying);
                 }
+                // Readying => Running | Done
                 PhaseProj::Readying => {
-                    let Ok(spare) = this.spare else {
-                        unreachable!(
-                            "nothing is granted without it, and it is taken when the attempt is sent"
-                        );
+                    let Ok(next) = this.next else {
+                        unreachable!("a retry is granted only with it, and sending it ends this phase");
                     };
-                    if let Err(error) = ready!(spare.service.poll_ready(cx)) {
+                    if let Err(error) = ready!(next.service.poll_ready(cx)) {
                         this.handle.unready();
                         self.finish();
                         return Poll::Ready(Err(error));
@@ -179,80 +177,72 @@ where
     D: DeadlineSource<Req>,
     Q: Policies<Req>,
 {
-    /// An attempt has failed: after what time there is another one.
+    /// An attempt has failed: the delay before the next one, if there is one.
+    // Cold: nearly every call succeeds at its first attempt.
     #[cold]
-    fn next(self: Pin<&mut Self>, outcome: Outcome) -> Option<Duration> {
+    fn failed(self: Pin<&mut Self>, outcome: Outcome) -> Option<Duration> {
         let this = self.project();
-        let (protocol, policies, started) = (this.protocol, this.policies, *this.started);
-        let (copy, was_last) = match this.spare {
-            Ok(spare) => (Some(&spare.request), false),
-            Err(why) => (None, *why == NoSpare::LastAttempt),
-        };
-        let it = this.retrying.get_or_insert_with(|| {
-            let call = Progress::new(started.unwrap_or_else(clock::now));
-            let policy = copy.and_then(|copy| policies.policy(copy));
-            Box::new(Retrying { call, policy, credit: None })
+        let (Protocol { resend, deadlines, .. }, started) = (this.protocol, *this.started);
+        let copy = this.next.as_ref().ok().map(|next| &next.request);
+        let retrying = this.retrying.get_or_insert_with(|| {
+            let began = started.unwrap_or_else(clock::now);
+            let deadline = copy.and_then(|copy| deadlines.deadline(copy)).map(|deadline| deadline.instant());
+            let total = this.handle.total().map(|total| after(began, total));
+            let ends = deadline.into_iter().chain(total).min();
+            let policy = copy.and_then(|copy| this.policies.policy(copy));
+            Box::new(Retrying { call: Call::new(began, ends), policy, withdrawal: None })
         });
         let prior = if outcome.is_unprocessed() { PriorAttempts::Unprocessed } else { PriorAttempts::Ended };
-        let own_retries = u64::from(it.call.attempts - 1);
+        let own_retries = u64::from(retrying.call.attempt - 1);
         let failed = Failed {
             outcome,
             started,
-            deadline: copy.and_then(|copy| protocol.deadlines.deadline(copy)),
-            was_last,
-            may_resend: copy.is_some_and(|copy| protocol.resend.may_resend(copy, prior)),
-            retried_below: this.history.as_ref().is_some_and(|history| history.retries() > own_retries),
+            was_last: matches!(this.next, Err(NoNext::LastAttempt)),
+            may_resend: copy.is_some_and(|copy| resend.may_resend(copy, prior)),
+            retried_inside: this.history.as_ref().is_some_and(|history| history.retries() > own_retries),
+            other_endpoint: this.history.as_ref().is_some_and(CallHistory::has_untried),
+            circuit_open: false,
         };
-        let (delay, credit) = this.handle.failed(&mut it.call, &failed, it.policy.as_ref()).ok()?;
-        // Not after the wait: the transport would go on reading a body meanwhile, up to where it is not kept any more.
-        if let Ok(spare) = this.spare
-            && !protocol.resend.take_over(&mut spare.request)
+        let delay = this.handle.failed(retrying, failed)?;
+        // Before the delay. During it the transport would read on a body, past the part that is kept.
+        if let Ok(next) = this.next
+            && !resend.take_over(&mut next.request)
         {
             this.handle.lost();
             return None;
         }
-        it.credit = credit;
         Some(delay)
     }
 
-    /// Drops the attempt, whose response is gone already. `Pending` where there is nothing to wait for.
-    fn wait(self: Pin<&mut Self>, delay: Duration) -> Poll<()> {
-        let mut phase = self.project().phase;
-        if delay.is_zero() {
-            phase.set(Phase::Readying);
-            return Poll::Pending;
-        }
-        phase.set(Phase::Waiting(Box::pin(clock::alarm(algo::after(clock::now(), delay)))));
-        Poll::Ready(())
-    }
-
-    /// Sends the copy, and makes another one if there may be another attempt.
+    /// Sends the copy, and makes another copy if a further attempt may follow.
     fn send(self: Pin<&mut Self>) {
         let mut this = self.project();
         let (resend, handle) = (&this.protocol.resend, this.handle);
-        let taken = std::mem::replace(this.spare, Err(NoSpare::LastAttempt));
-        let Ok(Spare { mut service, mut request }) = taken else {
+        let taken = std::mem::replace(this.next, Err(NoNext::LastAttempt));
+        let Ok(NextAttempt { mut service, mut request }) = taken else {
             unreachable!("the only caller has made its service ready");
         };
-        let it = this.retrying.as_mut().expect("it is made when the first attempt has failed");
-        it.call.sent();
-        let attempts =
-            it.policy.as_ref().map_or_else(|| handle.max_attempts(), |it| it.config().max_attempts.into());
-        let is_last = u64::from(it.call.attempts) >= attempts;
+        let retrying = this.retrying.as_mut().expect("it is made when the first attempt fails");
+        let attempt = retrying.call.attempt;
+        let attempts = match &retrying.policy {
+            Some(policy) => policy.config().max_attempts.into(),
+            None => handle.max_attempts(),
+        };
+        let is_last = u64::from(attempt) >= attempts;
         let copy = if is_last { None } else { resend.copy(&mut request) };
-        resend.prepare(&mut request, it.call.attempts, this.history);
+        resend.prepare(&mut request, attempt, this.history);
         if let Some(history) = this.history {
             history.retried();
         }
         *this.started = None;
         this.phase.set(Phase::Running(service.call(request)));
-        // From here on it has been sent; had `call` panicked, the credit would have gone back.
-        if let Some(credit) = it.credit.take() {
-            credit.spend();
+        // Only now is it sent. If `call` panics, the withdrawal is refunded.
+        if let Some(withdrawal) = retrying.withdrawal.take() {
+            withdrawal.spend();
         }
         handle.retried();
         if !is_last {
-            *this.spare = Spare::new(copy, || service);
+            *this.next = NextAttempt::new(copy, || service);
         }
     }
 }
@@ -261,7 +251,7 @@ where
 impl<S: Service<Req>, Req, P, Q> PinnedDrop for ResponseFuture<S, Req, P, Q> {
     fn drop(self: Pin<&mut Self>) {
         if !matches!(self.phase, Phase::Done) {
-            self.handle.abandoned();
+            self.handle.abandoned(matches!(self.phase, Phase::Running(_)));
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Where the memory of a retry lives, and the account with its budget.
+//! The shared state of a retry layer: its numbers, its memory, and its account with the budget.
 
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,12 +11,12 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::{
     config::{RetryConfig, RetryPolicy},
     snapshot::RetrySnapshot,
-    state::{Facts, Next, Progress, Stop},
+    state::{Call, Failed, Stop},
     stats::{AttemptRecord, Stats},
 };
 use crate::{
-    call::{ConfigError, Deadline, ErrorClass, Outcome},
-    retry_budget::{Account, Credit, RetryBudget},
+    call::{ConfigError, Outcome},
+    retry_budget::{Account, RetryBudget, Withdrawal},
     rt::{
         clock,
         sync::{AtomicU64, Mutex, Ordering, lock},
@@ -23,23 +24,24 @@ use crate::{
     telemetry::Name,
 };
 
-/// A hold on a retry: look at its counts and its history, change its numbers.
+/// Reads the counts and the history of a retry layer, and changes its numbers.
 ///
 /// # Clone
 ///
 /// Clones, and all services and handles of one layer, share the numbers, the memory and the budget.
 #[derive(Clone, Debug)]
 pub struct RetryHandle {
-    shared: Arc<Shared>,
+    shared: Arc<RetryShared>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct RetryShared {
     name: Name,
     account: Account,
-    /// How long the whole call may take, where a layer outside has a limit.
+    /// The limit of the whole call, where an outer layer has one.
     total: Option<Duration>,
-    /// That of the config, where a call can read it without the lock.
+    circuit: CircuitCheck,
+    /// The config's, for calls to read without the lock.
     max_attempts: AtomicU64,
     memory: Mutex<Memory>,
 }
@@ -51,16 +53,16 @@ struct Memory {
     random: Option<Box<StdRng>>,
 }
 
-/// What is known of an attempt that has failed.
-pub(super) struct Failed {
-    pub(super) outcome: Outcome,
-    /// When it was first found waiting, if it was.
-    pub(super) started: Option<Instant>,
-    pub(super) deadline: Option<Deadline>,
-    /// Whether it was sent as the last one.
-    pub(super) was_last: bool,
-    pub(super) may_resend: bool,
-    pub(super) retried_below: bool,
+/// Whether an inner circuit is open, where the layer was told how to find out.
+#[derive(Clone, Default)]
+pub(super) struct CircuitCheck(pub(super) Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+
+/// A call whose first attempt has failed.
+pub(super) struct Retrying {
+    pub(super) call: Call,
+    pub(super) policy: Option<RetryPolicy>,
+    /// For the next attempt. A free attempt has none. Dropped unspent, it is refunded.
+    pub(super) withdrawal: Option<Withdrawal>,
 }
 
 impl RetryHandle {
@@ -69,13 +71,15 @@ impl RetryHandle {
         name: Name,
         budget: &RetryBudget,
         total: Option<Duration>,
+        circuit: CircuitCheck,
         seed: Option<u64>,
     ) -> Self {
         let random = seed.map(|seed| Box::new(StdRng::seed_from_u64(seed)));
-        let shared = Shared {
+        let shared = RetryShared {
             name,
             account: budget.account(),
             total,
+            circuit,
             max_attempts: AtomicU64::new(config.max_attempts.into()),
             memory: Mutex::new(Memory { config, stats: Stats::new(), random }),
         };
@@ -91,7 +95,7 @@ impl RetryHandle {
     /// The budget.
     #[must_use]
     pub fn budget(&self) -> RetryBudget {
-        self.shared.account.budget().clone()
+        self.shared.account.budget()
     }
 
     /// The numbers in force.
@@ -100,7 +104,7 @@ impl RetryHandle {
         lock(&self.shared.memory).config
     }
 
-    /// The counts, the history, and the budget.
+    /// The counts, the history and the budget.
     #[must_use]
     pub fn snapshot(&self) -> RetrySnapshot {
         let budget = self.shared.account.budget().snapshot();
@@ -117,16 +121,16 @@ impl RetryHandle {
         }
     }
 
-    /// Puts other numbers in force, for calls that fail from now on too. The memory stays.
+    /// Replaces the numbers. They hold for every attempt that fails from now on. The memory stays.
     ///
-    /// In a stack, what they are to the numbers of other stages is not checked again.
+    /// A stack does not check them again against the numbers of its other stages.
     ///
     /// # Errors
     ///
-    /// If a number is out of its range; nothing has changed then.
+    /// Names the first field that is out of its range; the old numbers then stay in force.
     pub fn update(&self, config: RetryConfig) -> Result<(), ConfigError> {
         config.check()?;
-        // Under the lock, or of two updates one could win there and the other here.
+        // Under the lock. Without it, of two updates one could win here and the other there.
         let mut memory = lock(&self.shared.memory);
         memory.config = config;
         self.shared.max_attempts.store(config.max_attempts.into(), Ordering::Relaxed);
@@ -135,20 +139,27 @@ impl RetryHandle {
 
     #[inline]
     pub(super) fn max_attempts(&self) -> u64 {
+        // Relaxed: nothing else is read along with it.
         self.shared.max_attempts.load(Ordering::Relaxed)
     }
 
-    /// A first attempt has succeeded. It had to wait since `started`, if it had to.
+    /// The limit of the whole call, where an outer layer has one.
+    pub(super) fn total(&self) -> Option<Duration> {
+        self.shared.total
+    }
+
+    /// A first attempt has succeeded. It was waiting since `started`, if it had to wait.
     #[inline]
     pub(super) fn succeeded(&self, started: Option<Instant>) {
-        let before = self.shared.account.succeeded();
+        let earlier = self.shared.account.succeeded();
         if let Some(started) = started
-            && before.is_multiple_of(SAMPLED)
+            && earlier.is_multiple_of(SAMPLED)
         {
             self.sample(started);
         }
     }
 
+    // Cold: one success in sixteen comes here.
     #[cold]
     fn sample(&self, started: Instant) {
         let latency = clock::now().saturating_duration_since(started);
@@ -156,63 +167,63 @@ impl RetryHandle {
     }
 
     /// A retry has succeeded.
+    // Cold: nearly every call succeeds at its first attempt.
     #[cold]
-    pub(super) fn recovered(&self, call: &Progress, started: Option<Instant>, policy: Option<&RetryPolicy>) {
-        self.shared.account.record(!call.counted, false);
+    pub(super) fn recovered(&self, retrying: &Retrying, started: Option<Instant>) {
+        let Retrying { call, policy, .. } = retrying;
+        self.shared.account.record(Some(false));
         let now = clock::now();
-        let memory = &mut *lock(&self.shared.memory);
+        let Memory { config, stats, .. } = &mut *lock(&self.shared.memory);
         if let Some(started) = started {
-            memory.stats.latencies.record(now.saturating_duration_since(started));
+            stats.latencies.record(now.saturating_duration_since(started));
         }
-        memory.stats.attempt(call.record(None, started, now));
-        memory.stats.counts.recovered += 1;
+        stats.attempt(AttemptRecord::new(call, None, started, now));
+        stats.counts.recovered += 1;
         if let Some(class) = call.class {
-            memory.stats.classes[class].recovered += 1;
+            stats.classes[class].recovered += 1;
         }
-        memory.learn(call, policy, true);
+        stats.learn(policy.as_ref().map_or(config, RetryPolicy::config), call, true);
     }
 
-    /// An attempt has failed: how long to wait before the next, and on whose credit, or why there is none.
+    /// An attempt has failed: the delay before the next one, if another one is granted.
+    // Cold: nearly every call succeeds at its first attempt.
     #[cold]
-    pub(super) fn failed(
-        &self,
-        call: &mut Progress,
-        failed: &Failed,
-        policy: Option<&RetryPolicy>,
-    ) -> Result<(Duration, Option<Credit>), Stop> {
-        let now = clock::now();
-        if let Some(ill) = failed.outcome.blames_peer() {
-            // What was turned away before it reached anybody is no request yet.
-            self.shared.account.record(!std::mem::replace(&mut call.counted, true), ill);
+    pub(super) fn failed(&self, retrying: &mut Retrying, mut failed: Failed) -> Option<Duration> {
+        let RetryShared { name, account, circuit, memory, .. } = &*self.shared;
+        let Retrying { call, policy, withdrawal } = retrying;
+        let (now, class, unhealthy) = (clock::now(), failed.outcome.class(), failed.outcome.blames_peer());
+        if unhealthy.is_some() {
+            account.record(unhealthy);
         }
-        // Before it is judged, which moves the call on.
-        let mut record = call.record(failed.outcome.class(), failed.started, now);
-        let judged = lock(&self.shared.memory).judge(call, failed, policy, self.shared.total, now);
-        // Neither a budget that somebody else wrote nor a log line is met with the lock held: both may ask the handle.
-        let decision = judged.and_then(|next| {
-            let credit =
-                if next.free { None } else { Some(self.shared.account.withdraw().map_err(Stop::NoCredit)?) };
-            Ok((next.delay, credit))
-        });
-        record.stop = decision.as_ref().err().copied();
-        lock(&self.shared.memory).stats.decided(record);
-        self.log(call.attempts, failed.outcome.class(), &decision);
-        decision
-    }
-
-    fn log(
-        &self,
-        attempt: u32,
-        class: Option<ErrorClass>,
-        decision: &Result<(Duration, Option<Credit>), Stop>,
-    ) {
-        let (layer, class) = (&self.shared.name, class.map_or("none", ErrorClass::as_str));
-        match decision {
-            Ok((delay, _)) => {
-                tracing::debug!(target: TARGET, %layer, attempt, class, delay_ms = delay.as_millis(), "failed, will try again");
+        // Before `judge`, which moves the call on.
+        let mut record = AttemptRecord::new(call, class, failed.started, now);
+        // The circuit's check, a foreign budget and the log may all ask this handle, so the lock is not held for them.
+        failed.circuit_open = circuit.0.as_ref().is_some_and(|is_open| is_open());
+        let judged = {
+            let Memory { config, stats, random } = &mut *lock(memory);
+            let config = policy.as_ref().map_or(&*config, RetryPolicy::config);
+            if unhealthy == Some(true) {
+                stats.learn(config, call, false);
             }
-            Err(stop) => tracing::debug!(target: TARGET, %layer, attempt, class, %stop, "failed"),
+            let unit = random.as_mut().map_or_else(rand::random, RngExt::random);
+            call.judge(config, &failed, stats, unit, now)
+        };
+        let decision = judged.and_then(|delay| {
+            if failed.outcome != Outcome::EndpointUnavailable {
+                *withdrawal = Some(account.withdraw().map_err(Stop::Budget)?);
+            }
+            Ok(delay)
+        });
+        record.stop = decision.err();
+        lock(memory).stats.decided(record);
+        let (attempt, class) = (record.attempt, class.map_or("none", crate::call::ErrorClass::as_str));
+        match decision {
+            Ok(delay) => {
+                tracing::debug!(target: TARGET, layer = %name, attempt, class, delay_ms = delay.as_millis(), "failed, will retry");
+            }
+            Err(stop) => tracing::debug!(target: TARGET, layer = %name, attempt, class, %stop, "failed"),
         }
+        decision.ok()
     }
 
     /// A retry is sent.
@@ -220,72 +231,37 @@ impl RetryHandle {
         lock(&self.shared.memory).stats.counts.retries += 1;
     }
 
-    /// A call has ended with the error of a service that was to be made ready for the retry.
+    /// A call has ended with the readiness error of the service that was to take the retry.
     pub(super) fn unready(&self) {
         let counts = &mut lock(&self.shared.memory).stats.counts;
         counts.failed += 1;
         counts.not_ready += 1;
     }
 
-    /// A call has ended although a retry was granted: what it would have sent was lost in between.
+    /// A call has ended although a retry was granted: its copy had become unusable.
+    // Cold: it takes a failure and an upload that ends in between.
     #[cold]
     pub(super) fn lost(&self) {
-        lock(&self.shared.memory).stats.stop(Stop::NotRepeatable);
+        lock(&self.shared.memory).stats.stop(Stop::NotResendable);
     }
 
-    /// The future of a call was dropped before it was done.
+    /// The future of a call was dropped before it completed, during an attempt if `running`.
+    // Cold: nearly every call completes.
     #[cold]
-    pub(super) fn abandoned(&self) {
+    pub(super) fn abandoned(&self, running: bool) {
+        if running {
+            self.shared.account.record(None);
+        }
         lock(&self.shared.memory).stats.counts.abandoned += 1;
     }
 }
 
-impl Memory {
-    /// Judges an attempt; the budget has not been asked yet.
-    fn judge(
-        &mut self,
-        call: &mut Progress,
-        failed: &Failed,
-        policy: Option<&RetryPolicy>,
-        total: Option<Duration>,
-        now: Instant,
-    ) -> Result<Next, Stop> {
-        if failed.outcome.blames_peer() == Some(true) {
-            self.learn(call, policy, false);
-        }
-        let unit = self.random.as_mut().map_or_else(rand::random, RngExt::random);
-        let facts = Facts {
-            outcome: failed.outcome,
-            was_last: failed.was_last,
-            may_resend: failed.may_resend,
-            retried_below: failed.retried_below,
-            remaining: failed.deadline.map(|deadline| deadline.instant().saturating_duration_since(now)),
-            total,
-            typical: self.stats.typical().unwrap_or_default(),
-            learnt: self.stats.learnt(),
-            unit,
-        };
-        let config = policy.map_or(&self.config, RetryPolicy::config);
-        call.judge(config, &facts, now)
-    }
-
-    fn learn(&mut self, call: &Progress, policy: Option<&RetryPolicy>, worked: bool) {
-        let config = policy.map_or(&self.config, RetryPolicy::config);
-        if let Some(start) = config.backoff.learns_from()
-            && call.learns
-        {
-            self.stats.learn(start, config.max_delay, call.delay, worked);
-        }
+impl fmt::Debug for CircuitCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "CircuitCheck" } else { "no CircuitCheck" })
     }
 }
 
-impl Progress {
-    fn record(&self, class: Option<ErrorClass>, started: Option<Instant>, now: Instant) -> AttemptRecord {
-        let latency = started.map_or(Duration::ZERO, |started| now.saturating_duration_since(started));
-        AttemptRecord { at: now, attempt: self.attempts, class, stop: None, delay: self.delay, latency }
-    }
-}
-
-/// One first attempt in so many tells how long it took; the rest need not take the lock for it.
+/// One first attempt in sixteen tells how long it took; the others need not take the lock for it.
 const SAMPLED: u64 = 16;
 const TARGET: &str = "tower_reliability";

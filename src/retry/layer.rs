@@ -1,4 +1,4 @@
-//! The layer: numbers, a budget, and what is attached to them.
+//! The layer: its numbers, its budget, and its protocol.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -7,7 +7,12 @@ use std::{
 
 use tower_layer::Layer;
 
-use super::{config::RetryConfig, handle::RetryHandle, policy::OnePolicy, service::Retry};
+use super::{
+    config::RetryConfig,
+    handle::{CircuitCheck, RetryHandle},
+    policy::OnePolicy,
+    service::Retry,
+};
 use crate::{
     call::{ConfigError, Protocol},
     retry_budget::{RetryBudget, RetryBudgetConfig},
@@ -15,6 +20,9 @@ use crate::{
 };
 
 /// Puts a [`Retry`] around a service. Made by [`RetryConfig::build`].
+///
+/// The layer itself needs no runtime. A call that waits between attempts needs a tokio runtime with time enabled; see
+/// [`ResponseFuture`](super::future::ResponseFuture).
 ///
 /// # Clone
 ///
@@ -26,6 +34,7 @@ pub struct RetryLayer<P = Protocol, Q = OnePolicy> {
     name: Name,
     budget: Option<RetryBudget>,
     total: Option<Duration>,
+    circuit: CircuitCheck,
     seed: Option<u64>,
     protocol: P,
     policies: Q,
@@ -33,7 +42,7 @@ pub struct RetryLayer<P = Protocol, Q = OnePolicy> {
 }
 
 impl RetryConfig {
-    /// Checks the numbers and makes the layer. To wait, its calls need a tokio runtime with time.
+    /// Checks the numbers and makes the layer.
     ///
     /// # Errors
     ///
@@ -52,6 +61,7 @@ impl RetryLayer {
             name: Name::new("retry"),
             budget: None,
             total: None,
+            circuit: CircuitCheck::default(),
             seed: None,
             protocol: Protocol::new(),
             policies: OnePolicy,
@@ -61,21 +71,22 @@ impl RetryLayer {
 }
 
 impl<C, R, D, Q> RetryLayer<Protocol<C, R, D>, Q> {
-    /// Decides by `classifier` what a result means. Default: [`StandardClassifier`](crate::StandardClassifier).
+    /// Classifies results with `classifier`. Default: [`StandardClassifier`](crate::StandardClassifier).
     pub fn classify<C2>(self, classifier: C2) -> RetryLayer<Protocol<C2, R, D>, Q> {
         self.change(|protocol, policies| (protocol.classify(classifier), policies))
     }
 
-    /// Learns from `resend` how requests are copied, and which of them may be sent twice. Default:
-    /// [`CloneRequest`](crate::CloneRequest), which clones all of them and takes none for harmful.
+    /// Copies requests as `resend` does, and sends again the requests that it allows. Default:
+    /// [`CloneRequest`](crate::CloneRequest), which clones every request and takes it for idempotent.
     ///
-    /// **Around HTTP take `http::HttpResend`**, or the stack of `http::stack()`, which has it: `CloneRequest` takes a POST for
-    /// harmless, and sends it again after it may have been done.
+    /// **Around HTTP use `http::HttpResend`**, or `http::stack()`, which has it. With `CloneRequest` a retry sends a POST
+    /// again that the backend may have processed: an order that timed out is placed twice.
     pub fn resend<R2>(self, resend: R2) -> RetryLayer<Protocol<C, R2, D>, Q> {
         self.change(|protocol, policies| (protocol.resend(resend), policies))
     }
 
-    /// Learns from each request by when its answer is wanted. Default: [`NoDeadline`](crate::NoDeadline).
+    /// Reads the deadline of each request from `deadlines`; no attempt begins that cannot end in time. Default:
+    /// [`NoDeadline`](crate::NoDeadline).
     pub fn deadlines<D2>(self, deadlines: D2) -> RetryLayer<Protocol<C, R, D2>, Q> {
         self.change(|protocol, policies| (protocol.deadlines(deadlines), policies))
     }
@@ -87,7 +98,8 @@ impl<P, Q> RetryLayer<P, Q> {
         self.change(|_, policies| (protocol, policies))
     }
 
-    /// Chooses other numbers for some requests: a closure `Fn(&Req) -> Option<RetryPolicy>`.
+    /// Gives some requests their own numbers, with a closure `Fn(&Req) -> Option<RetryPolicy>`. Default: every request has
+    /// the layer's numbers.
     ///
     /// ```
     /// use tower_reliability::retry::{RetryConfig, RetryPolicy};
@@ -102,30 +114,58 @@ impl<P, Q> RetryLayer<P, Q> {
         self.change(|protocol, _| (protocol, policies))
     }
 
-    /// Asks this budget for credit. Default: one of its own, with the numbers of [`RetryBudgetConfig::new`].
+    /// Withdraws retries from this budget. Default: a budget of its own, with the numbers of [`RetryBudgetConfig::new`].
     ///
-    /// A layer that is already in use stays as it is; this one then gets a memory of its own.
+    /// If an inner layer shares the budget, such as a hedge, give the retry its
+    /// [`withdraw_only`](RetryBudget::withdraw_only) side. A layer that is in use stays as it is; the returned layer has a
+    /// memory of its own.
     #[must_use]
     pub fn budget(mut self, budget: RetryBudget) -> Self {
         self.budget = Some(budget);
         self.isolated()
     }
 
-    /// What its handle and its logs call it. Default: `retry`.
+    /// The name in the handle and in the log. Default: `retry`.
     ///
-    /// A layer that is already in use stays as it is; this one then gets a memory of its own.
+    /// A layer that is in use stays as it is; the returned layer has a memory of its own.
     #[must_use]
     pub fn named(mut self, name: impl Into<Name>) -> Self {
         self.name = name.into();
         self.isolated()
     }
 
-    /// Draws the jitter from a generator with this seed, so that the same calls wait the same. For simulations.
+    /// Draws the jitter from a generator with this seed, so that a simulation repeats its delays. Default: a random seed.
     ///
-    /// A layer that is already in use stays as it is; this one then gets a memory of its own.
+    /// A layer that is in use stays as it is; the returned layer has a memory of its own.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self.isolated()
+    }
+
+    /// Ends a call with its failure while `is_open` says that an inner circuit is open. Default: never.
+    ///
+    /// Without it, the attempt whose failure opens the circuit is followed by an attempt that the breaker rejects, and the
+    /// caller gets the rejection instead of the failure. A stack with a breaker sets it, unless the retry has
+    /// [`other_endpoints`](RetryConfig::other_endpoints). The retry asks after each failure that it would retry.
+    ///
+    /// If another call opens the circuit during the delay, the failed response is gone already. The call then ends with the
+    /// breaker's rejection.
+    ///
+    /// A layer that is in use stays as it is; the returned layer has a memory of its own.
+    ///
+    /// ```
+    /// use tower_reliability::{CircuitState, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig};
+    ///
+    /// let breaker = CircuitBreakerConfig::new().build()?;
+    /// let handle = breaker.handle();
+    /// let retry = RetryConfig::new().build()?.stop_while(move || handle.state() == CircuitState::Open);
+    /// # let _ = (retry, breaker);
+    /// # Ok::<(), tower_reliability::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn stop_while(mut self, is_open: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.circuit = CircuitCheck(Some(Arc::new(is_open)));
         self.isolated()
     }
 
@@ -136,19 +176,26 @@ impl<P, Q> RetryLayer<P, Q> {
         self
     }
 
-    /// The same layer, for calls that may as a whole take so long.
+    /// The same layer, for calls that an outer timeout limits.
     pub(crate) fn within(mut self, total: Option<Duration>) -> Self {
         self.total = total;
         self.isolated()
     }
 
-    /// A hold on the memory of this layer.
+    /// The handle of this layer.
     #[must_use]
     pub fn handle(&self) -> RetryHandle {
         let new = || {
             let budget =
                 self.budget.clone().unwrap_or_else(|| RetryBudget::checked(RetryBudgetConfig::new()));
-            RetryHandle::new(self.config, self.name.clone(), &budget, self.total, self.seed)
+            RetryHandle::new(
+                self.config,
+                self.name.clone(),
+                &budget,
+                self.total,
+                self.circuit.clone(),
+                self.seed,
+            )
         };
         self.handle.get_or_init(new).clone()
     }
@@ -160,6 +207,7 @@ impl<P, Q> RetryLayer<P, Q> {
             name: self.name,
             budget: self.budget,
             total: self.total,
+            circuit: self.circuit,
             seed: self.seed,
             protocol,
             policies,

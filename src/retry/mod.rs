@@ -1,16 +1,22 @@
-//! Trying again, where it helps and as long as it does no harm.
+//! Sends failed requests again, under a budget.
 //!
-//! An attempt that failed is followed by another one if all of this holds; otherwise its result is the call's:
+//! Another attempt follows a failed one if all of these rules hold. Otherwise the failure is the result of the call.
 //!
-//! 1. failures of its class [are tried again](RetryConfig::on), and neither the peer nor somebody nearer to it objects;
-//! 2. it was not the [last attempt](RetryConfig::max_attempts);
-//! 3. the request can be sent twice without harm: [`Resend`](crate::Resend) says so, or the peer has not seen it;
-//! 4. the attempt could end in time: what remains until the request's deadline is more than the delay and what an
-//!    attempt takes as a rule;
-//! 5. the [budget](crate::retry_budget) gives credit.
+//! 1. The [class of the failure](RetryConfig::on) is retried, and neither the backend nor an inner hop forbids it.
+//! 2. It was not the [last attempt](RetryConfig::max_attempts).
+//! 3. The request can be sent twice: [`Resend`](crate::Resend) says so. A request that no backend has processed can always
+//!    be sent again.
+//! 4. The inner [circuit](RetryLayer::stop_while) is not open.
+//! 5. The attempt can end in time: the deadline of the request leaves more than the delay and the typical time of an
+//!    attempt.
+//! 6. The [budget](crate::retry_budget) grants it.
 //!
-//! While it waits it holds neither the failed response nor a place in the service below. It waits for that service to be
-//! ready after the delay, not before.
+//! During the delay the call holds neither the failed response nor a place in the inner service. It waits for the inner
+//! service to become ready after the delay. If that service fails to become ready, its error is the result of the call;
+//! the retry does not classify it.
+//!
+//! **The default protocol takes every request for idempotent** ([`CloneRequest`](crate::CloneRequest)). Around HTTP use
+//! `http::HttpResend`, so that a POST is not sent twice.
 //!
 //! ```
 //! use std::{io, sync::atomic::{AtomicU32, Ordering}, time::Duration};
@@ -32,9 +38,36 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Endpoints
+//!
+//! A `Retry-After` delays the next attempt, because it says when this endpoint takes requests again. A balancer that tells
+//! the call's [`CallHistory`](crate::CallHistory::visit_one_of) how many endpoints it has sends the next attempt elsewhere.
+//! That attempt waits only for the retry's own delay.
+//!
 //! # In a breaker's window
 //!
-//! Around a breaker, every attempt is a sample of the breaker's. Inside a breaker, every call is.
+//! Around a breaker, each attempt is a sample of the breaker. Inside a breaker, each call is. The attempt whose failure
+//! opens the circuit is the result of its call; see [`stop_while`](RetryLayer::stop_while).
+//!
+//! # Defaults
+//!
+//! | setting | default | range |
+//! |---|---|---|
+//! | [`max_attempts`](RetryConfig::max_attempts) | 3, the first included | at least 1 |
+//! | backoff | [`exponential`](RetryConfig::exponential), 50 ms | any |
+//! | [`multiplier`](RetryConfig::multiplier) | 2 | 1 to 100 |
+//! | [`max_delay`](RetryConfig::max_delay) | 20 s | any |
+//! | [`jitter`](RetryConfig::jitter) | [`Jitter::Full`] | |
+//! | [`max_elapsed`](RetryConfig::max_elapsed) | no limit | above 0 |
+//! | [`max_retry_after`](RetryConfig::max_retry_after) | 60 s | any |
+//! | [`on`](RetryConfig::on) | connection, timeout, rate limit, server | |
+//! | [`other_endpoints`](RetryConfig::other_endpoints) | off | |
+//!
+//! # Panics
+//!
+//! A delay above zero needs a tokio runtime with time enabled, when the delay begins and while it lasts. Without one the
+//! call panics, as `tokio::time::sleep` does. A call that is polled in another runtime, after its own was shut down, goes
+//! on there. Calls without a delay need no runtime.
 
 mod backoff;
 mod config;

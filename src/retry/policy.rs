@@ -1,17 +1,17 @@
-//! Which requests are tried again otherwise than the rest.
+//! Numbers for single requests.
 
 use super::config::RetryPolicy;
 
-/// Chooses the numbers for a request, where it shall have others than the layer's.
+/// Chooses the numbers for a request.
 ///
-/// A closure `Fn(&Req) -> Option<RetryPolicy>` will do; see [`RetryLayer::policy`](super::RetryLayer::policy). It is
-/// asked once for each call, and once more when an attempt has failed, of the copy.
+/// Implemented by closures `Fn(&Req) -> Option<RetryPolicy>`; see [`RetryLayer::policy`](super::RetryLayer::policy). The
+/// layer asks once for each call, and once more, with the copy, when the first attempt has failed.
 pub trait Policies<Req> {
-    /// The numbers for this request; `None` for those of the layer.
+    /// The numbers for this request; `None` for the layer's.
     fn policy(&self, request: &Req) -> Option<RetryPolicy>;
 }
 
-/// Every request has the numbers of the layer. The default.
+/// Every request has the layer's numbers. The default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OnePolicy;
 

@@ -1,4 +1,4 @@
-//! Delays per class in a file: a table of those that differ, such as `class_delays = { rate_limit = "1s" }`.
+//! The delays of classes in a file: a table such as `class_delays = { rate_limit = "1s" }`.
 
 use std::{collections::BTreeMap, time::Duration};
 

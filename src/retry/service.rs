@@ -1,24 +1,24 @@
-//! The service: keeps a copy, passes the request on, and hands the call to the future.
+//! The service: it keeps a copy of the request, sends the first attempt, and hands the call to the future.
 
 use std::task::{Context, Poll};
 
 use tower_service::Service;
 
 use super::{
-    future::{NoSpare, ResponseFuture, Spare},
+    future::{NextAttempt, NoNext, ResponseFuture},
     handle::RetryHandle,
     policy::{OnePolicy, Policies},
 };
 use crate::call::{Classifier, DeadlineSource, Protocol, Resend};
 
-/// A service whose failed calls are tried again.
+/// A service that retries failed calls.
 ///
-/// For each call that may be tried again it clones the service below, as well as the request: the clone is made ready
-/// when it is needed. A request that cannot be copied passes once.
+/// For each call with more than one attempt it clones the inner service and the request. The clone is made ready when it
+/// is needed. A request that cannot be copied is sent once.
 ///
 /// # Clone
 ///
-/// Clones share the budget and the memory.
+/// Clones share the numbers, the memory and the budget.
 #[derive(Clone, Debug)]
 pub struct Retry<S, P = Protocol, Q = OnePolicy> {
     inner: S,
@@ -32,22 +32,22 @@ impl<S, P, Q> Retry<S, P, Q> {
         Self { inner, protocol, policies, handle }
     }
 
-    /// A hold on the memory.
+    /// The handle of the layer.
     pub fn handle(&self) -> RetryHandle {
         self.handle.clone()
     }
 
-    /// The service below.
+    /// The inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service below, mutably.
+    /// The inner service, mutably.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Takes the service out.
+    /// Takes the inner service out.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -73,14 +73,14 @@ where
         let policy = self.policies.policy(&request);
         let attempts =
             policy.map_or_else(|| self.handle.max_attempts(), |policy| policy.config().max_attempts.into());
-        let spare = if attempts > 1 {
-            Spare::new(self.protocol.resend.copy(&mut request), || self.inner.clone())
+        let next = if attempts > 1 {
+            NextAttempt::new(self.protocol.resend.copy(&mut request), || self.inner.clone())
         } else {
-            Err(NoSpare::LastAttempt)
+            Err(NoNext::LastAttempt)
         };
         let mut history = None;
         self.protocol.resend.prepare(&mut request, 1, &mut history);
         let (protocol, policies) = (self.protocol.clone(), self.policies.clone());
-        ResponseFuture::new(self.inner.call(request), spare, history, protocol, policies, self.handle.clone())
+        ResponseFuture::new(self.inner.call(request), next, history, protocol, policies, self.handle.clone())
     }
 }

@@ -1,24 +1,24 @@
-//! What a retry looks like at a glance.
+//! The counts and the memory of a retry layer.
 
 use std::time::Duration;
 
 use super::stats::{AttemptRecord, ClassCounts, RetryCounts};
 use crate::{call::PerClass, retry_budget::RetryBudgetSnapshot};
 
-/// The counts and the memory of a retry, taken at one instant.
+/// The counts and the memory of a retry layer, taken at one instant.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RetrySnapshot {
     /// How calls ended.
     pub counts: RetryCounts,
-    /// What became of failures, by their class.
+    /// The failures by class, and their consequences.
     pub classes: PerClass<ClassCounts>,
     /// The last 100 attempts of calls that did not succeed at once, oldest first.
     pub history: Vec<AttemptRecord>,
-    /// The delay that [`adaptive`](super::RetryConfig::adaptive) has learnt, if it has learnt anything.
+    /// The delay that an [`adaptive`](super::RetryConfig::adaptive) backoff has learnt.
     pub learnt_delay: Option<Duration>,
-    /// The median of how long successful attempts take: of retries, and of one in sixteen first attempts, which had to wait.
-    /// `None` while there are fewer than eight of them.
+    /// The median time of successful attempts that had to wait: of all retries, and of one first attempt in sixteen.
+    /// `None` while there are fewer than eight samples.
     pub typical_latency: Option<Duration>,
     /// The budget, which other layers may share.
     pub budget: RetryBudgetSnapshot,

@@ -1,81 +1,73 @@
-//! The decision: whether an attempt that failed is followed by another, and after what time.
+//! The decision of one call: whether another attempt follows a failed one, and after what delay.
 
 use std::{
     fmt,
     time::{Duration, Instant},
 };
 
-use super::config::RetryConfig;
+use super::{config::RetryConfig, stats::Stats};
 use crate::{
-    algo::spread,
+    algo::{after, spread},
     call::{ErrorClass, Outcome, Retryable},
-    retry_budget::NoCredit,
+    retry_budget::RejectedBy,
 };
 
-/// How far one call has come.
+/// The machine of one call whose first attempt has failed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Progress {
-    /// How many attempts have been made.
-    pub(super) attempts: u32,
-    /// The delay before the last of them.
+pub(super) struct Call {
+    /// The number of the last attempt, from 1; once another one was granted, the number of that.
+    pub(super) attempt: u32,
+    /// The delay before that attempt.
     pub(super) delay: Duration,
-    /// How the last one failed.
+    /// The class of the last failure.
     pub(super) class: Option<ErrorClass>,
-    /// Whether that delay was of the row that learns, so that there is something to learn from what came of it.
+    /// Whether the delay came from the adaptive sequence, so that its success or failure teaches something.
     pub(super) learns: bool,
-    /// Whether the budget knows of the request.
-    pub(super) counted: bool,
-    /// Which delay of the row comes next.
+    /// The position in the sequence of delays.
     step: u32,
     began: Instant,
+    /// When the caller stops waiting.
+    ends: Option<Instant>,
+    /// Until when an endpoint asked to be left alone, if another endpoint was tried instead.
+    hinted: Option<Instant>,
 }
 
-/// What is known when an attempt has failed.
+/// A failed attempt, and all that is known of it outside the machine.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Facts {
+pub(super) struct Failed {
     pub(super) outcome: Outcome,
-    /// Whether it was sent as the last one, whatever the numbers say by now.
+    /// When the attempt was first found waiting, if it had to wait.
+    pub(super) started: Option<Instant>,
+    /// Whether it was sent as the last attempt, whatever the numbers say now.
     pub(super) was_last: bool,
-    /// Whether there is a copy that may be sent.
+    /// Whether there is a copy of the request that may be sent.
     pub(super) may_resend: bool,
-    /// Whether an inner hop has tried again already.
-    pub(super) retried_below: bool,
-    /// How long until the request's deadline.
-    pub(super) remaining: Option<Duration>,
-    /// How long the whole call may take, where a layer outside has a limit.
-    pub(super) total: Option<Duration>,
-    /// How long an attempt takes, as a rule.
-    pub(super) typical: Duration,
-    /// The delay that has worked.
-    pub(super) learnt: Option<Duration>,
-    /// A random number, 0 ‥ 1.
-    pub(super) unit: f64,
+    /// Whether an inner hop has retried already.
+    pub(super) retried_inside: bool,
+    /// Whether the next attempt goes to an endpoint that this call has not tried.
+    pub(super) other_endpoint: bool,
+    /// Whether an open circuit would reject the next attempt.
+    pub(super) circuit_open: bool,
 }
 
-/// One more attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Next {
-    pub(super) delay: Duration,
-    /// It goes where nothing was sent yet, so it costs no credit.
-    pub(super) free: bool,
-}
-
-/// Why a failed attempt is not followed by another one.
+/// Why no attempt follows a failed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stop {
-    /// Failures of this class are not tried again, or it is no failure of the peer's.
+    /// The class of the failure is not retried, or the result is no failure of the backend.
     NotRetryable,
     /// It was the last attempt.
     Exhausted,
-    /// The request cannot be sent twice, or that would do harm.
-    NotRepeatable,
-    /// The peer asks not to, or somebody nearer to it has tried again already.
+    /// The request cannot be copied, or is not idempotent.
+    NotResendable,
+    /// The backend forbids a retry, or an inner hop has retried already.
     Forbidden,
-    /// No further attempt would have ended in time.
+    /// No further attempt would end in time.
     OutOfTime,
-    /// The budget gave no credit.
-    NoCredit(NoCredit),
+    /// The circuit is open, and would reject the next attempt.
+    CircuitOpen,
+    /// The budget rejected the retry.
+    Budget(RejectedBy),
 }
 
 impl fmt::Display for Stop {
@@ -83,79 +75,76 @@ impl fmt::Display for Stop {
         match self {
             Self::NotRetryable => f.write_str("not retryable"),
             Self::Exhausted => f.write_str("last attempt"),
-            Self::NotRepeatable => f.write_str("cannot be sent twice"),
+            Self::NotResendable => f.write_str("cannot be sent twice"),
             Self::Forbidden => f.write_str("forbidden"),
             Self::OutOfTime => f.write_str("out of time"),
-            Self::NoCredit(why) => write!(f, "no credit: {why}"),
+            Self::CircuitOpen => f.write_str("the circuit is open"),
+            Self::Budget(why) => write!(f, "rejected by the budget: {why}"),
         }
     }
 }
 
-impl Progress {
-    /// The first attempt has been made.
-    pub(super) const fn new(began: Instant) -> Self {
-        Self {
-            attempts: 1,
-            delay: Duration::ZERO,
-            class: None,
-            learns: false,
-            counted: false,
-            step: 0,
-            began,
-        }
+impl Call {
+    /// The first attempt of a call has failed. The caller waits until `ends`, if that is known.
+    pub(super) const fn new(began: Instant, ends: Option<Instant>) -> Self {
+        let (attempt, delay, step) = (1, Duration::ZERO, 0);
+        Self { attempt, delay, class: None, learns: false, step, began, ends, hinted: None }
     }
 
-    /// Judges the last attempt. The budget has not been asked yet.
-    pub(super) fn judge(&mut self, config: &RetryConfig, facts: &Facts, now: Instant) -> Result<Next, Stop> {
-        self.class = facts.outcome.class();
-        let (class, hint) = match facts.outcome {
+    /// Judges a failed attempt: the delay before the next one, or why there is none. The budget is asked afterwards.
+    ///
+    /// `unit` is a random number, 0 ‥ 1.
+    pub(super) fn judge(
+        &mut self,
+        config: &RetryConfig,
+        failed: &Failed,
+        stats: &Stats,
+        unit: f64,
+        now: Instant,
+    ) -> Result<Duration, Stop> {
+        self.class = failed.outcome.class();
+        let failure = match failed.outcome {
             Outcome::Failure { retryable: Retryable::Never, .. } => return Err(Stop::Forbidden),
-            Outcome::Failure { class, retry_after, .. } if config.on.contains(class) => (class, retry_after),
-            Outcome::EndpointUnavailable if config.other_endpoints => {
-                self.check(config, facts)?;
-                self.check_time(config, facts, Duration::ZERO, now)?;
-                (self.delay, self.learns, self.step) = (Duration::ZERO, false, 0);
-                return Ok(Next { delay: Duration::ZERO, free: true });
+            Outcome::Failure { class, retry_after, .. } if config.on.contains(class) => {
+                Some((class, retry_after))
             }
+            Outcome::EndpointUnavailable if config.other_endpoints => None,
             _ => return Err(Stop::NotRetryable),
         };
-        self.check(config, facts)?;
-        let delay = self.delay_after(config, class, hint, facts);
-        self.check_time(config, facts, delay, now)?;
-        self.delay = delay;
-        Ok(Next { delay, free: false })
-    }
-
-    /// The attempt that was granted is sent.
-    pub(super) const fn sent(&mut self) {
-        self.attempts = self.attempts.saturating_add(1);
-    }
-
-    fn check(&self, config: &RetryConfig, facts: &Facts) -> Result<(), Stop> {
-        if facts.was_last || self.attempts >= config.max_attempts {
-            Err(Stop::Exhausted)
-        } else if facts.retried_below {
-            Err(Stop::Forbidden)
-        } else if !facts.may_resend {
-            Err(Stop::NotRepeatable)
-        } else {
-            Ok(())
+        if failed.was_last || self.attempt >= config.max_attempts {
+            return Err(Stop::Exhausted);
+        } else if failed.retried_inside {
+            return Err(Stop::Forbidden);
+        } else if !failed.may_resend {
+            return Err(Stop::NotResendable);
+        } else if failed.circuit_open {
+            return Err(Stop::CircuitOpen);
         }
-    }
-
-    fn check_time(
-        &self,
-        config: &RetryConfig,
-        facts: &Facts,
-        delay: Duration,
-        now: Instant,
-    ) -> Result<(), Stop> {
+        let delay = match failure {
+            Some((class, hint)) if failed.other_endpoint => {
+                let until = hint.map(|hint| after(now, hint.min(config.max_retry_after)));
+                self.hinted = self.hinted.max(until);
+                self.delay_after(config, class, None, stats.learnt(), unit)
+            }
+            Some((class, hint)) => self.delay_after(config, class, hint, stats.learnt(), unit),
+            None => {
+                (self.learns, self.step) = (false, 0);
+                // Nothing was sent, so the next endpoint is tried at once. If it is one that was tried before, its hint holds.
+                let hinted = self.hinted.filter(|_| !failed.other_endpoint);
+                hinted.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+            }
+        };
+        let typical = stats.typical().unwrap_or_default();
         let elapsed = now.saturating_duration_since(self.began);
-        let left_of = |span: Option<Duration>| span.map(|span| span.saturating_sub(elapsed));
-        let in_time = facts.remaining.is_none_or(|left| delay.saturating_add(facts.typical) < left)
-            && left_of(facts.total).is_none_or(|left| delay.saturating_add(facts.typical) < left)
-            && left_of(config.max_elapsed).is_none_or(|left| delay < left);
-        if in_time { Ok(()) } else { Err(Stop::OutOfTime) }
+        let in_time =
+            self.ends.is_none_or(|ends| delay.saturating_add(typical) < ends.saturating_duration_since(now))
+                && config.max_elapsed.is_none_or(|span| delay < span.saturating_sub(elapsed));
+        if !in_time {
+            return Err(Stop::OutOfTime);
+        }
+        self.attempt = self.attempt.saturating_add(1);
+        self.delay = delay;
+        Ok(delay)
     }
 
     fn delay_after(
@@ -163,28 +152,25 @@ impl Progress {
         config: &RetryConfig,
         class: ErrorClass,
         hint: Option<Duration>,
-        facts: &Facts,
+        learnt: Option<Duration>,
+        unit: f64,
     ) -> Duration {
-        let row = config.class_delays[class].map_or(config.backoff, |delay| config.backoff.starting(delay));
-        let of_row = |step| row.delay(step, config.multiplier, facts.learnt, config.max_delay);
-        // A row that begins anew has no delay before, whatever the server has asked for.
+        let backoff =
+            config.class_delays[class].map_or(config.backoff, |delay| config.backoff.starting(delay));
+        let nth = |step| backoff.delay(step, config.multiplier, learnt, config.max_delay);
+        // A sequence that restarts has no previous delay, whatever a hint has asked for.
         let previous = if self.step == 0 { Duration::ZERO } else { self.delay };
-        let delay =
-            config.jitter.apply(of_row(self.step), of_row(0), previous, facts.unit).min(config.max_delay);
-        // After a server's word the row begins anew, as gRPC has it: the server has reset what we knew.
+        let delay = config.jitter.apply(nth(self.step), nth(0), previous, unit).min(config.max_delay);
+        // After a hint the sequence restarts, as in gRPC: the backend has said how long its trouble lasts.
         self.step = if hint.is_some() { 0 } else { self.step.saturating_add(1) };
         self.learns = hint.is_none() && config.class_delays[class].is_none();
-        match hint {
-            Some(hint) => {
-                let hint = hint.min(config.max_retry_after);
-                delay.max(spread(hint, HINT_SPREAD, 0.5 + facts.unit / 2.0))
-            }
-            None => delay,
-        }
+        hint.map_or(delay, |hint| {
+            delay.max(spread(hint.min(config.max_retry_after), HINT_SPREAD, 0.5 + unit / 2.0))
+        })
     }
 }
 
-/// Those who were told the same come back within a tenth of it, and never too early.
+/// Clients that got the same hint come back within a tenth of it, and never too early.
 const HINT_SPREAD: f64 = 0.1;
 
 #[cfg(test)]

@@ -1,18 +1,21 @@
-//! What a retry remembers: counts, the last attempts, and the delay that works.
+//! The memory of a retry layer: counts, the last attempts, and the delay that works.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-use super::state::Stop;
+use super::{
+    config::RetryConfig,
+    state::{Call, Stop},
+};
 use crate::{
     algo::LatencyHistogram,
     call::{ErrorClass, PerClass},
-    retry_budget::NoCredit,
+    retry_budget::RejectedBy,
 };
 
-/// The memory of a retry. What succeeds at once leaves no trace here.
+/// The memory of a retry layer. A call that succeeds at once leaves no trace here.
 #[derive(Debug)]
 pub(super) struct Stats {
     pub(super) counts: RetryCounts,
@@ -22,7 +25,7 @@ pub(super) struct Stats {
     learnt: Option<Duration>,
 }
 
-/// How calls ended, since the layer was built. Every call that is over is in exactly one of `succeeded`,
+/// How calls ended, since the layer was built. Every call that is over counts in exactly one of `succeeded`,
 /// `recovered`, `failed` and `abandoned`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -33,37 +36,39 @@ pub struct RetryCounts {
     pub recovered: u64,
     /// Calls whose last attempt did not succeed.
     pub failed: u64,
-    /// Calls whose future was dropped before it was done.
+    /// Calls whose future was dropped before it completed.
     pub abandoned: u64,
     /// Attempts that were sent, beyond the first of each call.
     pub retries: u64,
-    /// Calls given up because failures of their class are not tried again, or are no failures of the peer's.
+    /// Failed calls whose class of failure is not retried, or whose result is no failure of the backend.
     pub not_retryable: u64,
-    /// Calls given up after their last attempt.
+    /// Failed calls that had no attempt left.
     pub exhausted: u64,
-    /// Calls given up because the request cannot be sent twice without harm.
-    pub not_repeatable: u64,
-    /// Calls given up because the peer asked for it, or because somebody nearer to it has tried again already.
+    /// Failed calls whose request cannot be copied, or is not idempotent.
+    pub not_resendable: u64,
+    /// Failed calls whose backend forbids a retry, or for which an inner hop has retried already.
     pub forbidden: u64,
-    /// Calls given up because no further attempt would have ended in time.
+    /// Failed calls for which no further attempt would have ended in time.
     pub out_of_time: u64,
-    /// Calls whose retry was granted, and for which the service below was broken when it was to be made ready.
+    /// Failed calls for which the circuit was open.
+    pub circuit_open: u64,
+    /// Failed calls that ended with a readiness error: a retry was granted, and the inner service broke before it.
     pub not_ready: u64,
-    /// Calls given up because the budget gave no credit: too many attempts fail.
-    pub peer_was_ill: u64,
-    /// Calls given up because the budget gave no credit: the share of retries was used up.
-    pub share_was_used_up: u64,
+    /// Failed calls whose retry the budget rejected because too many attempts fail.
+    pub rejected_by_health: u64,
+    /// Failed calls whose retry the budget rejected because the ratio was used up.
+    pub rejected_by_ratio: u64,
 }
 
-/// What became of the failures of one class.
+/// The failures of one class, and their consequences.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClassCounts {
-    /// Attempts that failed like this.
+    /// Attempts that failed with this class.
     pub failed: u64,
-    /// Those of them after which another attempt was granted.
+    /// Failures of this class after which another attempt was granted.
     pub retried: u64,
-    /// Those of these after which the next attempt succeeded.
+    /// Failures of this class after which the next attempt succeeded.
     pub recovered: u64,
 }
 
@@ -71,18 +76,30 @@ pub struct ClassCounts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AttemptRecord {
-    /// When it ended.
+    /// When the attempt ended.
     pub at: Instant,
     /// The number of the attempt within its call, from 1.
     pub attempt: u32,
-    /// How it failed; `None` if it succeeded, or came to nothing that has a class.
+    /// The class of its failure. `None` if it succeeded, or if its result has no class.
     pub class: Option<ErrorClass>,
-    /// Why it was not followed by another one; `None` if it was, or if it succeeded.
+    /// Why no attempt followed. `None` if one followed, or if the attempt succeeded.
     pub stop: Option<Stop>,
-    /// How long the call waited before it.
+    /// The delay before the attempt.
     pub delay: Duration,
-    /// How long it took, from when it was first found waiting.
+    /// How long the attempt took, from when it was first found waiting.
     pub latency: Duration,
+}
+
+impl AttemptRecord {
+    pub(super) fn new(
+        call: &Call,
+        class: Option<ErrorClass>,
+        started: Option<Instant>,
+        now: Instant,
+    ) -> Self {
+        let latency = started.map_or(Duration::ZERO, |started| now.saturating_duration_since(started));
+        Self { at: now, attempt: call.attempt, class, stop: None, delay: call.delay, latency }
+    }
 }
 
 impl Stats {
@@ -107,7 +124,7 @@ impl Stats {
         }
     }
 
-    /// An attempt has failed, and is followed by another one or has ended the call.
+    /// An attempt has failed; another one follows, or the call has ended.
     pub(super) fn decided(&mut self, record: AttemptRecord) {
         self.attempt(record);
         match (record.stop, record.class) {
@@ -117,36 +134,38 @@ impl Stats {
         }
     }
 
-    /// How long an attempt takes as a rule; the first few, which open connections, are no rule.
+    /// The median time of an attempt. The first few attempts, which open connections, do not count.
     pub(super) fn typical(&self) -> Option<Duration> {
         (self.latencies.samples() >= ENOUGH).then(|| self.latencies.quantile(0.5)).flatten()
     }
 
-    /// A call has been given up.
+    /// A call has failed.
     pub(super) fn stop(&mut self, stop: Stop) {
         self.counts.failed += 1;
         let counts = &mut self.counts;
         *match stop {
             Stop::NotRetryable => &mut counts.not_retryable,
             Stop::Exhausted => &mut counts.exhausted,
-            Stop::NotRepeatable => &mut counts.not_repeatable,
+            Stop::NotResendable => &mut counts.not_resendable,
             Stop::Forbidden => &mut counts.forbidden,
             Stop::OutOfTime => &mut counts.out_of_time,
-            Stop::NoCredit(NoCredit::PeerIsIll) => &mut counts.peer_was_ill,
-            Stop::NoCredit(NoCredit::ShareIsUsedUp) => &mut counts.share_was_used_up,
+            Stop::CircuitOpen => &mut counts.circuit_open,
+            Stop::Budget(RejectedBy::Health) => &mut counts.rejected_by_health,
+            Stop::Budget(RejectedBy::Ratio) => &mut counts.rejected_by_ratio,
         } += 1;
     }
 
-    /// An attempt after this delay has succeeded or failed. `start` is where learning begins.
-    pub(super) fn learn(&mut self, start: Duration, max: Duration, delay: Duration, worked: bool) {
+    /// The last attempt of a call has succeeded or failed. An adaptive backoff learns from its delay.
+    pub(super) fn learn(&mut self, config: &RetryConfig, call: &Call, worked: bool) {
+        let Some(start) = config.backoff.learns_from().filter(|_| call.learns) else { return };
         let known = self.learnt.unwrap_or(start);
-        let towards = if worked { delay } else { known.saturating_mul(2) };
+        let towards = if worked { call.delay } else { known.saturating_mul(2) };
         let step = known.abs_diff(towards) / LEARNING;
         let learnt = if towards < known { known.saturating_sub(step) } else { known.saturating_add(step) };
-        self.learnt = Some(learnt.clamp((start / LEAST).min(max), max));
+        self.learnt = Some(learnt.clamp((start / LEAST).min(config.max_delay), config.max_delay));
     }
 
-    /// The delay that has worked, if anything has been learnt.
+    /// The delay that has worked, once anything was learnt.
     pub(super) const fn learnt(&self) -> Option<Duration> {
         self.learnt
     }
@@ -157,13 +176,13 @@ impl Stats {
     }
 }
 
-/// Of so few samples, half may be of connections that were still to be opened.
+/// With fewer samples, half of them may be of connections that were still opening.
 const ENOUGH: u32 = 8;
-/// Enough to see what an outage looks like.
+/// Enough to show the course of an outage.
 const HISTORY: usize = 100;
-/// A step goes an eighth of the way, as TCP's estimate of the round-trip time does.
+/// A step covers an eighth of the distance, as TCP's estimate of the round-trip time does (RFC 6298).
 const LEARNING: u32 = 8;
-/// What is learnt stays above a tenth of the first delay, so that it can grow again.
+/// The learnt delay stays above a tenth of the first delay, so that it can grow again.
 const LEAST: u32 = 10;
 
 #[cfg(test)]
@@ -191,16 +210,21 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_that_works_draws_the_learnt_one_near_and_one_that_does_not_pushes_it_up() {
-        let (start, max) = (Duration::from_millis(800), Duration::from_secs(10));
+    fn a_delay_that_works_lowers_the_learnt_one_and_one_that_fails_raises_it() {
+        let start = Duration::from_millis(800);
+        let config = RetryConfig::adaptive(start).max_delay(Duration::from_secs(10));
+        let mut call = Call::new(epoch(), None);
         let mut stats = Stats::new();
-        stats.learn(start, max, Duration::ZERO, true);
+        stats.learn(&config, &call, true);
+        assert_eq!(stats.learnt(), None, "the delay was not of the adaptive sequence");
+        call.learns = true;
+        stats.learn(&config, &call, true);
         assert_eq!(stats.learnt(), Some(Duration::from_millis(700)));
-        stats.learn(start, max, Duration::ZERO, false);
+        stats.learn(&config, &call, false);
         assert_eq!(stats.learnt(), Some(Duration::from_micros(787_500)));
-        (0..1_000).for_each(|_| stats.learn(start, max, Duration::ZERO, false));
-        assert_eq!(stats.learnt(), Some(max));
-        (0..1_000).for_each(|_| stats.learn(start, max, Duration::ZERO, true));
+        (0..1_000).for_each(|_| stats.learn(&config, &call, false));
+        assert_eq!(stats.learnt(), Some(Duration::from_secs(10)));
+        (0..1_000).for_each(|_| stats.learn(&config, &call, true));
         assert_eq!(stats.learnt(), Some(start / 10));
     }
 }

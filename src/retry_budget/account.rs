@@ -1,97 +1,103 @@
-//! What one layer does with a budget: it counts the calls that succeed, and withdraws.
+//! The account of one layer with a budget: it counts successes without a lock, and withdraws.
 
 use std::sync::Arc;
 
 use super::{
     handle::RetryBudget,
-    state::{NoCredit, Purse},
+    state::{RejectedBy, Source},
 };
 use crate::rt::sync::{AtomicU64, Ordering, OwnLine, stripe_count, thread_number};
 
 /// A layer's account with a budget.
 ///
-/// The call that succeeds at its first attempt, which is nearly every call, is one addition to a counter of its thread's
-/// own. Whoever withdraws, or reports a failure, looks at the counters.
+/// A success, which is nearly every attempt, is one addition to a counter of the thread's own. A withdrawal or the record
+/// of a failure reads the counters.
 #[derive(Debug)]
 pub(crate) struct Account {
     budget: RetryBudget,
     succeeded: Arc<[Stripe]>,
 }
 
-/// How many calls succeeded at their first attempt, on some of the threads.
+/// The successes counted on some of the threads.
 pub(super) type Stripe = OwnLine<AtomicU64>;
 
 impl Account {
     pub(super) fn open(budget: RetryBudget) -> Self {
         let succeeded = (0..stripe_count()).map(|_| Stripe::default()).collect();
-        budget.register(&succeeded);
+        if budget.records {
+            budget.register(&succeeded);
+        }
         Self { budget, succeeded }
     }
 
-    /// A call has succeeded at its first attempt. Gives how many did before, on this thread or on one that shares its
-    /// counter.
+    /// An attempt has succeeded. Returns the earlier successes on this thread, or on one that shares its counter.
     #[inline]
     pub(crate) fn succeeded(&self) -> u64 {
-        self.budget.deposit();
-        // The number of stripes is a power of two.
+        if self.budget.records {
+            self.budget.deposit();
+        }
+        // The number of stripes is a power of two. Relaxed: the sum of all stripes is all that anything depends on.
         self.succeeded[thread_number() & (self.succeeded.len() - 1)].0.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// How many calls have succeeded at their first attempt.
+    /// The successes that [`succeeded`](Self::succeeded) was told of.
     pub(crate) fn successes(&self) -> u64 {
         total(&self.succeeded)
     }
 
-    /// An attempt has ended, other than by the success of a first attempt.
-    pub(crate) fn record(&self, first: bool, failed: bool) {
-        self.budget.record(first, failed);
+    /// An attempt that was sent has ended, other than by [`succeeded`](Self::succeeded). `unhealthy` is its vote on the
+    /// backend's health; an attempt that was dropped has none.
+    pub(crate) fn record(&self, unhealthy: Option<bool>) {
+        if self.budget.records {
+            self.budget.record(unhealthy);
+        }
     }
 
-    /// Asks for credit for one more attempt.
-    pub(crate) fn withdraw(&self) -> Result<Credit, NoCredit> {
-        let purse = self.budget.withdraw()?;
-        Ok(Credit { budget: self.budget.clone(), purse: Some(purse) })
+    /// Asks for one more attempt.
+    pub(crate) fn withdraw(&self) -> Result<Withdrawal, RejectedBy> {
+        let source = self.budget.withdraw()?;
+        Ok(Withdrawal { budget: self.budget.clone(), source: Some(source) })
     }
 
-    /// The budget.
-    pub(crate) const fn budget(&self) -> &RetryBudget {
-        &self.budget
+    /// The budget, for another layer.
+    pub(crate) fn budget(&self) -> RetryBudget {
+        self.budget.recording()
     }
 }
 
 impl Drop for Account {
-    /// The budget outlives it, and what succeeded here since anybody looked has been earned.
+    /// The budget outlives the layer, so it reads the last successes now.
     fn drop(&mut self) {
         self.budget.settle();
     }
 }
 
-/// How many calls succeeded at their first attempt, on all threads.
+/// The successes of all threads.
 pub(super) fn total(stripes: &[Stripe]) -> u64 {
     stripes.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
 }
 
-/// Credit for one more attempt. It goes back to the budget when it is dropped and was not spent.
+/// One more attempt, granted by a budget. Dropped unspent, it is refunded.
 #[derive(Debug)]
-#[must_use = "it goes back when it is dropped"]
-pub(crate) struct Credit {
+#[must_use = "a withdrawal that is dropped is refunded"]
+pub(crate) struct Withdrawal {
     budget: RetryBudget,
-    purse: Option<Purse>,
+    source: Option<Source>,
 }
 
-impl Credit {
+impl Withdrawal {
     /// The attempt is sent.
     pub(crate) fn spend(mut self) {
-        if let Some(purse) = self.purse.take() {
-            self.budget.spend(purse);
+        if let Some(source) = self.source.take() {
+            self.budget.spend(source);
         }
     }
 }
 
-impl Drop for Credit {
+impl Drop for Withdrawal {
     fn drop(&mut self) {
-        if let Some(purse) = self.purse.take() {
-            self.budget.refund(purse);
+        if let Some(source) = self.source.take() {
+            self.budget.refund(source);
         }
     }
 }
@@ -110,10 +116,10 @@ mod tests {
     use super::*;
     use crate::retry_budget::RetryBudgetConfig;
 
-    /// Nothing but the share, and nothing of it is forgotten while a test runs.
-    fn by_share(share: f64) -> RetryBudget {
+    /// The ratio alone, over a window that outlasts the test.
+    fn by_ratio(ratio: f64) -> RetryBudget {
         let day = Duration::from_secs(24 * 60 * 60);
-        let config = RetryBudgetConfig::new().share(share).start(0).without_health_gate().window(day);
+        let config = RetryBudgetConfig::new().ratio(ratio).reserve(0).without_health_gate().window(day);
         config.build().expect("valid")
     }
 
@@ -122,7 +128,7 @@ mod tests {
         assert!((balance - expected).abs() < 1e-3, "{balance} is not {expected}");
     }
 
-    /// Every thread does `calls` calls that succeed; after each of them it asks, and spends as `spends` says.
+    /// Every thread makes `calls` calls that succeed. After each it withdraws, and spends or refunds as `spends` says.
     fn race(
         budget: &RetryBudget,
         threads: usize,
@@ -140,11 +146,12 @@ mod tests {
                     together.wait();
                     for call in 0..calls {
                         account.succeeded();
-                        if let Ok(credit) = account.withdraw()
+                        if let Ok(withdrawal) = account.withdraw()
                             && spends(call)
                         {
                             granted.fetch_add(1, SeqCst);
-                            credit.spend();
+                            withdrawal.spend();
+                            account.record(None);
                         }
                     }
                 });
@@ -154,30 +161,31 @@ mod tests {
     }
 
     #[test]
-    fn case_38_with_64_threads_exactly_the_share_is_granted() {
-        for (share, expected) in [(0.1, 1_280), (0.3, 3_840), (0.001, 12)] {
-            let budget = by_share(share);
+    fn case_38_with_64_threads_exactly_the_ratio_is_granted() {
+        for (ratio, expected) in [(0.1, 1_280), (0.3, 3_840), (0.001, 12)] {
+            let budget = by_ratio(ratio);
             let mut granted = race(&budget, 64, 200, |call| call % 3 > 0);
             let late = budget.account();
-            while let Ok(credit) = late.withdraw() {
-                credit.spend();
+            while let Ok(withdrawal) = late.withdraw() {
+                withdrawal.spend();
+                late.record(None);
                 granted += 1;
             }
-            assert_eq!((granted, budget.snapshot().spent), (expected, expected), "{share}");
+            assert_eq!((granted, budget.snapshot().spent), (expected, expected), "{ratio}");
         }
     }
 
     #[test]
-    fn case_38_what_64_threads_do_not_spend_is_all_there_afterwards() {
-        let budget = by_share(0.1);
+    fn case_38_64_threads_get_all_refunds_back() {
+        let budget = by_ratio(0.1);
         assert_eq!(race(&budget, 64, 200, |_| false), 0);
         assert_balance(&budget, 1_280.0);
         assert_eq!(budget.snapshot().spent, 0);
     }
 
     #[test]
-    fn what_succeeded_is_not_lost_with_the_layer() {
-        let budget = by_share(0.5);
+    fn successes_outlive_the_layer_that_counted_them() {
+        let budget = by_ratio(0.5);
         for _ in 0..10 {
             budget.account().succeeded();
         }

@@ -1,4 +1,4 @@
-//! Calls that succeed, counted without a lock, beside somebody who asks for credit.
+//! Successes counted without a lock, while other threads withdraw.
 //!
 //! Run with `RUSTFLAGS="--cfg shuttle" cargo test --lib concurrency`.
 
@@ -8,10 +8,10 @@ use shuttle::thread;
 
 use super::{Account, RetryBudget, RetryBudgetConfig};
 
-/// Each call earns one retry; nothing in it depends on time.
+/// Each request deposits one retry. Nothing depends on time.
 const CONFIG: RetryBudgetConfig = RetryBudgetConfig::new()
-    .share(1.0)
-    .start(0)
+    .ratio(1.0)
+    .reserve(0)
     .without_health_gate()
     .window(Duration::from_secs(24 * 60 * 60));
 
@@ -28,23 +28,24 @@ fn succeeding(account: &Arc<Account>, calls: u32) -> thread::JoinHandle<()> {
     thread::spawn(move || (0..calls).for_each(|_| drop(account.succeeded())))
 }
 
-/// Spends all it is given, asking that often; how often it was given something.
+/// Withdraws that often, and spends each withdrawal. Returns how many were granted.
 fn spending(account: &Arc<Account>, asked: u32) -> thread::JoinHandle<u32> {
     let account = Arc::clone(account);
-    thread::spawn(move || {
-        let spend = || account.withdraw().map(super::Credit::spend);
-        (0..asked).map(|_| u32::from(spend().is_ok())).sum()
-    })
+    thread::spawn(move || (0..asked).map(|_| u32::from(send(&account))).sum())
+}
+
+/// Sends one more attempt if it is granted, which ends at once.
+fn send(account: &Account) -> bool {
+    let sent = account.withdraw().map(super::Withdrawal::spend).is_ok();
+    if sent {
+        account.record(None);
+    }
+    sent
 }
 
 fn drained(budget: &RetryBudget) -> u32 {
     let account = budget.account();
-    let mut granted = 0;
-    while let Ok(credit) = account.withdraw() {
-        credit.spend();
-        granted += 1;
-    }
-    granted
+    std::iter::repeat_with(|| send(&account)).take_while(|sent| *sent).map(u32::from).sum()
 }
 
 #[test]
@@ -63,7 +64,7 @@ fn no_success_is_lost_or_counted_twice() {
 }
 
 #[test]
-fn what_succeeded_before_an_account_is_dropped_is_counted_once() {
+fn successes_before_an_account_is_dropped_count_once() {
     explore(|| {
         let budget = budget();
         let account = Arc::new(budget.account());
@@ -78,7 +79,7 @@ fn what_succeeded_before_an_account_is_dropped_is_counted_once() {
 }
 
 #[test]
-fn a_credit_is_held_by_one_and_goes_back() {
+fn a_withdrawal_is_held_by_one_thread_and_refunded() {
     explore(|| {
         let budget = budget();
         let account = Arc::new(budget.account());

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::call::ConfigError;
 
-/// How many retries a budget gives credit for.
+/// How many retries and hedges a budget grants.
 ///
 /// ```
 /// use tower_reliability::retry_budget::RetryBudgetConfig;
 ///
-/// const CAREFUL: RetryBudgetConfig = RetryBudgetConfig::new().share(0.1).health_gate(0.1, 0.3);
+/// const CAREFUL: RetryBudgetConfig = RetryBudgetConfig::new().ratio(0.1).health_gate(0.1, 0.3);
 /// let budget = CAREFUL.build()?;
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
@@ -20,16 +20,16 @@ use crate::call::ConfigError;
     serde(default, deny_unknown_fields)
 )]
 pub struct RetryBudgetConfig {
-    pub(super) share: f64,
+    pub(super) ratio: f64,
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(super) window: Duration,
-    pub(super) start: u32,
+    pub(super) reserve: u32,
     pub(super) health_gate: HealthGate,
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub(super) health_window: Duration,
 }
 
-/// Between which shares of failed attempts the gate closes.
+/// Between which failed shares of the attempts the gate closes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub(super) enum HealthGate {
@@ -38,71 +38,74 @@ pub(super) enum HealthGate {
 }
 
 impl RetryBudgetConfig {
-    /// A fifth of the requests, as long as less than a quarter of the attempts fail.
+    /// Retries for a fifth of the requests, while less than a quarter of the attempts fail.
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            share: 0.2,
+            ratio: 0.2,
             window: Duration::from_secs(60),
-            start: 10,
+            reserve: 10,
             health_gate: HealthGate::Between(0.25, 0.5),
             health_window: Duration::from_secs(2),
         }
     }
 
-    /// How many retries there may be per request, on average over the [window](Self::window).
+    /// Retries per request, averaged over the [window](Self::window).
     ///
-    /// From 0 to 10. Default: 0.2.
+    /// A higher ratio hides more random failures, and adds as much load to a backend that fails. With three attempts, 0.2
+    /// is enough up to a failure rate of about 16 %. From 0 to 10. Default: 0.2.
     #[must_use]
-    pub const fn share(mut self, share: f64) -> Self {
-        self.share = share;
+    pub const fn ratio(mut self, ratio: f64) -> Self {
+        self.ratio = ratio;
         self
     }
 
-    /// What the share is taken over. What is not spent within it is lost, but for what fills up the [start](Self::start).
+    /// The span over which the ratio is taken. Unspent deposits expire with it, except up to [`reserve`](Self::reserve)
+    /// retries.
     ///
-    /// A client that sends little needs a long one: over 10 s, chance alone uses up its share now and then. That more is
-    /// saved up does no harm, since the [health gate](Self::health_gate) keeps it from being spent on a peer that is ill.
-    ///
-    /// 10 ms to 1 day. Default: 60 s.
+    /// A quiet client needs a long window: over 10 s, chance alone uses up its ratio now and then. A long window saves up
+    /// more retries, which the [health rule](Self::health_gate) keeps from a backend that fails. From 10 ms to 1 day.
+    /// Default: 60 s.
     #[must_use]
     pub const fn window(mut self, span: Duration) -> Self {
         self.window = span;
         self
     }
 
-    /// How many retries are given before there have been any requests.
+    /// Retries that a budget grants before any request was made.
     ///
-    /// They are given once; but of what is not spent within the window, as much is kept as fills them up again, so that a
-    /// client with few requests has a retry too.
+    /// The budget grants them once. Unspent deposits that leave the window refill them, so that a client with few requests
+    /// has a retry too. Every client has a reserve of its own: with 100 clients, 10 each are 1 000 retries. Any number.
     /// Default: 10.
     #[must_use]
-    pub const fn start(mut self, retries: u32) -> Self {
-        self.start = retries;
+    pub const fn reserve(mut self, retries: u32) -> Self {
+        self.reserve = retries;
         self
     }
 
-    /// The share of failed attempts below which the peer is well, and that from which it is ill.
+    /// The failed shares of the attempts between which the gate closes.
     ///
-    /// While it is well, the share of retries is all that limits them; while it is ill, one retry in a hundred passes;
-    /// in between, the fewer the more fail. Both from 0 to 1, the first below the second. In a file:
-    /// `health_gate = { between = [0.25, 0.5] }` or `health_gate = "off"`. Default: 0.25 and 0.5.
+    /// Below the first, the ratio alone limits retries. From the second on, one retry in a hundred passes. In between, fewer
+    /// pass the more attempts fail. Five failures in a row over at least 100 ms close the gate too. Lower shares protect the backend earlier, and give up retries that random failures
+    /// need. Both from 0 to 1, the first below the second. In a file: `health_gate = { between = [0.25, 0.5] }` or
+    /// `health_gate = "off"`. Default: 0.25 and 0.5.
     #[must_use]
-    pub const fn health_gate(mut self, well_below: f64, ill_from: f64) -> Self {
-        self.health_gate = HealthGate::Between(well_below, ill_from);
+    pub const fn health_gate(mut self, healthy_below: f64, unhealthy_from: f64) -> Self {
+        self.health_gate = HealthGate::Between(healthy_below, unhealthy_from);
         self
     }
 
-    /// Leaves the share as the only limit.
+    /// Leaves the ratio as the only limit.
     #[must_use]
     pub const fn without_health_gate(mut self) -> Self {
         self.health_gate = HealthGate::Off;
         self
     }
 
-    /// Over what time the peer's health is judged.
+    /// The span over which the health rule judges the backend.
     ///
-    /// 10 ms to 1 day. Default: 2 s.
+    /// A short span stops retries sooner in an outage, and judges a quiet client by fewer attempts. From 10 ms to 1 day.
+    /// Default: 2 s.
     #[must_use]
     pub const fn health_window(mut self, span: Duration) -> Self {
         self.health_window = span;
@@ -113,11 +116,13 @@ impl RetryBudgetConfig {
         let span = |span: Duration| (SHORTEST..=LONGEST).contains(&span);
         let gate = match self.health_gate {
             HealthGate::Off => true,
-            HealthGate::Between(well_below, ill_from) => {
-                (0.0..=1.0).contains(&well_below) && (0.0..=1.0).contains(&ill_from) && well_below < ill_from
+            HealthGate::Between(healthy_below, unhealthy_from) => {
+                (0.0..=1.0).contains(&healthy_below)
+                    && (0.0..=1.0).contains(&unhealthy_from)
+                    && healthy_below < unhealthy_from
             }
         };
-        ConfigError::check((0.0..=10.0).contains(&self.share), "share", "must be at least 0 and at most 10")?;
+        ConfigError::check((0.0..=10.0).contains(&self.ratio), "ratio", "must be at least 0 and at most 10")?;
         ConfigError::check(span(self.window), "window", "must be at least 10 ms and at most 1 day")?;
         ConfigError::check(
             gate,
@@ -149,9 +154,9 @@ mod tests {
     fn a_number_out_of_range_is_refused_by_its_name() {
         let new = RetryBudgetConfig::new;
         for (config, field) in [
-            (new().share(f64::NAN), "share"),
-            (new().share(-0.1), "share"),
-            (new().share(11.0), "share"),
+            (new().ratio(f64::NAN), "ratio"),
+            (new().ratio(-0.1), "ratio"),
+            (new().ratio(11.0), "ratio"),
             (new().window(Duration::ZERO), "window"),
             (new().health_window(Duration::MAX), "health_window"),
             (new().health_gate(0.5, 0.5), "health_gate"),
@@ -161,6 +166,6 @@ mod tests {
             assert_eq!(config.check().map_err(|error| error.field()), Err(field), "{config:?}");
         }
         assert_eq!(new().check(), Ok(()));
-        assert_eq!(new().without_health_gate().start(u32::MAX).check(), Ok(()));
+        assert_eq!(new().without_health_gate().reserve(u32::MAX).check(), Ok(()));
     }
 }

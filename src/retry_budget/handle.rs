@@ -1,4 +1,4 @@
-//! Where a budget lives.
+//! The shared state of a budget, and its lock.
 
 use std::{
     fmt,
@@ -9,7 +9,7 @@ use super::{
     account::{Account, Stripe, total},
     config::RetryBudgetConfig,
     snapshot::RetryBudgetSnapshot,
-    state::{NoCredit, Purse, State},
+    state::{RejectedBy, Source, State},
 };
 use crate::{
     call::ConfigError,
@@ -19,16 +19,18 @@ use crate::{
     },
 };
 
-/// A budget for the retries and hedges to one peer. Made by [`RetryBudgetConfig::build`].
+/// A budget for the retries and hedges to one backend. Made by [`RetryBudgetConfig::build`].
 ///
-/// Give clones of it to every layer that sends requests to that peer.
+/// Give clones of it to every layer that sends requests to that backend.
 ///
 /// # Clone
 ///
-/// Clones share the budget.
+/// Clones share the balance, the health and the counts.
 #[derive(Clone)]
 pub struct RetryBudget {
     kind: Kind,
+    /// Whether a layer that holds this records its attempts.
+    pub(super) records: bool,
 }
 
 #[derive(Clone)]
@@ -39,7 +41,7 @@ enum Kind {
     Foreign(Arc<dyn Foreign>),
 }
 
-/// A budget that somebody else wrote: it is told of requests, and says yes or no.
+/// A budget of another crate: it is told of successes, and says yes or no.
 pub(super) trait Foreign: Send + Sync {
     fn deposit(&self);
     fn withdraw(&self) -> bool;
@@ -47,9 +49,9 @@ pub(super) trait Foreign: Send + Sync {
 
 struct Ledger {
     state: State,
-    /// Who counts calls that succeed, and how many of them have been seen.
+    /// The stripes in which layers count successes, and how many successes of each were seen.
     accounts: Vec<(Weak<[Stripe]>, u64)>,
-    /// The counts; the rest of it is the state's to say.
+    /// The counts; the rest of the snapshot comes from the state.
     counts: RetryBudgetSnapshot,
 }
 
@@ -70,23 +72,54 @@ impl RetryBudget {
     pub(crate) fn checked(config: RetryBudgetConfig) -> Self {
         let state = State::new(config, clock::now());
         let ledger = Ledger { state, accounts: Vec::new(), counts: RetryBudgetSnapshot::default() };
-        Self { kind: Kind::Gated(Arc::new(Mutex::new(ledger))) }
+        Self::of_kind(Kind::Gated(Arc::new(Mutex::new(ledger))))
     }
 
-    /// Credit without end. What limits the retries then is the number of attempts alone.
+    /// Grants every withdrawal. Only `max_attempts` and `max_hedges` then limit further attempts.
     ///
-    /// With three attempts a peer that fails gets three times its load.
+    /// With three attempts a backend that fails gets three times its load.
     #[must_use]
     pub const fn unlimited() -> Self {
-        Self { kind: Kind::Unlimited }
+        Self::of_kind(Kind::Unlimited)
+    }
+
+    /// The side of this budget for an outer layer, such as a retry around a hedge: the layer withdraws, and records no
+    /// attempt.
+    ///
+    /// The innermost layer that shares the budget takes the budget itself and records every attempt. Without this, an
+    /// attempt through both layers would count twice.
+    ///
+    /// ```
+    /// use tower_reliability::{
+    ///     hedge::HedgeConfig, retry::RetryConfig, retry_budget::RetryBudgetConfig,
+    /// };
+    ///
+    /// let budget = RetryBudgetConfig::new().build()?;
+    /// let outer = RetryConfig::new().build()?.budget(budget.withdraw_only());
+    /// let inner = HedgeConfig::new().build()?.budget(budget);
+    /// # let _ = (outer, inner);
+    /// # Ok::<(), tower_reliability::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn withdraw_only(&self) -> Self {
+        Self { records: false, ..self.clone() }
+    }
+
+    /// The other side: a layer that holds it records.
+    pub(super) fn recording(&self) -> Self {
+        Self { records: true, ..self.clone() }
     }
 
     #[cfg(feature = "tower")]
     pub(super) fn foreign(budget: impl Foreign + 'static) -> Self {
-        Self { kind: Kind::Foreign(Arc::new(budget)) }
+        Self::of_kind(Kind::Foreign(Arc::new(budget)))
     }
 
-    /// What it gives at the moment. One that is not this crate's own looks unlimited.
+    const fn of_kind(kind: Kind) -> Self {
+        Self { kind, records: true }
+    }
+
+    /// The balance and the counts. A budget of another crate looks unlimited.
     #[must_use]
     pub fn snapshot(&self) -> RetryBudgetSnapshot {
         let Kind::Gated(ledger) = &self.kind else { return RetryBudgetSnapshot::UNLIMITED };
@@ -94,7 +127,8 @@ impl RetryBudget {
         ledger.look();
         let Ledger { state, counts, .. } = &*ledger;
         let balance = state.balance().max(0.0) + state.reserve();
-        RetryBudgetSnapshot { balance, failure_rate: state.failure_rate(), gate: state.gate(), ..*counts }
+        let (failure_rate, health_gate) = (state.failure_rate(), state.health_gate());
+        RetryBudgetSnapshot { balance, failure_rate, health_gate, ..*counts }
     }
 
     /// An account for a layer that sends more than one request for one call.
@@ -108,14 +142,14 @@ impl RetryBudget {
         }
     }
 
-    /// Counts what has succeeded so far.
+    /// Reads the successes so far.
     pub(super) fn settle(&self) {
         if let Kind::Gated(ledger) = &self.kind {
             lock(ledger).look();
         }
     }
 
-    /// The success of a first attempt is counted already; another's budget is told.
+    /// Tells another crate's budget of a success. This crate's reads the stripes.
     #[inline]
     pub(super) fn deposit(&self) {
         if let Kind::Foreign(budget) = &self.kind {
@@ -123,19 +157,19 @@ impl RetryBudget {
         }
     }
 
-    pub(super) fn record(&self, first: bool, failed: bool) {
+    pub(super) fn record(&self, unhealthy: Option<bool>) {
         match &self.kind {
             Kind::Gated(ledger) => {
                 let mut ledger = lock(ledger);
                 ledger.look();
-                ledger.state.record(first, failed);
+                ledger.state.record(unhealthy);
             }
-            Kind::Foreign(budget) if first => budget.deposit(),
+            Kind::Foreign(budget) if unhealthy == Some(false) => budget.deposit(),
             Kind::Foreign(_) | Kind::Unlimited => {}
         }
     }
 
-    pub(super) fn withdraw(&self) -> Result<Purse, NoCredit> {
+    pub(super) fn withdraw(&self) -> Result<Source, RejectedBy> {
         match &self.kind {
             Kind::Gated(ledger) => {
                 let mut ledger = lock(ledger);
@@ -143,29 +177,29 @@ impl RetryBudget {
                 let withdrawn = ledger.state.withdraw();
                 match withdrawn {
                     Ok(_) => {}
-                    Err(NoCredit::PeerIsIll) => ledger.counts.peer_was_ill += 1,
-                    Err(NoCredit::ShareIsUsedUp) => ledger.counts.share_was_used_up += 1,
+                    Err(RejectedBy::Health) => ledger.counts.rejected_by_health += 1,
+                    Err(RejectedBy::Ratio) => ledger.counts.rejected_by_ratio += 1,
                 }
                 withdrawn
             }
-            Kind::Foreign(budget) if !budget.withdraw() => Err(NoCredit::ShareIsUsedUp),
-            Kind::Foreign(_) | Kind::Unlimited => Ok(Purse::Reserve),
+            Kind::Foreign(budget) if !budget.withdraw() => Err(RejectedBy::Ratio),
+            Kind::Foreign(_) | Kind::Unlimited => Ok(Source::Reserve),
         }
     }
 
-    pub(super) fn spend(&self, purse: Purse) {
+    pub(super) fn spend(&self, source: Source) {
         if let Kind::Gated(ledger) = &self.kind {
             let mut ledger = lock(ledger);
             ledger.look();
-            ledger.state.spend(purse);
+            ledger.state.spend(source);
             ledger.counts.spent += 1;
         }
     }
 
-    pub(super) fn refund(&self, purse: Purse) {
+    pub(super) fn refund(&self, source: Source) {
         match &self.kind {
-            Kind::Gated(ledger) => lock(ledger).state.refund(purse),
-            // It has no other way of giving back; the one it gave was worth at least one request.
+            Kind::Gated(ledger) => lock(ledger).state.refund(source),
+            // tower's trait has no other way of giving back.
             Kind::Foreign(budget) => budget.deposit(),
             Kind::Unlimited => {}
         }
@@ -173,7 +207,7 @@ impl RetryBudget {
 }
 
 impl Ledger {
-    /// Lets time pass, and counts what has succeeded meanwhile.
+    /// Lets time pass, and reads the successes of that time.
     fn look(&mut self) {
         let mut succeeded = 0;
         self.accounts.retain_mut(|(account, seen)| {
@@ -191,7 +225,7 @@ impl fmt::Debug for RetryBudget {
         match &self.kind {
             Kind::Gated(_) => write!(f, "RetryBudget({:?})", self.snapshot()),
             Kind::Unlimited => f.write_str("RetryBudget(unlimited)"),
-            Kind::Foreign(_) => f.write_str("RetryBudget(another's)"),
+            Kind::Foreign(_) => f.write_str("RetryBudget(foreign)"),
         }
     }
 }

@@ -1,31 +1,31 @@
-//! What a budget looks like at a glance.
+//! The counts of a budget.
 
-/// How much credit a budget gives at one instant, and how often it gave none.
+/// The balance and the counts of a budget at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct RetryBudgetSnapshot {
-    /// How many retries there is credit for.
+    /// How many retries the ratio and the reserve grant now.
     pub balance: f64,
-    /// The share of the recent attempts that failed; five successes are assumed beforehand.
+    /// The failed share of the recent attempts. Five successes are assumed beforehand.
     pub failure_rate: f64,
-    /// The share of the retries that the health of the peer lets through.
-    pub gate: f64,
-    /// How many retries and hedges were sent on its credit.
+    /// The share of the retries that the health rule lets pass.
+    pub health_gate: f64,
+    /// Retries and hedges that were withdrawn and sent.
     pub spent: u64,
-    /// How many got no credit because the peer was ill.
-    pub peer_was_ill: u64,
-    /// How many got no credit because the share was used up.
-    pub share_was_used_up: u64,
+    /// Withdrawals that the health rule rejected.
+    pub rejected_by_health: u64,
+    /// Withdrawals that the ratio rejected.
+    pub rejected_by_ratio: u64,
 }
 
 impl RetryBudgetSnapshot {
-    /// Of a budget that counts nothing.
+    /// For a budget that counts nothing.
     pub(super) const UNLIMITED: Self = Self {
         balance: f64::INFINITY,
         failure_rate: 0.0,
-        gate: 1.0,
+        health_gate: 1.0,
         spent: 0,
-        peer_was_ill: 0,
-        share_was_used_up: 0,
+        rejected_by_health: 0,
+        rejected_by_ratio: 0,
     };
 }

@@ -1,14 +1,14 @@
-//! A budget of tower's, in the place of ours.
+//! A tower budget in place of this crate's.
 
 use tower::retry::budget::Budget;
 
 use super::handle::{Foreign, RetryBudget};
 
 impl RetryBudget {
-    /// Takes one of tower's budgets, or one of your own that has its trait.
+    /// Wraps a tower budget, or any other type with tower's trait.
     ///
-    /// It knows nothing of the peer's health. A retry that is given up before it is sent gives back one deposit, which is
-    /// all that tower's trait allows.
+    /// As in tower, each success is a deposit. The budget knows nothing of the backend's health. A retry that is withdrawn
+    /// and not sent gives back one deposit, which is all that tower's trait allows.
     ///
     /// ```
     /// use tower::retry::budget::TpsBudget;
@@ -18,13 +18,13 @@ impl RetryBudget {
     /// # Ok::<(), tower_reliability::ConfigError>(())
     /// ```
     pub fn of(budget: impl Budget + Send + Sync + 'static) -> Self {
-        Self::foreign(Theirs(budget))
+        Self::foreign(Adapter(budget))
     }
 }
 
-struct Theirs<B>(B);
+struct Adapter<B>(B);
 
-impl<B: Budget + Send + Sync> Foreign for Theirs<B> {
+impl<B: Budget + Send + Sync> Foreign for Adapter<B> {
     fn deposit(&self) {
         self.0.deposit();
     }

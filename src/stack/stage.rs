@@ -1,6 +1,9 @@
 //! The stages: the layer that each config becomes, and its handle.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use super::plan::Plan;
 use crate::{
@@ -10,7 +13,7 @@ use crate::{
     hedge::{HedgeConfig, HedgeHandle, HedgeLayer},
     retry::{RetryConfig, RetryHandle, RetryLayer},
     retry_budget::RetryBudget,
-    telemetry::{Listener, Name},
+    telemetry::{CircuitState, Listener, Name},
     timeout::{TimeoutConfig, TimeoutHandle, TimeoutLayer},
 };
 
@@ -20,13 +23,15 @@ pub struct Common<P> {
     pub(super) protocol: P,
     pub(super) budget: RetryBudget,
     pub(super) listeners: Vec<Arc<dyn Listener>>,
+    /// The stack's breaker, once its stage is assembled.
+    pub(super) circuit: Arc<OnceLock<CircuitBreakerHandle>>,
     pub(super) plan: Plan,
 }
 
 impl<P> Common<P> {
     pub(super) fn change_protocol<P2>(self, change: impl FnOnce(P) -> P2) -> Common<P2> {
-        let Self { name, protocol, budget, listeners, plan } = self;
-        Common { name, protocol: change(protocol), budget, listeners, plan }
+        let Self { name, protocol, budget, listeners, circuit, plan } = self;
+        Common { name, protocol: change(protocol), budget, listeners, circuit, plan }
     }
 
     fn name(&self, stage: &'static str) -> Name {
@@ -112,12 +117,21 @@ impl<P: Clone> Stage<Self, P> for RetryConfig {
     }
 
     fn assemble(self, name: &'static str, common: &Common<P>) -> Self::Layer {
+        // The hedge is the inner layer of the two, so it records the attempts.
+        let budget =
+            if common.plan.hedge.is_some() { common.budget.withdraw_only() } else { common.budget.clone() };
         // The deadline of the request says the same, but only if the protocol has a place for it.
-        RetryLayer::checked(self)
+        let layer = RetryLayer::checked(self)
             .within(common.plan.timeout.map(|timeout| timeout.limit()))
             .protocol(common.protocol.clone())
-            .budget(common.budget.clone())
-            .named(common.name(name))
+            .budget(budget)
+            .named(common.name(name));
+        if common.plan.circuit_breaker.is_none() || self.reaches_other_endpoints() {
+            return layer;
+        }
+        // The stages are assembled from the outside in, so the breaker's handle does not exist yet.
+        let circuit = Arc::clone(&common.circuit);
+        layer.stop_while(move || circuit.get().is_some_and(|handle| handle.state() == CircuitState::Open))
     }
 }
 
@@ -131,12 +145,10 @@ impl<P: Clone> Stage<Self, P> for HedgeConfig {
     fn assemble(self, name: &'static str, common: &Common<P>) -> Self::Layer {
         // A hedge would meet the same open circuit: every attempt of the stack passes this one breaker.
         let config = if common.plan.circuit_breaker.is_some() { self.no_other_endpoints() } else { self };
-        let hedge = HedgeLayer::checked(config)
+        HedgeLayer::checked(config)
             .protocol(common.protocol.clone())
             .budget(common.budget.clone())
-            .named(common.name(name));
-        // The outer layer of the two reports each request to the budget.
-        if common.plan.retry.is_some() { hedge.below_retry() } else { hedge }
+            .named(common.name(name))
     }
 }
 
@@ -155,7 +167,10 @@ impl<C: Clone, R, D: Clone> Stage<Self, Protocol<C, R, D>> for CircuitBreakerCon
             .named(common.name(name));
         let timeouts = [common.plan.timeout, common.plan.attempt_timeout].into_iter().flatten();
         let layer = timeouts.fold(layer, |layer, timeout| layer.patience(timeout.limit()));
-        common.listeners.iter().fold(layer, |layer, listener| layer.listen_shared(Arc::clone(listener)))
+        let layer =
+            common.listeners.iter().fold(layer, |layer, listener| layer.listen_shared(Arc::clone(listener)));
+        common.circuit.get_or_init(|| layer.handle());
+        layer
     }
 }
 

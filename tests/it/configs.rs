@@ -103,9 +103,9 @@ fn a_file_names_the_backoff_the_jitter_and_the_classes_of_a_retry() {
         class_delays = { rate_limit = "1s" }
         other_endpoints = true
         [retry_budget]
-        share = 0.1
+        ratio = 0.1
         window = "10s"
-        start = 3
+        reserve = 3
         health_gate = { between = [0.1, 0.3] }
         health_window = "1s"
         "#,
@@ -123,9 +123,9 @@ fn a_file_names_the_backoff_the_jitter_and_the_classes_of_a_retry() {
         .class_delay(ErrorClass::RateLimit, Duration::from_secs(1))
         .other_endpoints();
     let retry_budget = RetryBudgetConfig::new()
-        .share(0.1)
+        .ratio(0.1)
         .window(Duration::from_secs(10))
-        .start(3)
+        .reserve(3)
         .health_gate(0.1, 0.3)
         .health_window(Duration::from_secs(1));
     assert_eq!(file, Retries { retry, retry_budget });
@@ -154,7 +154,7 @@ fn a_retry_with_any_backoff_survives_a_round_trip() {
         let written = toml::to_string(&config).expect("it can be written");
         assert_eq!(toml::from_str::<RetryConfig>(&written).expect("and read"), config, "{written}");
     }
-    let budget = RetryBudgetConfig::new().share(0.3).without_health_gate();
+    let budget = RetryBudgetConfig::new().ratio(0.3).without_health_gate();
     let written = toml::to_string(&budget).expect("it can be written");
     assert_eq!(toml::from_str::<RetryBudgetConfig>(&written).expect("and read"), budget, "{written}");
 }

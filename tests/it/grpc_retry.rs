@@ -290,7 +290,7 @@ async fn case_40_a_client_stream_that_is_too_long_to_be_kept_is_sent_once() {
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "later"));
     let taken = taken.lock().expect("no panic");
     assert_eq!((taken.len(), taken[0].len()), (1, 10 * (5 + 100)));
-    assert_eq!(retries.handle().snapshot().counts.not_repeatable, 1);
+    assert_eq!(retries.handle().snapshot().counts.not_resendable, 1);
 }
 
 #[tokio::test]

@@ -67,6 +67,6 @@ async fn case_56_what_http_declares_idempotent_is_hedged_with_the_same_body_and_
         }
         assert_eq!(*peer.0.lock().expect("nobody panics with it"), expected, "{method}");
         let counts = layer.handle().snapshot().counts;
-        assert_eq!((counts.won_by_hedge, counts.not_repeatable), (hedged.into(), (!hedged).into()));
+        assert_eq!((counts.won_by_hedge, counts.not_resendable), (hedged.into(), (!hedged).into()));
     }
 }

@@ -38,7 +38,7 @@ async fn at_the_p95_a_hedge_costs_a_twentieth_more_requests() {
         seen.counts.hedges
     );
     assert!((millis(91)..millis(98)).contains(&delay), "{delay:?}");
-    assert_eq!(seen.counts.share_was_used_up, 0);
+    assert_eq!(seen.counts.rejected_by_ratio, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,7 +83,7 @@ async fn a_page_of_a_hundred_calls_is_hardly_ever_slow() {
 
 #[tokio::test(start_paused = true)]
 async fn case_56_a_peer_that_becomes_slow_gets_a_fifth_more_requests_at_most() {
-    let budget = RetryBudgetConfig::new().start(3).build().expect("valid");
+    let budget = RetryBudgetConfig::new().reserve(3).build().expect("valid");
     let hedge = layer(FIXED).budget(budget);
     for _ in 0..1_000 {
         let slow = Act::GOOD.after(DELAY * 2);
@@ -91,10 +91,10 @@ async fn case_56_a_peer_that_becomes_slow_gets_a_fifth_more_requests_at_most() {
     }
     let counts = hedge.handle().snapshot().counts;
     assert!((150..=203).contains(&counts.hedges), "{counts:?}");
-    assert_eq!(counts.share_was_used_up, 1_000 - counts.hedges);
+    assert_eq!(counts.rejected_by_ratio, 1_000 - counts.hedges);
     for _ in 0..1_000 {
         let _ = hedge.layer(Script::new([Act::BAD; 2]).service()).oneshot(()).await;
     }
     let more = hedge.handle().snapshot().counts;
-    assert!(more.peer_was_ill > 900, "one that fails gets next to none: {more:?}");
+    assert!(more.rejected_by_health > 900, "one that fails gets next to none: {more:?}");
 }

@@ -132,16 +132,16 @@ async fn without_credit_a_hedge_waits_and_a_retry_gives_up() {
     let (given, expect) = vector("budget stops hedges silently, retries with an error");
     assert_eq!(given["budget"], "exhausted");
     assert_eq!(expect["hedge"], "not sent, wait for primary");
-    let budget = RetryBudgetConfig::new().start(0).build().expect("valid");
+    let budget = RetryBudgetConfig::new().reserve(0).build().expect("valid");
     let hedge = layer(FIXED).budget(budget.clone());
     assert_eq!(call(&hedge, &[Act::GOOD.after(SLOW)]).await, (Ok(()), vec![0]));
-    assert_eq!(hedge.handle().snapshot().counts.share_was_used_up, 1);
+    assert_eq!(hedge.handle().snapshot().counts.rejected_by_ratio, 1);
 
     let retry = RetryConfig::new().build().expect("valid").classify(ByPeer).budget(budget);
     let script = Script::new([Act::BAD]);
     let answer = retry.layer(script.service()).oneshot(()).await;
     assert_eq!((answer, script.asked()), (Err(Error::Inner(Peer(Act::BAD.answer))), vec![0]));
-    assert_eq!(retry.handle().snapshot().counts.share_was_used_up, 1);
+    assert_eq!(retry.handle().snapshot().counts.rejected_by_ratio, 1);
 }
 
 const PAGES: u32 = 200;

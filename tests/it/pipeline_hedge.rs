@@ -88,7 +88,7 @@ async fn what_the_retry_does_not_see_is_known_to_the_budget() {
 async fn without_credit_for_a_hedge_the_retry_gets_the_failure_of_the_first() {
     let stack = ReliabilityStack::builder()
         .retry(RETRY)
-        .retry_budget(RetryBudgetConfig::new().start(0).build().expect("valid"))
+        .retry_budget(RetryBudgetConfig::new().reserve(0).build().expect("valid"))
         .hedge(FIXED)
         .classify(ByPeer)
         .flat_errors()
@@ -98,7 +98,7 @@ async fn without_credit_for_a_hedge_the_retry_gets_the_failure_of_the_first() {
     let answer = stack.layer(script.service()).oneshot(()).await;
     assert_eq!((answer, script.asked()), (Err(Error::Inner(Peer(Act::BAD.answer))), vec![0]));
     let (retry, hedge) = (stack.retry().snapshot().counts, stack.hedge().snapshot().counts);
-    assert_eq!((hedge.share_was_used_up, hedge.failed, retry.share_was_used_up), (1, 1, 1));
+    assert_eq!((hedge.rejected_by_ratio, hedge.failed, retry.rejected_by_ratio), (1, 1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,8 +149,8 @@ async fn case_59_a_request_that_is_hedged_and_tried_again_makes_the_documented_c
     let hedge = stack.hedge().snapshot();
     let counts = hedge.counts;
     assert_eq!((counts.hedges, counts.failed, counts.won_by_hedge, counts.won_by_primary), (2, 1, 1, 0));
-    assert_eq!((counts.abandoned, counts.unsent, counts.not_repeatable), (0, 0, 0));
-    assert_eq!((counts.peer_was_ill, counts.share_was_used_up), (0, 0));
+    assert_eq!((counts.abandoned, counts.unsent, counts.not_resendable), (0, 0, 0));
+    assert_eq!((counts.rejected_by_health, counts.rejected_by_ratio), (0, 0));
     let retry = stack.retry().snapshot();
     let counts = retry.counts;
     assert_eq!((counts.retries, counts.recovered, counts.succeeded, counts.failed), (1, 1, 0, 0));

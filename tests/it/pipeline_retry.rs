@@ -11,12 +11,12 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
     AsRejected, BoxError, BoxErrorClassifier, CircuitState, Error, ErrorClass, ReliabilityStack,
     circuit_breaker::CircuitBreakerConfig,
     fallback::FallbackConfig,
-    retry::{Jitter, RetryConfig},
+    retry::{Jitter, RetryConfig, Stop},
     retry_budget::RetryBudgetConfig,
 };
 
@@ -78,7 +78,7 @@ async fn no_attempt_outlives_the_whole_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_42_an_open_circuit_is_not_tried_again_and_costs_no_credit() {
+async fn case_42_an_open_circuit_is_not_retried_and_costs_no_withdrawal() {
     let stack = ReliabilityStack::builder()
         .retry(RETRY)
         .circuit_breaker(CircuitBreakerConfig::new())
@@ -93,22 +93,64 @@ async fn case_42_an_open_circuit_is_not_tried_again_and_costs_no_credit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_45_failures_that_are_tried_again_trip_the_circuit_and_end_the_call() {
+async fn case_45_and_79_the_failure_that_opens_the_circuit_is_the_answer() {
     let stack = ReliabilityStack::builder()
         .retry(RETRY.max_attempts(5))
         .circuit_breaker(CircuitBreakerConfig::consecutive(2).open_for(60 * SECOND))
         .build()
         .expect("they go together");
-    let error =
-        stack.layer(refusing(9)).oneshot(()).await.expect_err("it fails twice, then the circuit is open");
-    assert!(error.rejected().is_some());
+    let error = stack.layer(refusing(9)).oneshot(()).await.expect_err("it fails twice");
+    assert!(matches!(error, Error::Inner(_)), "the failure of the backend and not {error}");
     assert_eq!(stack.circuit_breaker().state(), CircuitState::Open);
-    assert_eq!(stack.retry().snapshot().counts.retries, 2);
+    let (retry, breaker) = (stack.retry().snapshot(), stack.circuit_breaker().snapshot());
+    assert_eq!((retry.counts.retries, retry.counts.circuit_open, retry.budget.spent), (1, 1, 1));
+    assert_eq!((breaker.counts.failures, breaker.counts.rejected), (2, 0), "each attempt is a sample");
 }
 
 #[tokio::test(start_paused = true)]
-async fn stacks_to_one_peer_may_share_a_budget() {
-    let budget = RetryBudgetConfig::new().start(1).build().expect("valid");
+async fn case_79_a_circuit_that_opens_during_the_delay_ends_the_call_with_its_rejection() {
+    let stack = ReliabilityStack::builder()
+        .retry(RETRY)
+        .circuit_breaker(CircuitBreakerConfig::new())
+        .build()
+        .expect("they go together");
+    let call = tokio::spawn(stack.layer(refusing(9)).oneshot(()));
+    tokio::time::sleep(SECOND / 2).await;
+    // The failed response is gone by now, so there is nothing else to answer with.
+    stack.circuit_breaker().force_open();
+    let error = call.await.expect("it does not panic").expect_err("the circuit is open");
+    assert!(error.rejected().is_some());
+    assert_eq!(stack.retry().snapshot().counts.not_retryable, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_79_with_other_endpoints_an_open_circuit_does_not_end_the_call() {
+    let stack = ReliabilityStack::builder()
+        .retry(RETRY.other_endpoints())
+        .circuit_breaker(CircuitBreakerConfig::consecutive(1))
+        .build()
+        .expect("they go together");
+    stack.layer(refusing(9)).oneshot(()).await.expect_err("all three attempts fail");
+    assert_eq!(stack.retry().snapshot().counts.circuit_open, 0);
+    assert_eq!(stack.retry().snapshot().counts.exhausted, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_79_a_retry_by_hand_asks_the_circuit_it_was_given() {
+    let breaker = CircuitBreakerConfig::consecutive(1).build().expect("valid");
+    let handle = breaker.handle();
+    let retry = RETRY.build().expect("valid");
+    let retry = retry.stop_while(move || handle.state() == CircuitState::Open);
+    let service = ServiceBuilder::new().layer(retry.clone()).layer(breaker);
+    let inner = service.service(refusing(9).map_err(Error::Inner));
+    let error = inner.oneshot(()).await.expect_err("it fails");
+    assert!(matches!(error, Error::Inner(_)), "{error}");
+    assert_eq!(retry.handle().snapshot().history[0].stop, Some(Stop::CircuitOpen));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stacks_to_one_backend_share_a_budget() {
+    let budget = RetryBudgetConfig::new().reserve(1).build().expect("valid");
     let stack = || {
         let builder = ReliabilityStack::builder().retry(RETRY).retry_budget(budget.clone());
         builder.build().expect("they go together")

@@ -191,7 +191,7 @@ async fn case_40_a_post_without_a_key_is_sent_once_and_its_error_is_the_servers(
     let (answer, ()) = tokio::join!(call, hang_up_on_one(&listener));
     let error = answer.expect_err("nobody answers");
     assert!(!error.is_connect(), "{error:?}");
-    assert_eq!(retry.handle().snapshot().counts.not_repeatable, 1);
+    assert_eq!(retry.handle().snapshot().counts.not_resendable, 1);
     assert!(timeout(Duration::from_millis(50), listener.accept()).await.is_err(), "nobody comes again");
 }
 
@@ -256,7 +256,7 @@ async fn case_40_a_stream_above_the_cap_is_sent_once_and_the_answer_is_the_serve
         assert_eq!(sent, if cap < 8 { 1 } else { 3 }, "{cap} bytes are kept");
     }
     let counts = retry.handle().snapshot().counts;
-    assert_eq!((counts.not_repeatable, counts.exhausted), (1, 1));
+    assert_eq!((counts.not_resendable, counts.exhausted), (1, 1));
 }
 
 #[tokio::test]

@@ -82,7 +82,7 @@ async fn upload_often(first: First) -> RetryCounts {
 async fn every_upload_is_tried_again() {
     for first in [First::AnsweredEarly, First::NeverAnswered] {
         let counts = upload_often(first).await;
-        assert_eq!((counts.recovered, counts.not_repeatable), (CALLS, 0), "{first:?}");
+        assert_eq!((counts.recovered, counts.not_resendable), (CALLS, 0), "{first:?}");
     }
 }
 

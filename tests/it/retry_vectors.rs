@@ -273,7 +273,7 @@ async fn aws_and_grpc(given: &Value, expect: &Value, name: &str) {
 
 /// The share, and nothing else.
 fn share(share: f64) -> RetryBudget {
-    RetryBudgetConfig::new().share(share).start(0).without_health_gate().build().expect("valid")
+    RetryBudgetConfig::new().ratio(share).reserve(0).without_health_gate().build().expect("valid")
 }
 
 fn at_once(budget: &RetryBudget) -> RetryLayer {

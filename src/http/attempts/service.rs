@@ -19,7 +19,7 @@ use crate::http::resend::nested_history;
 /// A gRPC response, as its `content-type` says, gets `grpc-previous-rpc-attempts` too, which the classifier for gRPC
 /// reads. It counts what was tried before the head: a stream that has begun is not tried again.
 ///
-/// It counts by a [`CallHistory`](crate::CallHistory) that it puts into the request's extensions, [below](crate::CallHistory::below) the one that is there if
+/// It counts by a [`CallHistory`](crate::CallHistory) that it puts into the request's extensions, [below](crate::CallHistory::inner) the one that is there if
 /// there is one, so that it reports what is tried again below it and not what is above. A proxy that sends the
 /// request on hands the trail on with it; a handler that makes a request of its own puts the trail into that.
 ///
