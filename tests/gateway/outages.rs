@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use http::Response;
+use axum::{Router, routing::any};
+use http::{Response, StatusCode};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -59,6 +60,28 @@ async fn connections_that_are_closed_on_reuse_are_not_noticed() -> Result {
     let circuit = &status["circuit_breakers"][0];
     assert_eq!((&circuit["failures"], &status["retry"]["retries"]), (&0.into(), &0.into()), "{status}");
     Ok(())
+}
+
+#[tokio::test]
+async fn case_80_a_retry_after_of_one_server_does_not_delay_the_attempt_at_the_other() -> Result {
+    let busy = async || (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "5")], "");
+    let (busy, _busy) = serve(Router::new().fallback(any(busy))).await?;
+    let (good, _good) = serve(Router::new().fallback(any(async || "ok"))).await?;
+    let gateway = gateway(&[busy, good], "circuit_breaker.max_retry_after = '0s'")?;
+    for _ in 0..8 {
+        let began = Instant::now();
+        assert_eq!(reqwest::get(gateway.url("/")).await?.status(), 200);
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+    Ok(())
+}
+
+async fn serve(app: Router) -> Result<(SocketAddr, JoinSet<io::Result<()>>)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    let mut server = JoinSet::new();
+    server.spawn(async { axum::serve(listener, app).await });
+    Ok((address, server))
 }
 
 /// A server on a fixed port that can be killed, with all its connections, and started again.

@@ -3,6 +3,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 
 use super::*;
+use crate::call::Upload;
 
 type Body = ReplayBody<Full<Bytes>>;
 
@@ -85,6 +86,20 @@ fn a_body_that_an_attempt_streams_is_not_to_be_had_beside_it_but_after_it() {
 
     let mut large = request("GET").map(|body| body.max_bytes(3));
     assert!(HttpResend::new().copy(&mut large).is_none());
+}
+
+#[tokio::test]
+async fn case_66_a_copy_within_an_attempt_reports_to_the_same_upload_and_another_attempt_does_not() {
+    let mut first = request("PUT");
+    watch_upload(&mut first);
+    let upload = first.extensions().get::<Upload>().expect("it has a body").clone();
+    let other = HttpResend::new().copy(&mut first).expect("a copy");
+    let same = copy_within_attempt(&mut first).expect("a copy");
+    drop(first);
+    other.into_body().collect().await.expect("a body");
+    assert!(!upload.is_complete());
+    same.into_body().collect().await.expect("a body");
+    assert!(upload.is_complete());
 }
 
 #[test]
