@@ -1,6 +1,6 @@
 //! A hyper client behind a stack, and a server that fails for a while. `cargo run --example client_hyper`
 //!
-//! It prints the circuit opening, turning calls away, asking whether the server is back, and closing.
+//! It prints how the circuit opens, rejects calls, probes the server, and closes.
 
 use std::{
     io,
@@ -15,14 +15,16 @@ use axum::{
     http::{Request, StatusCode},
     routing::get,
 };
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
 use tokio::{net::TcpListener, time};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_reliability::{
     BoxError, Error, Event,
     circuit_breaker::CircuitBreakerConfig,
-    http::{HttpClassifier, RequestExtensions},
-    stack::ReliabilityStack,
+    http::{self, ReconnectLayer, ReplayLayer, TrackedConnector},
 };
 
 #[tokio::main]
@@ -39,16 +41,19 @@ async fn main() -> Result<(), BoxError> {
 async fn calls(address: SocketAddr) -> Result<(), BoxError> {
     let breaker =
         CircuitBreakerConfig::new().failure_rate(0.5).min_requests(4).open_for(Duration::from_millis(300));
-    let stack = ReliabilityStack::builder()
+    let stack = http::stack()
         .named("stock")
         .timeout(Duration::from_secs(2))
         .circuit_breaker(breaker)
         .attempt_timeout(Duration::from_millis(500))
-        .classify(HttpClassifier::new())
-        .deadlines(RequestExtensions)
         .listen(|event: &Event| println!("   *** {event}"))
         .build()?;
-    let mut client = stack.layer(Client::builder(TokioExecutor::new()).build_http());
+    let connector = TrackedConnector::new(HttpConnector::new());
+    let mut client = ServiceBuilder::new()
+        .layer(ReplayLayer::new())
+        .layer(&stack)
+        .layer(ReconnectLayer::new())
+        .service(Client::builder(TokioExecutor::new()).build(connector));
 
     for n in 1..=12 {
         let request = Request::get(format!("http://{address}/")).body(Body::empty())?;
@@ -63,7 +68,7 @@ async fn calls(address: SocketAddr) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Fails on its first four requests.
+/// Fails its first four requests.
 async fn server(listener: TcpListener) -> io::Result<()> {
     static ASKED: AtomicU32 = AtomicU32::new(0);
     let answer = async || match ASKED.fetch_add(1, Ordering::Relaxed) {

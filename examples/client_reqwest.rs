@@ -1,7 +1,7 @@
 //! A reqwest client behind a stack, and a server that hangs. `cargo run --example client_reqwest`
 //!
-//! A `reqwest::Client` is a tower service of `reqwest::Request`, so it goes into the stack as it is. It retries some
-//! requests by itself, which the stack would not see; switch that off.
+//! A `reqwest::Client` is a tower service of `reqwest::Request`, so the stack takes it as it is. Switch its own retries
+//! off: the stack would not see them.
 
 use std::{future::pending, io, net::SocketAddr, time::Duration};
 
@@ -9,9 +9,7 @@ use axum::{Router, http::StatusCode, routing::get};
 use reqwest::Method;
 use tokio::net::TcpListener;
 use tower::{Layer, Service, ServiceExt};
-use tower_reliability::{
-    BoxError, Error, circuit_breaker::CircuitBreakerConfig, http::HttpClassifier, stack::ReliabilityStack,
-};
+use tower_reliability::{BoxError, Error, circuit_breaker::CircuitBreakerConfig, http};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
@@ -26,15 +24,14 @@ async fn main() -> Result<(), BoxError> {
 
 async fn calls(address: SocketAddr) -> Result<(), BoxError> {
     let client = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;
-    let stack = ReliabilityStack::builder()
+    let stack = http::stack()
         .named("weather")
         .circuit_breaker(CircuitBreakerConfig::consecutive(3))
         .attempt_timeout(Duration::from_millis(100))
-        .classify(HttpClassifier::new())
         .build()?;
     let mut client = stack.layer(client);
 
-    // Nobody is to blame for a 404 but the caller; it does not count against the server.
+    // A 404 is the caller's mistake, and does not count against the server.
     for path in ["/today", "/yesterday", "/tomorrow", "/broken", "/tomorrow", "/today"] {
         let request = reqwest::Request::new(Method::GET, format!("http://{address}{path}").parse()?);
         match client.ready().await?.call(request).await {
@@ -47,7 +44,7 @@ async fn calls(address: SocketAddr) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Knows today's weather, is broken here and there, and thinks for ever about tomorrow's.
+/// Knows today's weather, fails on one path, and never answers about tomorrow.
 async fn server(listener: TcpListener) -> io::Result<()> {
     let app = Router::new()
         .route("/today", get(async || "rain"))

@@ -1,7 +1,7 @@
-//! A reqwest client that tries again, and a server that has a bad start. `cargo run --example reqwest_retry`
+//! A reqwest client with retries, and a server that fails at first. `cargo run --example reqwest_retry`
 //!
-//! reqwest tries some requests again by itself, without a budget and without this layer's knowledge:
-//! `ClientBuilder::retry(reqwest::retry::never())` switches that off.
+//! reqwest retries some requests by itself, without a budget, and this layer does not see it. Switch that off with
+//! `ClientBuilder::retry(reqwest::retry::never())`.
 #![allow(clippy::disallowed_methods, reason = "an example may read the clock")]
 
 use std::{
@@ -21,11 +21,7 @@ use reqwest::{Method, Request};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_reliability::{
-    BoxError, Error,
-    http::{HttpClassifier, HttpResend},
-    retry::RetryConfig,
-    retry_budget::RetryBudgetConfig,
-    stack::WrappedErrors,
+    BoxError, Error, http, retry::RetryConfig, retry_budget::RetryBudgetConfig, stack::WrappedErrors,
     timeout::TimeoutConfig,
 };
 
@@ -41,14 +37,13 @@ async fn main() -> Result<(), BoxError> {
 }
 
 async fn calls(address: SocketAddr) -> Result<(), BoxError> {
-    // One budget for all that is sent to this server, by whatever layer.
+    // One budget for all layers that send requests to this server.
     let budget = RetryBudgetConfig::new().ratio(0.2).build()?;
     let retry = RetryConfig::exponential(Duration::from_millis(50))
         .max_attempts(4)
         .build()?
         .named("stock")
-        .classify(HttpClassifier::new())
-        .resend(HttpResend::new())
+        .protocol(http::protocol())
         .budget(budget);
     let handle = retry.handle();
     let client = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;
@@ -82,7 +77,7 @@ async fn calls(address: SocketAddr) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Fails, then asks for a second of peace, then serves; and takes no orders.
+/// Fails, then asks for a second without requests, then serves. It fails every order.
 async fn server(listener: TcpListener) -> io::Result<()> {
     static ASKED: AtomicU32 = AtomicU32::new(0);
     let stock = async |headers: HeaderMap| {
@@ -94,6 +89,6 @@ async fn server(listener: TcpListener) -> io::Result<()> {
             _ => "12 apples".into_response(),
         }
     };
-    let order = async || (StatusCode::BAD_GATEWAY, "nobody knows whether it was placed");
+    let order = async || (StatusCode::BAD_GATEWAY, "the order may have been placed");
     axum::serve(listener, Router::new().route("/stock", get(stock).post(order))).await
 }

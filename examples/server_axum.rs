@@ -1,7 +1,7 @@
-//! An axum server whose rejections become answers. `cargo run --example server_axum`
+//! An axum server that answers rejected calls. `cargo run --example server_axum`
 //!
-//! One stack around several routes is one circuit: what breaks behind one of them closes all of them. Routes that
-//! must not share their fate get stacks of their own, as `/reports` and the rest do here.
+//! One stack around several routes has one circuit: a failing route closes all of them. Routes that must not affect each
+//! other get their own stacks, as `/reports` does here.
 
 use std::{future::pending, io, net::SocketAddr, time::Duration};
 
@@ -48,7 +48,7 @@ async fn serve(listener: TcpListener, app: Router) -> io::Result<()> {
     axum::serve(listener, app).await
 }
 
-/// Asks for each page and prints what comes.
+/// Requests each page and prints the answers.
 async fn visit(address: SocketAddr) -> Result<(), BoxError> {
     let client = reqwest::Client::new();
     for path in ["/", "/slow", "/reports", "/reports", "/reports", "/"] {

@@ -83,7 +83,9 @@ impl Endpoints {
     }
 
     /// The next server in turn, preferably one with a circuit that is not open and without an attempt of this request.
-    fn choose(&self, history: Option<&CallHistory>) -> &Endpoint {
+    ///
+    /// Also the number of servers worth an attempt: with an attempt already, or with a circuit that is not open.
+    fn choose(&self, history: Option<&CallHistory>) -> (&Endpoint, usize) {
         let visited =
             |endpoint: &Endpoint| history.is_some_and(|history| history.has_visited(&endpoint.origin));
         // Only a first attempt takes a turn. With two servers, one of them broken, each second attempt would take the
@@ -93,11 +95,16 @@ impl Endpoints {
         } else {
             self.turn.fetch_add(1, Ordering::Relaxed)
         };
-        // An open circuit rejects. The circuit of a server that is back is half-open by then, and gets its probe.
-        let is_open = |endpoint: &Endpoint| endpoint.breaker.state() == CircuitState::Open;
+        let mut worthwhile = 0;
         let in_turn = (0..self.all.len()).map(|step| &self.all[turn.wrapping_add(step) % self.all.len()]);
-        let best = in_turn.min_by_key(|endpoint| (is_open(endpoint), visited(endpoint)));
-        best.expect("the config refuses an upstream without a server")
+        let best = in_turn.min_by_key(|endpoint| {
+            // An open circuit rejects. When it is time to try its server again, the circuit is half-open.
+            let is_open = endpoint.breaker.state() == CircuitState::Open;
+            let is_visited = visited(endpoint);
+            worthwhile += usize::from(is_visited || !is_open);
+            (is_open, is_visited)
+        });
+        (best.expect("the config refuses an upstream without a server"), worthwhile)
     }
 }
 
@@ -112,9 +119,10 @@ impl Service<Outgoing> for Endpoints {
 
     fn call(&mut self, mut request: Outgoing) -> Self::Future {
         let history = request.extensions().get::<CallHistory>();
-        let endpoint = self.choose(history);
+        let (endpoint, worthwhile) = self.choose(history);
         if let Some(history) = history {
-            history.visit_one_of(&endpoint.origin, self.all.len());
+            // A server's Retry-After does not delay an attempt at another server, if there is one.
+            history.visit_one_of(&endpoint.origin, worthwhile);
         }
         direct(&mut request, &endpoint.origin);
         endpoint.client.clone().oneshot(request)

@@ -1,4 +1,4 @@
-//! What travels in the extensions of an HTTP request: deadlines and limits, whether it may be repeated, its number.
+//! The extensions of an HTTP request that layers read and write.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use ::http::Request;
 
 use crate::call::{Deadline, DeadlineSource, Upload};
 
-/// Reads a request's [`Deadline`] and [`RequestTimeout`] from its extensions, and leaves the deadline there for the
-/// layers below.
+/// Reads a request's [`Deadline`], [`RequestTimeout`] and [`Upload`] from its extensions, and puts the deadline there for
+/// inner layers.
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,16 +21,18 @@ use crate::call::{Deadline, DeadlineSource, Upload};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestExtensions;
 
-/// A limit for one request, in place of the configured one of every timeout that it passes.
+/// A limit for one request, in place of the configured limit of every timeout that it passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestTimeout(pub Duration);
 
-/// Whether one request does no harm when it is done twice, whatever its method says: a POST that only searches, or a
-/// DELETE that takes the newest. [`HttpResend`](super::HttpResend) asks for it.
+/// Whether the server may process a request twice, whatever its method says.
+///
+/// `true` suits a POST that only searches, `false` a DELETE of the newest entry. [`HttpResend`](super::HttpResend) reads
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Idempotent(pub bool);
 
-/// Which attempt of its call a request is, from 1. [`HttpResend`](super::HttpResend) leaves it for the layers below.
+/// The number of a request's attempt, from 1. [`HttpResend`](super::HttpResend) puts it there for inner layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt(pub u32);
 
@@ -51,3 +53,7 @@ impl<B> DeadlineSource<Request<B>> for RequestExtensions {
         request.extensions_mut().insert(deadline);
     }
 }
+
+/// reqwest keeps the extensions of its requests private, so they carry no deadline. `http::stack()` works for them too.
+#[cfg(feature = "reqwest")]
+impl DeadlineSource<reqwest::Request> for RequestExtensions {}

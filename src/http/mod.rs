@@ -1,7 +1,19 @@
-//! HTTP: what a response says, which requests may be sent again, deadlines in request extensions, and rejections as
-//! answers.
+//! HTTP: outcomes of responses, further attempts, deadlines, uploads, and answers to rejected calls.
 //!
-//! A client, over hyper or anything else that is a service of HTTP requests:
+//! | type | use |
+//! |---|---|
+//! | [`stack`], [`protocol`] | a stack, or single layers, for HTTP clients |
+//! | [`HttpClassifier`] | the outcome of a response or an error |
+//! | [`HttpResend`], [`ReplayLayer`] | which requests may be sent again, and their bodies |
+//! | [`ReconnectLayer`] | requests that meet a closed keep-alive connection |
+//! | [`RequestExtensions`], [`BodyDeadlineLayer`] | deadlines of requests and of response bodies |
+//! | [`BodyReadTimeoutLayer`] | clients that stall their upload |
+//! | [`RejectionLayer`] | answers to rejected calls |
+//! | [`ReportAttemptsLayer`] | a header for callers that retry too |
+//!
+//! # Clients
+//!
+//! The client is hyper's, or any other service of HTTP requests:
 //!
 //! ```
 //! use std::time::Duration;
@@ -17,21 +29,36 @@
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
 //!
-//! What sends a request again asks [`HttpResend`] whether it may; a [`ReplayLayer`] outside it gives requests a body
-//! that can be sent twice. The peer learns of it by `x-retry-attempt` in the request; callers further out learn of it by
-//! the same header in the response, which [`ReportAttemptsLayer`] writes, and stand down.
+//! Retries and hedges ask [`HttpResend`] whether a request may be sent again. A [`ReplayLayer`] outside the stack gives
+//! requests a body that can be sent more than once. The header `x-retry-attempt` tells the peer that a request is a
+//! retry. [`ReportAttemptsLayer`] puts it into responses too, so that outer callers do not retry again.
 //!
-//! A server, where rejections become answers; `Router::layer` compiles as it stands:
+//! # Servers
+//!
+//! Rejections become answers, so the stack fits into a `Router`:
 //!
 //! ```
 //! use std::time::Duration;
 //! use axum::{Router, routing::get};
-//! use tower_reliability::{http::RejectionLayer, stack::ReliabilityStack};
+//! use tower_reliability::{ReliabilityStack, http::RejectionLayer};
 //!
 //! let stack = ReliabilityStack::builder().timeout(Duration::from_secs(2)).build()?;
-//! let app: Router = Router::new().route("/", get(|| async { "hello" })).layer((RejectionLayer, stack));
+//! let app: Router = Router::new()
+//!     .route("/", get(|| async { "hello" }))
+//!     .layer((RejectionLayer, stack));
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
+//!
+//! # Disclosure
+//!
+//! A remote client sees the status, `Retry-After`, and a fixed sentence per status. It sees no name, address or count,
+//! unless [`RejectionLayer::detailed`] is set. Errors that are no rejection pass the layer unchanged; the server decides
+//! about their text.
+//!
+//! # Runtime
+//!
+//! Classifier, resend, replay, reconnect and the answers need no runtime and no timer. The two body timeouts need a tokio
+//! runtime with time enabled as soon as a body waits.
 
 pub mod attempts;
 pub mod body_deadline;

@@ -61,7 +61,7 @@ impl<L> TimeoutLayer<L> {
     /// against the peer. A call may then take longer than the limit; deadlines stay absolute.
     ///
     /// It needs a [deadline source](Self::deadlines) that knows uploads, such as `http::RequestExtensions`, and a
-    /// `http::ReplayLayer` further out. The stack sets it for its attempt timeout. Default: off, the limit counts
+    /// `http::ReplayLayer` outside this layer. The stack sets it for its attempt timeout. Default: off, the limit counts
     /// from the call.
     #[must_use]
     pub fn after_upload(mut self) -> Self {
@@ -69,7 +69,7 @@ impl<L> TimeoutLayer<L> {
         self
     }
 
-    /// Names the layer in its rejections. The layer counts anew from zero. Default: `timeout`.
+    /// Names the layer in its rejections. Its counts start at zero again. Default: `timeout`.
     #[must_use]
     pub fn named(self, name: impl Into<Name>) -> Self {
         let config = TimeoutConfig::new(self.handle.limit());

@@ -19,7 +19,7 @@ use tower_reliability::{
 
 use crate::{
     grpc_peers::{Scripted, ask, channel, serve, serve_h2, timeout},
-    peers::{nobody, serve_bytes},
+    peers::{no_listener, serve_bytes},
 };
 
 #[tokio::test]
@@ -59,10 +59,11 @@ async fn case_26_a_hint_and_a_dead_port_are_recognised_on_a_real_channel() {
     assert_eq!(GrpcClassifier::new().outcome_of_status(&status), busy);
 
     let request = || http::Request::post("/x.Y/Z").body(tonic::body::Body::empty()).expect("a request");
-    let result = channel(&nobody().await).oneshot(request()).await;
+    let result = channel(&no_listener().await).oneshot(request()).await;
     let unprocessed = Outcome::failure(ErrorClass::Connection).unprocessed();
     assert_eq!(GrpcClassifier::new().classify(result.as_ref()), unprocessed);
-    let status = HealthClient::new(channel(&nobody().await)).check(ask("")).await.expect_err("no server");
+    let status =
+        HealthClient::new(channel(&no_listener().await)).check(ask("")).await.expect_err("no server");
     assert_eq!(GrpcClassifier::new().outcome_of_status(&status), unprocessed);
 
     let rubbish = serve_bytes(b"220 smtp.example.org ready\r\n").await;

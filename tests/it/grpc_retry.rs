@@ -29,7 +29,7 @@ use crate::{
         AT_ONCE, Client, Flaky, Hanging, Raw, Retries, client, down, health, next, pushed, retries,
     },
     grpc_peers::{Scripted, ask, serve, serve_h2, timeout},
-    peers::nobody,
+    peers::no_listener,
 };
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn a_refused_stream_is_retried_and_a_reset_one_only_if_idempotent() {
         assert_eq!((seen.load(Ordering::Relaxed), answered), (streams, streams == 3), "{reason:?}");
     }
     let retries = retries(AT_ONCE, GrpcResend::new());
-    health(&nobody().await, &retries).check(ask("")).await.expect_err("no server listens");
+    health(&no_listener().await, &retries).check(ask("")).await.expect_err("no server listens");
     assert_eq!(retries.handle().snapshot().counts.retries, 2);
 }
 

@@ -1,4 +1,4 @@
-//! Clients over real sockets: hyper-util and reqwest, against servers that fail in all the ways there are.
+//! Clients over real sockets, hyper-util and reqwest, against servers that fail in many ways.
 
 use std::{convert::Infallible, future::pending, io, time::Duration};
 
@@ -16,7 +16,7 @@ use tower_reliability::{
     http::{BodyDeadlineLayer, HttpClassifier, RequestExtensions, RequestTimeout},
 };
 
-use crate::peers::{listen, nobody, serve, serve_bytes, serve_bytes_and_hang};
+use crate::peers::{listen, no_listener, serve, serve_bytes, serve_bytes_and_hang};
 
 type Hyper = Client<hyper_util::client::legacy::connect::HttpConnector, Empty<Bytes>>;
 
@@ -45,7 +45,7 @@ fn reqwest_client() -> reqwest::Client {
 #[tokio::test]
 async fn case_26_broken_connections_are_named_over_hyper_and_reqwest() {
     let connection = Outcome::failure(ErrorClass::Connection);
-    let dead = nobody().await;
+    let dead = no_listener().await;
     assert_eq!(hyper_outcome(&dead).await, connection.unprocessed());
     assert_eq!(reqwest_outcome(reqwest_client(), &dead).await, connection.unprocessed());
 
@@ -68,7 +68,7 @@ async fn case_26_statuses_and_hints_are_read_off_real_responses() {
 }
 
 #[tokio::test]
-async fn a_timeout_of_reqwests_own_is_a_timeout() {
+async fn reqwests_own_timeout_is_a_timeout() {
     let app = Router::new().route("/", get(pending::<&'static str>));
     let address = serve(app).await;
     let client = reqwest::Client::builder().timeout(Duration::from_millis(50)).build().expect("a client");
@@ -95,8 +95,8 @@ async fn the_circuit_opens_on_5xx_of_a_real_server_and_stops_the_traffic() {
         response.into_body().collect().await.expect("its body");
     }
     assert_eq!(stack.circuit_breaker().state(), CircuitState::Open);
-    let turned_away = client.ready().await.expect("ready").call(request(&address, "/")).await;
-    assert!(matches!(turned_away, Err(Error::Rejected(_))));
+    let rejected = client.ready().await.expect("ready").call(request(&address, "/")).await;
+    assert!(matches!(rejected, Err(Error::Rejected(_))));
 }
 
 #[tokio::test]
@@ -106,13 +106,13 @@ async fn a_timeout_drops_the_connection_and_the_server_notices() {
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.expect("a client");
         let mut everything = Vec::new();
-        // It never answers; the read ends when the client goes away.
+        // The read ends when the client closes the connection.
         let _ = stream.read_to_end(&mut everything).await;
         let _ = gone.send(everything);
     });
     let stack = ReliabilityStack::builder().timeout(Duration::from_millis(100)).build().expect("in range");
     let error =
-        stack.layer(hyper_client()).oneshot(request(&address, "/")).await.expect_err("nobody answers");
+        stack.layer(hyper_client()).oneshot(request(&address, "/")).await.expect_err("no server answers");
     assert!(matches!(error.rejected().expect("a rejection").reason(), Reason::Timeout { .. }));
     let sent =
         tokio::time::timeout(Duration::from_secs(5), noticed).await.expect("it notices").expect("it says so");
@@ -154,12 +154,12 @@ async fn case_58_a_body_that_does_not_arrive_meets_the_deadline_of_its_request()
     let client = ServiceBuilder::new().layer(stack).layer(BodyDeadlineLayer).service(hyper_client());
     let response = client.oneshot(request(&address, "/")).await.expect("the head arrives at once");
     let error = response.into_body().collect().await.expect_err("the body never ends");
-    let rejected = error.downcast_ref::<Rejected>().expect("it is turned away");
+    let rejected = error.downcast_ref::<Rejected>().expect("a rejection");
     assert_eq!(rejected.reason(), Reason::DeadlineExceeded);
 }
 
 #[tokio::test]
-async fn what_fails_in_the_body_that_is_sent_is_not_the_peers() {
+async fn a_failed_request_body_is_no_failure_of_the_peer() {
     let (listener, address) = listen().await;
     let server = tokio::spawn(async move {
         let mut open = Vec::new();

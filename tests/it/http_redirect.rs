@@ -1,4 +1,4 @@
-//! A client that follows redirects by itself, below a retry.
+//! A client that follows redirects by itself, inside a retry.
 
 use std::{
     sync::{
@@ -15,12 +15,12 @@ use tower_reliability::{
     retry::RetryConfig,
 };
 
-use crate::peers::{nobody, serve};
+use crate::peers::{no_listener, serve};
 
-/// How often a POST is done that is answered with a redirect to where nobody is, and whether it then succeeds.
+/// Answers a POST with a redirect to a dead host. Returns how often the POST was processed, and whether it succeeded.
 async fn done(resend: HttpResend, follows: reqwest::redirect::Policy) -> (u32, bool) {
     let done = Arc::new(AtomicU32::new(0));
-    let (counter, receipt) = (done.clone(), format!("http://{}/receipt", nobody().await));
+    let (counter, receipt) = (done.clone(), format!("http://{}/receipt", no_listener().await));
     let handler = move || async move {
         counter.fetch_add(1, Ordering::Relaxed);
         Redirect::to(&receipt)
@@ -35,28 +35,24 @@ async fn done(resend: HttpResend, follows: reqwest::redirect::Policy) -> (u32, b
 }
 
 #[tokio::test]
-async fn a_post_that_was_redirected_into_nowhere_is_done_once() {
+async fn a_post_that_was_redirected_to_a_dead_host_is_processed_once() {
     let follow = reqwest::redirect::Policy::default;
     assert_eq!(done(HttpResend::new(), follow()).await, (1, false));
-    assert_eq!(
-        done(HttpResend::new().no_redirects(), follow()).await,
-        (3, false),
-        "who says so has to mean it"
-    );
+    assert_eq!(done(HttpResend::new().no_redirects(), follow()).await, (3, false), "the promise was wrong");
     let none = reqwest::redirect::Policy::none();
     assert_eq!(done(HttpResend::new().no_redirects(), none).await, (1, true));
 }
 
 #[tokio::test]
-async fn a_post_that_nobody_has_seen_is_sent_again_if_no_redirect_can_be_the_reason() {
+async fn an_unprocessed_post_is_sent_again_if_no_redirect_can_be_the_reason() {
     for (resend, attempts) in [(HttpResend::new(), 1), (HttpResend::new().no_redirects(), 3)] {
         let retry = RetryConfig::fixed(Duration::ZERO).build().expect("in range");
         let retry = retry.classify(HttpClassifier::new()).resend(resend);
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        let url = format!("http://{}/order", nobody().await).parse().expect("a URL");
+        let url = format!("http://{}/order", no_listener().await).parse().expect("a URL");
         let request = reqwest::Request::new(reqwest::Method::POST, url);
         let answer = retry.layer(client.build().expect("a client")).oneshot(request).await;
-        assert!(answer.expect_err("nobody is there").is_connect());
+        assert!(answer.expect_err("no server is there").is_connect());
         assert_eq!(retry.handle().snapshot().counts.retries + 1, attempts);
     }
 }

@@ -1,4 +1,4 @@
-//! Bodies that are sent again, over real sockets. The tests make the attempts by hand, as a retry would.
+//! Bodies that are sent more than once, over real sockets. The tests make the attempts by hand, as a retry would.
 
 use std::{
     collections::VecDeque,
@@ -29,11 +29,11 @@ use tower_reliability::{
     http::{Attempt, HttpClassifier, HttpResend, ReplayBody, ReportAttemptsLayer},
 };
 
-use crate::peers::{listen, nobody, serve};
+use crate::peers::{listen, no_listener, serve};
 
-const REPEAT: HttpResend = HttpResend::new();
+const RESEND: HttpResend = HttpResend::new();
 
-/// Answers with the body and the trailers' `sum`, and with what the request said of itself.
+/// Answers with the body, the `sum` of the trailers, and some headers of the request.
 fn echo() -> Router {
     Router::new().route(
         "/",
@@ -86,7 +86,7 @@ fn full(method: Method, text: &'static str) -> Request<ReplayBody<Full<Bytes>>> 
 
 type Frames = UnboundedSender<Result<Frame<Bytes>, Infallible>>;
 
-/// A request whose body is what the sender is given.
+/// A request with a body from a channel.
 fn streaming() -> (Frames, Request<ReplayBody<impl Body<Data = Bytes, Error = Infallible> + Send + Unpin>>) {
     let (sender, mut receiver) = unbounded_channel();
     let body = StreamBody::new(futures::stream::poll_fn(move |cx| receiver.poll_recv(cx)));
@@ -106,7 +106,7 @@ fn feed_trailers(frames: &Frames) {
     frames.send(Ok(Frame::trailers(trailers()))).expect("the body is there");
 }
 
-/// Waits until the connection's task has let go of the body; the caller of an attempt may know of its end before.
+/// Waits until the connection's task has dropped the body. The caller may learn of the end of an attempt earlier.
 async fn until_free<B: Body>(copy: &Request<ReplayBody<B>>) {
     let free = async {
         while !copy.body().can_replay() {
@@ -129,31 +129,31 @@ async fn text(response: Response<Incoming>) -> String {
 async fn case_40_a_body_of_known_size_is_sent_again_with_its_length() {
     let echo = serve(echo()).await;
     let mut first = full(Method::PUT, "an order");
-    let second = REPEAT.copy(&mut first).expect("a copy");
-    let error = send(first, &hang_up_after("an order").await).await.expect_err("nobody answers");
+    let second = RESEND.copy(&mut first).expect("a copy");
+    let error = send(first, &hang_up_after("an order").await).await.expect_err("no server answers");
     let outcome = HttpClassifier::new().classify(Err::<&Response<()>, _>(&error));
-    assert_eq!(outcome, Outcome::failure(ErrorClass::Connection), "the peer has seen it");
-    assert!(REPEAT.may_resend(&second, PriorAttempts::Ended));
+    assert_eq!(outcome, Outcome::failure(ErrorClass::Connection), "the peer may have processed it");
+    assert!(RESEND.may_resend(&second, PriorAttempts::Ended));
 
     let response = send(second, &echo).await.expect("an answer");
     assert_eq!(told(&response, "x-length"), Some("8"));
     assert_eq!(text(response).await, "an order");
 
     let once = send(full(Method::PUT, "an order"), &echo).await.expect("an answer");
-    assert_eq!(told(&once, "x-length"), Some("8"), "and so without a copy");
+    assert_eq!(told(&once, "x-length"), Some("8"), "the same without a copy");
 }
 
 #[tokio::test]
-async fn case_40_a_stream_is_gone_on_with_where_the_peer_hung_up_and_keeps_its_trailers() {
+async fn case_40_a_stream_continues_where_the_peer_hung_up_and_keeps_its_trailers() {
     let (frames, mut first) = streaming();
-    let mut second = REPEAT.copy(&mut first).expect("a copy");
+    let mut second = RESEND.copy(&mut first).expect("a copy");
     feed(&frames, "one, ");
-    send(first, &hang_up_after("one, ").await).await.expect_err("nobody answers");
+    send(first, &hang_up_after("one, ").await).await.expect_err("no server answers");
     until_free(&second).await;
 
-    let third = REPEAT.copy(&mut second).expect("a copy");
+    let third = RESEND.copy(&mut second).expect("a copy");
     feed(&frames, "two, ");
-    send(second, &hang_up_after("two, ").await).await.expect_err("nobody answers");
+    send(second, &hang_up_after("two, ").await).await.expect_err("no server answers");
     until_free(&third).await;
 
     feed(&frames, "three");
@@ -164,7 +164,7 @@ async fn case_40_a_stream_is_gone_on_with_where_the_peer_hung_up_and_keeps_its_t
     assert_eq!(text(response).await, "one, two, three");
 }
 
-/// A body that says of its last frame that it is the last.
+/// A body that knows its last frame.
 struct Known(VecDeque<Frame<Bytes>>);
 
 impl Body for Known {
@@ -211,7 +211,7 @@ where
             StatusCode::SERVICE_UNAVAILABLE
         }),
     );
-    let second = REPEAT.copy(&mut first).expect("a copy");
+    let second = RESEND.copy(&mut first).expect("a copy");
     let response = send(first, &serve(busy).await).await.expect("an answer");
     assert_eq!(response.status(), 503);
     until_free(&second).await;
@@ -224,11 +224,11 @@ where
 async fn a_stream_that_was_answered_early_is_taken_over_at_once() {
     let busy = Router::new().route("/", routing::put(|| async { StatusCode::SERVICE_UNAVAILABLE }));
     let (frames, mut first) = streaming();
-    let mut second = REPEAT.copy(&mut first).expect("a copy");
+    let mut second = RESEND.copy(&mut first).expect("a copy");
     feed(&frames, "one, ");
     let response = send(first, &serve(busy).await).await.expect("an answer");
     assert_eq!(response.status(), 503);
-    assert!(REPEAT.may_resend(&second, PriorAttempts::Ended) && REPEAT.take_over(&mut second));
+    assert!(RESEND.may_resend(&second, PriorAttempts::Ended) && RESEND.take_over(&mut second));
     feed(&frames, "two");
     drop(frames);
     let response = send(second, &serve(echo()).await).await.expect("an answer");
@@ -239,31 +239,31 @@ async fn a_stream_that_was_answered_early_is_taken_over_at_once() {
 async fn above_the_cap_a_stream_arrives_and_is_not_sent_again() {
     let (frames, first) = streaming();
     let mut first = first.map(|body| body.max_bytes(6));
-    let second = REPEAT.copy(&mut first).expect("its size is not known");
+    let second = RESEND.copy(&mut first).expect("its size is not known");
     feed(&frames, "one, ");
     feed(&frames, "two");
     drop(frames);
     let response = send(first, &serve(echo()).await).await.expect("an answer");
     assert_eq!(text(response).await, "one, two");
-    assert!(!REPEAT.may_resend(&second, PriorAttempts::Unprocessed));
+    assert!(!RESEND.may_resend(&second, PriorAttempts::Unprocessed));
 }
 
 #[tokio::test]
-async fn a_post_that_nobody_has_seen_is_sent_again_and_numbered() {
+async fn an_unprocessed_post_is_sent_again_and_numbered() {
     let mut first = full(Method::POST, "an order");
-    let mut second = REPEAT.copy(&mut first).expect("a copy");
+    let mut second = RESEND.copy(&mut first).expect("a copy");
     let mut history = None;
-    REPEAT.prepare(&mut first, 1, &mut history);
-    let error = send(first, &nobody().await).await.expect_err("nobody is there");
+    RESEND.prepare(&mut first, 1, &mut history);
+    let error = send(first, &no_listener().await).await.expect_err("no server is there");
     let outcome = HttpClassifier::new().classify(Err::<&Response<()>, _>(&error));
     let Outcome::Failure { retryable, .. } = outcome else { panic!("{outcome:?}") };
     assert_eq!(retryable, Retryable::Unprocessed);
     assert!(
-        !REPEAT.may_resend(&second, PriorAttempts::Ended)
-            && REPEAT.may_resend(&second, PriorAttempts::Unprocessed)
+        !RESEND.may_resend(&second, PriorAttempts::Ended)
+            && RESEND.may_resend(&second, PriorAttempts::Unprocessed)
     );
 
-    REPEAT.prepare(&mut second, 2, &mut history);
+    RESEND.prepare(&mut second, 2, &mut history);
     assert_eq!(second.extensions().get(), Some(&Attempt(2)));
     let response = send(second, &serve(echo()).await).await.expect("an answer");
     assert_eq!((told(&response, "x-method"), told(&response, "x-attempt")), (Some("POST"), Some("1")));
@@ -271,7 +271,7 @@ async fn a_post_that_nobody_has_seen_is_sent_again_and_numbered() {
 }
 
 #[tokio::test]
-async fn what_hyper_had_not_begun_to_write_was_not_seen() {
+async fn a_request_that_hyper_had_not_begun_to_write_is_unprocessed() {
     let (listener, address) = listen().await;
     let stream = TcpStream::connect(&address).await.expect("a listener");
     let (mut sender, connection) =
@@ -284,7 +284,7 @@ async fn what_hyper_had_not_begun_to_write_was_not_seen() {
 }
 
 #[tokio::test]
-async fn a_caller_stands_down_when_the_server_has_tried_again() {
+async fn a_caller_stands_down_when_the_server_has_retried() {
     let tries = |retries: u64| {
         let handler = move |Extension(history): Extension<CallHistory>| async move {
             (0..retries).for_each(|_| history.retried());

@@ -1,4 +1,4 @@
-//! A server whose rejections are answers, over real sockets.
+//! A server that answers rejected calls, over real sockets.
 
 use std::{future::pending, time::Duration};
 
@@ -62,7 +62,7 @@ async fn a_handler_that_hangs_answers_504() {
 }
 
 #[tokio::test]
-async fn a_rejection_in_a_box_is_answered_too_and_other_errors_pass() {
+async fn a_boxed_rejection_is_answered_too_and_other_errors_pass() {
     use tower::{ServiceExt, service_fn};
     let breaker =
         CircuitBreakerConfig::consecutive(1).build().expect("in range").classify(BoxErrorClassifier);

@@ -43,6 +43,7 @@ mod http_recording;
 mod http_redirect;
 mod http_replay;
 mod http_server;
+mod http_upload;
 mod http_vectors;
 mod outage;
 mod peers;

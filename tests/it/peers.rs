@@ -1,4 +1,4 @@
-//! Servers for the tests to talk to, on free loopback ports. They end with the test's runtime.
+//! Servers for tests, on free loopback ports. They end with the test's runtime.
 
 use axum::Router;
 use tokio::{
@@ -6,14 +6,14 @@ use tokio::{
     net::TcpListener,
 };
 
-/// An axum server; its address.
+/// Starts an axum server. Returns its address.
 pub(crate) async fn serve(app: Router) -> String {
     let (listener, address) = listen().await;
     tokio::spawn(async move { axum::serve(listener, app).await });
     address
 }
 
-/// A server that reads a request, answers with these bytes, and closes the connection; its address.
+/// Starts a server that reads a request, answers with these bytes, and closes the connection. Returns its address.
 pub(crate) async fn serve_bytes(answer: &'static [u8]) -> String {
     let (listener, address) = listen().await;
     tokio::spawn(async move {
@@ -26,7 +26,7 @@ pub(crate) async fn serve_bytes(answer: &'static [u8]) -> String {
     address
 }
 
-/// The same, but the connection stays open and nothing more comes.
+/// The same, but the connection stays open after the bytes.
 pub(crate) async fn serve_bytes_and_hang(answer: &'static [u8]) -> String {
     let (listener, address) = listen().await;
     tokio::spawn(async move {
@@ -41,14 +41,14 @@ pub(crate) async fn serve_bytes_and_hang(answer: &'static [u8]) -> String {
     address
 }
 
-/// A free port, taken.
+/// A listener on a free port, and its address.
 pub(crate) async fn listen() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound").to_string();
     (listener, address)
 }
 
-/// An address that nobody listens on.
-pub(crate) async fn nobody() -> String {
+/// An address without a listener.
+pub(crate) async fn no_listener() -> String {
     listen().await.1
 }

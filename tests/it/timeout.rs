@@ -1,4 +1,4 @@
-//! Timeouts: when they begin, what they are called, what they drop, and what they cost.
+//! Timeouts: their beginning, their reasons, their drops, and their cost.
 
 use std::{
     future::{pending, ready},
@@ -25,10 +25,10 @@ fn layer(limit: Duration) -> TimeoutLayer {
 }
 
 fn reason(result: Result<(), BoxError>) -> Reason {
-    result.expect_err("it must be turned away").downcast_ref::<Rejected>().expect("by us").reason()
+    result.expect_err("it is rejected").downcast_ref::<Rejected>().expect("a rejection").reason()
 }
 
-/// Counts those of its clones that are alive.
+/// Counts its live clones.
 #[derive(Clone)]
 struct Alive(Arc<AtomicUsize>);
 
@@ -63,7 +63,7 @@ impl DeadlineSource<Request> for InRequest {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_never_ends_is_given_up_at_the_limit() {
+async fn a_call_that_never_ends_is_ended_at_the_limit() {
     let layer = layer(2 * SECOND);
     let service = layer.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
     let began = Instant::now();
@@ -123,7 +123,7 @@ async fn case_13_the_time_begins_with_the_call_and_not_with_the_first_poll() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_counts_where_it_is_earlier_and_is_another_reason() {
+async fn an_earlier_deadline_counts_and_is_another_reason() {
     let layer = layer(5 * SECOND).deadlines(InRequest);
     let service = layer.layer(service_fn(|_: Request| pending::<Result<(), BoxError>>()));
     let began = Instant::now();
@@ -137,7 +137,7 @@ async fn the_deadline_counts_where_it_is_earlier_and_is_another_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_deadline_is_turned_away_before_any_work() {
+async fn an_expired_deadline_is_rejected_before_any_work() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let service = layer(SECOND).deadlines(InRequest).layer(service_fn(move |_: Request| {
@@ -169,7 +169,7 @@ async fn a_request_may_have_a_limit_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_call_below_is_gone_before_the_caller_hears_of_the_timeout() {
+async fn the_inner_call_is_dropped_before_the_caller_learns_of_the_timeout() {
     let alive = Alive(Arc::new(AtomicUsize::new(1)));
     let count = Arc::clone(&alive.0);
     let mut alive = Some(alive);
@@ -187,7 +187,7 @@ async fn the_call_below_is_gone_before_the_caller_hears_of_the_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_07_a_dropped_call_counts_nothing_and_drops_the_call_below() {
+async fn case_07_a_dropped_call_counts_nothing_and_drops_the_inner_call() {
     let alive = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&alive);
     let layer = layer(SECOND);
@@ -209,11 +209,11 @@ async fn case_07_a_dropped_call_counts_nothing_and_drops_the_call_below() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_55_a_panic_below_is_a_panic_and_not_a_timeout() {
+async fn case_55_an_inner_panic_is_a_panic_and_not_a_timeout() {
     let layer = layer(SECOND);
     let service = layer.layer(service_fn(|()| async {
         sleep(SECOND / 2).await;
-        panic!("below");
+        panic!("inner");
         #[expect(unreachable_code, reason = "it names the type")]
         Ok::<(), BoxError>(())
     }));
@@ -223,7 +223,7 @@ async fn case_55_a_panic_below_is_a_panic_and_not_a_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_uses_up_the_budget_is_given_up_all_the_same() {
+async fn case_75_a_service_that_uses_up_the_cooperative_budget_is_ended_at_the_limit() {
     let service = layer(SECOND).layer(service_fn(|()| async {
         loop {
             tokio::task::consume_budget().await;
@@ -242,7 +242,7 @@ async fn a_service_that_uses_up_the_budget_is_given_up_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_64_another_limit_holds_for_the_calls_that_begin_from_then_on() {
+async fn case_64_another_limit_holds_for_the_calls_that_begin_afterwards() {
     let layer = layer(SECOND);
     let mut service = layer.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
     let before = service.call(());
@@ -341,7 +341,7 @@ fn case_21_the_extremes_are_refused_or_work() {
 
 #[test]
 fn a_service_that_is_ready_costs_no_timer() {
-    // A timer cannot be armed outside a runtime: it would panic here.
+    // Outside a runtime a timer would panic.
     let service = layer(SECOND).layer(service_fn(|()| ready(Ok::<_, BoxError>(()))));
     assert!(service.oneshot(()).now_or_never().expect("it is ready").is_ok());
 }

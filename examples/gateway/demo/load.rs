@@ -1,4 +1,4 @@
-//! Clients that ask at a steady pace, whatever the answers.
+//! Clients that send requests at a steady rate, whatever the answers.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -23,10 +23,10 @@ use super::{
     upstreams::SIDE,
 };
 
-/// Sends the same requests through both gateways until the time is over, then waits for the last answers.
+/// Sends the same requests through both gateways until the end, then waits for the last answers.
 ///
-/// A slow answer does not slow the clients down, and its time counts from when the request was due: otherwise a
-/// gateway that stalls would be asked less, and its stall measured once.
+/// A slow answer does not slow the clients down, and its time counts from when the request was due. Otherwise a gateway
+/// that stalls would get fewer requests, and its stall would be measured once.
 pub(crate) async fn run(gateways: [SocketAddr; 2], timeline: Timeline, scores: Arc<Scores>) {
     let client: Client<HttpConnector, Body> = Client::builder(TokioExecutor::new()).build_http();
     let period = Duration::from_secs(1) / (RATE * 3);
@@ -53,7 +53,7 @@ pub(crate) async fn run(gateways: [SocketAddr; 2], timeline: Timeline, scores: A
     while requests.join_next().await.is_some() {}
 }
 
-/// Whether a whole good answer came.
+/// Whether a successful answer arrived whole.
 async fn ask(client: &Client<HttpConnector, Body>, url: &str, side: Side) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
     let mut request = Request::new(Body::empty());

@@ -1,4 +1,4 @@
-//! The demo: the same requests through two gateways, one protected and one not, over upstreams that misbehave.
+//! The demo: the same requests through a protected and an unprotected gateway, to upstreams that misbehave.
 
 mod load;
 mod plan;
@@ -29,7 +29,7 @@ use crate::{
     signals::Signals,
 };
 
-/// Runs it and prints what came of it. Ctrl-C shortens it.
+/// Runs the demo and prints its results. Ctrl-C ends it early.
 pub(crate) async fn run(length: Duration) -> io::Result<()> {
     let mut signals = Signals::catch()?;
     let timeline = Timeline::start(length);
@@ -57,7 +57,7 @@ pub(crate) async fn run(length: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// What happened in the protected gateway, and when.
+/// The events of the protected gateway, with their times.
 #[derive(Clone, Default)]
 pub(crate) struct Journal(Arc<Mutex<Vec<(Duration, String)>>>);
 
@@ -80,7 +80,7 @@ struct Bound {
     gateway: Gateway,
 }
 
-/// A gateway on a port of its own.
+/// A gateway on its own port.
 async fn gateway(
     side: Side,
     upstreams: &Upstreams,
@@ -103,12 +103,12 @@ async fn gateway(
     Ok((Bound { listener, gateway }, address))
 }
 
-/// A free port, for nobody but this machine.
+/// A free port on the loopback interface.
 fn loopback() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
-/// Ticks without hurry: `n` ticks are due `n` periods after `start`, however late some of them were.
+/// Waits for tick `n`, which is due `n` periods after `start`, however late the ticks before it were.
 async fn tick(start: Instant, period: Duration, n: u32) {
     tokio::time::sleep_until(start + period * n).await;
 }

@@ -1,4 +1,4 @@
-//! The numbers of the demo: who misbehaves when, and what the protections are set to.
+//! The numbers of the demo: the failures of the upstreams, and the settings of the protections.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,19 +10,19 @@ use tower_reliability::{
 
 use crate::{config::UpstreamConfig, origin::Origin};
 
-/// Requests per second, to each upstream through each gateway: 300 in total.
+/// Requests per second to each upstream through each gateway, 300 in total.
 pub(crate) const RATE: u32 = 50;
-/// How long a client waits. With the rate, it bounds what can be in flight: 300 requests.
+/// The patience of a client. With the rate, it bounds the requests in flight: 300.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Which of the two gateways.
+/// One of the two gateways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Protected,
     Unprotected,
 }
 
-/// Which of the three upstreams.
+/// One of the three upstreams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Answers at once.
@@ -33,26 +33,26 @@ pub(crate) enum Kind {
     Fading,
 }
 
-/// What the fading upstream does at some time.
+/// A phase in the life of the fading upstream.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Phase {
     Healthy,
-    /// Each answer takes that long.
+    /// It takes so long for each answer.
     Slowing(Duration),
-    /// It takes requests and says nothing.
+    /// It accepts requests and does not answer.
     Silent,
-    /// It takes requests and hangs up.
+    /// It accepts requests and closes the connection.
     HangingUp,
 }
 
-/// When the demo began and how long it lasts.
+/// The beginning and the length of the demo.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeline {
     start: Instant,
     length: Duration,
 }
 
-/// What stands in front of an upstream.
+/// The config of an upstream.
 pub(crate) fn upstream(side: Side, address: SocketAddr) -> Result<UpstreamConfig, &'static str> {
     let url = Origin::try_from(format!("http://{address}"))?;
     Ok(UpstreamConfig {
@@ -64,7 +64,7 @@ pub(crate) fn upstream(side: Side, address: SocketAddr) -> Result<UpstreamConfig
     })
 }
 
-/// Quicker than one would want it in production, because the whole life of the fading upstream takes seconds.
+/// Faster than in production, because the whole life of the fading upstream takes seconds.
 const BREAKER: CircuitBreakerConfig = CircuitBreakerConfig::new()
     .failure_rate(0.5)
     .min_requests(10)
@@ -116,18 +116,18 @@ impl Timeline {
         self.start.elapsed()
     }
 
-    /// What the fading upstream does at the moment.
+    /// The current phase of the fading upstream.
     pub(crate) fn phase(&self) -> Phase {
         phase(self.elapsed().div_duration_f64(self.length))
     }
 
-    /// From when until when it is dead.
+    /// When the fading upstream dies, and when it is back.
     pub(crate) fn dead(&self) -> (Duration, Duration) {
         (self.length.mul_f64(SILENT_FROM), self.length.mul_f64(BACK_FROM))
     }
 }
 
-/// What the fading upstream does when that share of the demo is over.
+/// The phase of the fading upstream at this fraction of the demo.
 fn phase(progress: f64) -> Phase {
     if !(SLOWING_FROM..BACK_FROM).contains(&progress) {
         Phase::Healthy

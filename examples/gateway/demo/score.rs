@@ -1,4 +1,4 @@
-//! What the clients saw.
+//! The results as the clients saw them.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,10 +7,10 @@ use std::{
 
 use super::plan::{Kind, Side, Timeline};
 
-/// One request that is over.
+/// One finished request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
-    /// When it was over.
+    /// When it finished.
     pub(crate) at: Duration,
     pub(crate) took: Duration,
     pub(crate) good: bool,
@@ -22,14 +22,14 @@ pub(crate) struct Scores {
     samples: [[Mutex<Vec<Sample>>; 3]; 2],
 }
 
-/// Some samples, summed up.
+/// A summary of samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Summary {
     pub(crate) requests: u32,
     pub(crate) good: u32,
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
-    /// How long the clients waited, together, for what then was no good answer.
+    /// The total time that clients waited for requests that failed.
     pub(crate) waited: Duration,
 }
 
@@ -42,12 +42,12 @@ impl Scores {
         self.with(side, kind, |samples| samples.push(sample));
     }
 
-    /// Everything so far.
+    /// All samples so far.
     pub(crate) fn total(&self, side: Side, kind: Kind) -> Summary {
         self.with(side, kind, |samples| Summary::of(samples))
     }
 
-    /// The last second.
+    /// The samples of the last second.
     pub(crate) fn recent(&self, side: Side, kind: Kind) -> Summary {
         let since = self.timeline.elapsed().saturating_sub(Duration::from_secs(1));
         self.with(side, kind, |samples| {
@@ -79,13 +79,13 @@ impl Summary {
         }
     }
 
-    /// The share of good answers, in percent; `None` of nothing.
+    /// The rate of good answers in percent. `None` without samples.
     pub(crate) fn success(&self) -> Option<f64> {
         (self.requests > 0).then(|| 100.0 * f64::from(self.good) / f64::from(self.requests))
     }
 }
 
-/// The smallest time that this share of all requests did not exceed.
+/// The time that so many percent of all requests did not exceed.
 fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What the demo prints.
+//! The output of the demo.
 
 use std::{
     fmt::Write as _,
@@ -17,7 +17,7 @@ use super::{
     upstreams::Reached,
 };
 
-/// Says what will happen.
+/// Announces the demo.
 pub(crate) fn opening(timeline: Timeline) {
     let (dies, back) = timeline.dead();
     say(&format!(
@@ -30,7 +30,7 @@ pub(crate) fn opening(timeline: Timeline) {
     ));
 }
 
-/// A picture of the last second, again and again.
+/// A table of the last second, redrawn all the time.
 pub(crate) struct Live<'a> {
     timeline: Timeline,
     scores: &'a Scores,
@@ -46,7 +46,7 @@ impl<'a> Live<'a> {
         Self { timeline, scores, breakers }
     }
 
-    /// Draws in place on a terminal, and a line per second elsewhere. Never ends by itself.
+    /// Redraws the table on a terminal, and prints a line per second elsewhere. It never ends.
     pub(crate) async fn run(self) {
         let terminal = stdout().is_terminal();
         let period = Duration::from_millis(if terminal { 250 } else { 1_000 });
@@ -56,7 +56,7 @@ impl<'a> Live<'a> {
             tick(start, period, n).await;
             if terminal {
                 let picture = self.picture();
-                // Up to where the last picture began, and away with it.
+                // Moves up to the start of the last table and erases it.
                 let up = if drawn == 0 { String::new() } else { format!("\x1b[{drawn}A\x1b[J") };
                 say(&format!("{up}{picture}"));
                 drawn = picture.lines().count();
@@ -118,7 +118,7 @@ impl<'a> Live<'a> {
     }
 }
 
-/// What came of it.
+/// Prints the results.
 pub(crate) fn closing(timeline: Timeline, scores: &Scores, reached: &Reached, journal: &Journal) {
     let [protected, unprotected] = Side::ALL.map(Side::name);
     let mut out = format!(
@@ -130,7 +130,7 @@ pub(crate) fn closing(timeline: Timeline, scores: &Scores, reached: &Reached, jo
         "success",
         "p50",
         "p99",
-        "waited in vain",
+        "wait, failed",
     );
     for kind in Kind::ALL {
         for side in Side::ALL {
@@ -177,7 +177,7 @@ fn millis(time: Duration) -> String {
     format!("{:.1} ms", 1_000.0 * time.as_secs_f64())
 }
 
-/// Prints, and does not mind if nobody reads any more.
+/// Prints, and ignores a closed output.
 fn say(text: &str) {
     let mut out = stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

@@ -1,4 +1,4 @@
-//! Three servers on loopback that do as the plan says.
+//! Three servers on loopback that follow the plan.
 
 use std::{
     io,
@@ -25,17 +25,17 @@ use super::{
 };
 use crate::server;
 
-/// By which header a client says through which gateway its request comes.
+/// The header with the gateway that a request goes through.
 pub(crate) const SIDE: &str = "x-side";
 
-/// The servers. They stop when this is dropped.
+/// The servers. They stop on drop.
 pub(crate) struct Upstreams {
     pub(crate) addresses: [SocketAddr; 3],
     pub(crate) reached: Arc<Reached>,
     _servers: JoinSet<usize>,
 }
 
-/// How many requests reached the fading upstream while it was dead, by side.
+/// The number of requests that reached the fading upstream while it was dead, by side.
 #[derive(Debug, Default)]
 pub(crate) struct Reached([AtomicU32; 2]);
 
@@ -73,7 +73,7 @@ impl Reached {
     }
 }
 
-/// An error is how a service tells hyper to hang up.
+/// Answers a request. An error makes hyper close the connection.
 async fn answer(
     kind: Kind,
     timeline: Timeline,
@@ -114,13 +114,12 @@ async fn answer(
     }
 }
 
-/// The last part of the path: clients number their requests, so that the same ones fail on both sides. A further attempt
-/// is another throw of the same dice.
+/// The number of a request, from its path. The same numbers fail on both sides. A retry counts as another number.
 fn number(request: &Request<Incoming>) -> u32 {
     let last = request.uri().path().rsplit('/').next().and_then(|n| n.parse().ok());
     let retry = request.headers().get("x-retry-attempt").and_then(|n| n.to_str().ok()?.parse().ok());
-    last.unwrap_or(0) + NEXT_THROW * retry.unwrap_or(0)
+    last.unwrap_or(0) + RETRY_STEP * retry.unwrap_or(0)
 }
 
-const NEXT_THROW: u32 = 7;
+const RETRY_STEP: u32 = 7;
 const FLAKY_PAUSE: Duration = Duration::from_millis(600);

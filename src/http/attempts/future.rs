@@ -1,4 +1,4 @@
-//! The future of a call whose retries are reported.
+//! The future of a call that reports its retries.
 
 use std::{
     future::Future,
@@ -11,11 +11,11 @@ use pin_project::pin_project;
 
 use crate::{call::CallHistory, http::retry_attempt};
 
-/// The response of the service below, with a header if there were retries.
+/// The inner service's response, with a header if there were retries.
 ///
 /// # Cancellation
 ///
-/// Dropping it drops the call below.
+/// Dropping it drops the inner call.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
@@ -35,7 +35,7 @@ where
         let this = self.project();
         let mut result = ready!(this.inner.poll(cx));
         let retries = this.history.retries();
-        // Without retries here, what a server further down reports is passed on as it is.
+        // Without retries on this side, the report of a server closer to the peer passes unchanged.
         if let (Ok(response), 1..) = (&mut result, retries) {
             retry_attempt::report(response.headers_mut(), retries);
         }

@@ -1,4 +1,4 @@
-//! Tells callers that a request was tried again on this side, so that they do not try again too.
+//! A header that tells callers about retries on this side, so that they do not retry too.
 
 pub mod future;
 mod service;

@@ -9,34 +9,36 @@ use tower_service::Service;
 use super::future::ResponseFuture;
 use crate::http::resend::nested_history;
 
-/// Says in a response how often this side has tried again: `x-retry-attempt: 2` after two retries.
+/// Reports the retries of inner layers in the response: `x-retry-attempt: 2` after two retries.
 ///
-/// It is for servers and proxies that call others and retry. Three hops that make three attempts each would make 27
-/// calls of one; with this layer on the inner ones, [`HttpClassifier`](crate::http::HttpClassifier) tells a caller's
-/// retry to stand down. It stands outside everything that may retry. Errors pass as they are, so that a rejection is
-/// reported only where a [`RejectionLayer`](crate::http::RejectionLayer) below has made it an answer.
+/// It is for servers and proxies that retry calls of their own. Three hops with three attempts each would make 27 calls.
+/// With this layer in the inner hops, [`HttpClassifier`](crate::http::HttpClassifier) tells the outer retry to stand
+/// down. Put the layer outside everything that may retry. Errors pass unchanged, so a
+/// [`RejectionLayer`](crate::http::RejectionLayer) for their answers belongs inside this layer.
 ///
-/// A gRPC response, as its `content-type` says, gets `grpc-previous-rpc-attempts` too, which the classifier for gRPC
-/// reads. It counts what was tried before the head: a stream that has begun is not tried again.
+/// A gRPC response also gets `grpc-previous-rpc-attempts`, for the classifier of gRPC. It counts the retries before the
+/// head, because a stream that has begun is not retried.
 ///
-/// It counts by a [`CallHistory`](crate::CallHistory) that it puts into the request's extensions, [below](crate::CallHistory::inner) the one that is there if
-/// there is one, so that it reports what is tried again below it and not what is above. A proxy that sends the
-/// request on hands the trail on with it; a handler that makes a request of its own puts the trail into that.
+/// The layer counts with a [`CallHistory`](crate::CallHistory) in the request's extensions, nested in that of an outer
+/// layer. A proxy passes the history on with the request. A handler that makes its own request copies the history:
 ///
 /// ```
 /// use axum::{Extension, Router, http::StatusCode, routing::get};
 /// use tower_reliability::{CallHistory, http::ReportAttemptsLayer};
 ///
-/// async fn order(Extension(trail): Extension<CallHistory>) -> StatusCode {
-///     let mut request = http::Request::get("http://stock.internal/").body(()).expect("a request");
-///     request.extensions_mut().insert(trail);
-///     // … and call the stock with it, through a stack that retries
-///     # let _ = request;
+/// async fn order(Extension(history): Extension<CallHistory>) -> StatusCode {
+///     let request = http::Request::get("http://stock.internal/").extension(history);
+///     // … and send it through a stack that retries
+///     # let _ = request.body(());
 ///     StatusCode::BAD_GATEWAY
 /// }
 ///
 /// let app: Router = Router::new().route("/order", get(order)).layer(ReportAttemptsLayer);
 /// ```
+///
+/// # Panics
+///
+/// It does not panic, and it needs no runtime.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReportAttemptsLayer;
 
@@ -48,24 +50,24 @@ impl<S> Layer<S> for ReportAttemptsLayer {
     }
 }
 
-/// A service whose responses say how often those below have tried again.
+/// A service that reports retries in its responses. Made by [`ReportAttemptsLayer`].
 #[derive(Clone, Copy, Debug)]
 pub struct ReportAttempts<S> {
     inner: S,
 }
 
 impl<S> ReportAttempts<S> {
-    /// The service below.
+    /// The inner service.
     pub const fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service below, mutably.
+    /// The inner service, mutably.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Takes the service out.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -84,7 +86,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        // On the trail of a retry around this, that one's own attempts would look like those of somebody below.
+        // In the history of an outer retry, its own retries would look like retries of an inner layer.
         let history = nested_history(request.extensions());
         request.extensions_mut().insert(history.clone());
         ResponseFuture { inner: self.inner.call(request), history }
@@ -100,17 +102,13 @@ mod tests {
     use super::*;
     use crate::call::CallHistory;
 
-    /// Has tried again so often, and answers with the header of somebody further down.
-    async fn answer(
-        retries: u64,
-        further_down: Option<&'static str>,
-        request: Request<()>,
-    ) -> Option<String> {
+    /// Retries so often, and answers with the header of an inner server.
+    async fn answer(retries: u64, inner: Option<&'static str>, request: Request<()>) -> Option<String> {
         let service = ReportAttemptsLayer.layer(service_fn(move |request: Request<()>| async move {
             let history = request.extensions().get::<CallHistory>().expect("there is one");
             (0..retries).for_each(|_| history.retried());
             let mut response = Response::new(());
-            if let Some(value) = further_down {
+            if let Some(value) = inner {
                 response.headers_mut().insert("x-retry-attempt", http::HeaderValue::from_static(value));
             }
             Ok::<_, Infallible>(response)
@@ -128,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_trail_of_a_layer_further_out_is_told_and_its_own_retries_are_not_reported() {
+    async fn the_history_of_an_outer_layer_counts_and_its_own_retries_are_not_reported() {
         let history = CallHistory::new();
         history.retried();
         let mut request = Request::new(());
@@ -139,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_passes_as_it_is() {
+    async fn an_error_passes_unchanged() {
         let fails = service_fn(|_: Request<()>| async {
             Err::<Response<()>, _>(io::Error::from(io::ErrorKind::BrokenPipe))
         });

@@ -21,7 +21,7 @@ use crate::{
 /// A body that ends in an error when a frame does not come in time: a [`Rejected`] for
 /// [`UploadStalled`](Reason::UploadStalled).
 ///
-/// The time counts while the reader waits for a frame, and begins anew with each frame. A reader that pauses does not
+/// The time counts while the reader waits for a frame, and starts again with each frame. A reader that pauses does not
 /// use it up. The inner body is dropped before the error is returned.
 ///
 /// # Cancellation

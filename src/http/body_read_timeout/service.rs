@@ -11,11 +11,11 @@ use tower_service::Service;
 
 use super::body::ReadTimeoutBody;
 
-/// Ends requests whose client stalls its upload. For servers and proxies.
+/// Ends requests with a stalled upload. For servers and proxies.
 ///
 /// The inner service sees a [`ReadTimeoutBody`], which fails with a [`Rejected`](crate::Rejected) for
-/// [`UploadStalled`](crate::Reason::UploadStalled). In a proxy the client that sends the body on fails with it, and a
-/// [`RejectionLayer`](crate::http::RejectionLayer) further out answers 408. Breakers, budgets and statistics see an
+/// [`UploadStalled`](crate::Reason::UploadStalled). In a proxy the client that sends the body on fails with it, and
+/// an outer [`RejectionLayer`](crate::http::RejectionLayer) answers 408. Breakers, budgets and statistics see an
 /// [`Ignored`](crate::Outcome::Ignored) outcome.
 ///
 /// A handler that reads the body itself receives the error and chooses the answer. axum's extractors answer 400.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::call::{IntoRejected, Rejected};
 
-/// Turns rejections into HTTP answers. It stands outside the layers whose rejections it answers.
+/// Turns rejections into HTTP answers. It stands outside the layers that reject.
 ///
 /// | rejection | status |
 /// |---|---|
@@ -26,7 +26,7 @@ use crate::call::{IntoRejected, Rejected};
 /// The body is a JSON problem document with a fixed sentence per status. It discloses no layer, address or count;
 /// [`detailed`](Self::detailed) answers do. Errors that are no rejection pass as they are.
 ///
-/// The response body must be made from a text, as axum's `Body` can be. Over a hyper client, whose body is `Incoming`,
+/// The response body must be made from a text, as axum's `Body` can be. A hyper client's `Incoming` cannot:
 /// put `.map_response(|response| response.map(axum::body::Body::new))` directly inside this layer.
 ///
 /// ```

@@ -174,7 +174,7 @@ impl<B> ReplayShared<B> {
 }
 
 impl<B: Body> ReplayShared<B> {
-    /// Whether nothing follows for a pass that has read so much of the recording, and the size of what follows.
+    /// Whether a pass that has read so much of the recording is at its end, and the size of the data that follows.
     pub(super) fn ahead(&self, frames: usize, bytes: usize, pass: Number) -> (bool, SizeHint) {
         let inner = lock(&self.inner);
         let rest = match inner.recording.state() {

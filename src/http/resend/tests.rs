@@ -3,6 +3,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 
 use super::*;
+use crate::call::Upload;
 
 type Body = ReplayBody<Full<Bytes>>;
 
@@ -28,7 +29,7 @@ fn header(request: &Request<Body>) -> Option<&str> {
 }
 
 #[test]
-fn what_may_have_been_done_is_repeated_only_where_doing_it_twice_does_no_harm() {
+fn a_request_that_may_be_processed_is_sent_again_only_if_it_is_idempotent() {
     let resend = HttpResend::new();
     for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"] {
         assert!(resend.may_resend(&request(method), PriorAttempts::Ended), "{method}");
@@ -45,7 +46,7 @@ fn what_may_have_been_done_is_repeated_only_where_doing_it_twice_does_no_harm() 
 }
 
 #[test]
-fn a_key_makes_post_and_patch_harmless_if_there_is_something_in_it() {
+fn a_key_makes_post_and_patch_idempotent_unless_it_is_empty() {
     for method in ["POST", "PATCH"] {
         assert!(
             HttpResend::new().may_resend(&with_key(method, "8e03978e"), PriorAttempts::Ended),
@@ -72,7 +73,7 @@ async fn a_copy_is_the_same_request() {
 }
 
 #[test]
-fn a_body_that_an_attempt_streams_is_not_to_be_had_beside_it_but_after_it() {
+fn a_body_is_available_after_the_attempt_that_streams_it_and_not_beside_it() {
     let mut first = request("GET");
     let copy = HttpResend::new().copy(&mut first).expect("a copy");
     for (prior, may) in
@@ -87,8 +88,22 @@ fn a_body_that_an_attempt_streams_is_not_to_be_had_beside_it_but_after_it() {
     assert!(HttpResend::new().copy(&mut large).is_none());
 }
 
+#[tokio::test]
+async fn case_66_a_copy_within_an_attempt_reports_to_the_same_upload_and_another_attempt_does_not() {
+    let mut first = request("PUT");
+    watch_upload(&mut first);
+    let upload = first.extensions().get::<Upload>().expect("it has a body").clone();
+    let other = HttpResend::new().copy(&mut first).expect("a copy");
+    let same = copy_within_attempt(&mut first).expect("a copy");
+    drop(first);
+    other.into_body().collect().await.expect("a body");
+    assert!(!upload.is_complete());
+    same.into_body().collect().await.expect("a body");
+    assert!(upload.is_complete());
+}
+
 #[test]
-fn attempts_are_numbered_and_share_a_trail() {
+fn attempts_are_numbered_and_share_a_history() {
     let mut history = None;
     let mut first = request("GET");
     let mut second = HttpResend::new().copy(&mut first).expect("a copy");
@@ -103,7 +118,7 @@ fn attempts_are_numbered_and_share_a_trail() {
 }
 
 #[test]
-fn the_trail_of_a_layer_further_out_learns_of_retries_and_the_other_way_round_not() {
+fn the_history_of_an_outer_layer_learns_of_inner_retries_and_not_the_reverse() {
     let (outer, mut history) = (CallHistory::new(), None);
     let mut first = request("GET");
     first.extensions_mut().insert(outer.clone());
@@ -112,7 +127,7 @@ fn the_trail_of_a_layer_further_out_learns_of_retries_and_the_other_way_round_no
     HttpResend::new().prepare(&mut first, 1, &mut history);
     HttpResend::new().prepare(&mut second, 2, &mut history);
     let history = history.expect("one of its own");
-    assert_eq!(history.retries(), 0, "nobody below has tried again");
+    assert_eq!(history.retries(), 0, "no inner layer has retried");
     history.retried();
     assert_eq!(outer.retries(), 2);
     for request in [first, second] {
@@ -121,7 +136,7 @@ fn the_trail_of_a_layer_further_out_learns_of_retries_and_the_other_way_round_no
 }
 
 #[test]
-fn what_a_caller_says_of_its_attempts_is_passed_on_once_and_then_replaced() {
+fn a_callers_count_of_attempts_is_passed_on_once_and_then_replaced() {
     let mut first = request("GET");
     retry_attempt::set(first.headers_mut(), 5);
     let mut second = HttpResend::new().copy(&mut first).expect("a copy");
@@ -144,12 +159,12 @@ fn requests_of_reqwest_are_cloned_and_numbered() {
     let mut history = None;
     resend.prepare(&mut copy, 3, &mut history);
     assert_eq!(copy.headers()["x-retry-attempt"], "2");
-    assert!(history.is_none(), "there is no place for one");
+    assert!(history.is_none(), "reqwest has no place for a history");
 }
 
 #[cfg(feature = "reqwest")]
 #[test]
-fn reqwest_is_believed_that_a_post_is_unseen_only_where_it_follows_no_redirects() {
+fn an_unprocessed_post_of_reqwest_is_sent_again_only_without_redirects() {
     let request = |method| reqwest::Request::new(method, "http://example.org/".parse().expect("a url"));
     let (plain, firm) = (HttpResend::new(), HttpResend::new().no_redirects());
     for method in [Method::POST, Method::PATCH] {
@@ -163,7 +178,7 @@ fn reqwest_is_believed_that_a_post_is_unseen_only_where_it_follows_no_redirects(
 }
 
 #[test]
-fn attempts_are_counted_on_from_those_of_a_layer_further_out() {
+fn attempts_count_on_from_those_of_an_outer_layer() {
     let (resend, mut outer, mut inner) = (HttpResend::new(), None, None);
     let mut second = request("GET");
     resend.prepare(&mut second, 2, &mut outer);
