@@ -57,6 +57,22 @@ fn allocations(count: usize, mut body: impl FnMut()) -> u64 {
 }
 
 #[test]
+fn case_76_breakers_that_are_gone_give_their_memory_back() {
+    let breaker = || {
+        let layer = CircuitBreakerConfig::new().build().expect("in range");
+        let mut service = layer.layer(Backend);
+        assert!(call(&mut service, true).is_ok());
+        service
+    };
+    drop(breaker());
+    let one_by_one = allocation_counter::measure(|| (0..100_000).for_each(|_| drop(breaker())));
+    assert_eq!(one_by_one.bytes_current, 0);
+    let at_once = allocation_counter::measure(|| drop((0..100_000).map(|_| breaker()).collect::<Vec<_>>()));
+    assert_eq!(at_once.bytes_current, 0);
+    println!("bytes per breaker: {}", at_once.bytes_max / 100_000);
+}
+
+#[test]
 fn case_62_a_call_allocates_nothing_whether_it_passes_or_is_turned_away() {
     let new = CircuitBreakerConfig::new;
     let over_time = new().window(Window::Time(Duration::from_secs(10)));
@@ -119,7 +135,7 @@ impl Future for Once {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn case_62_a_call_that_needs_no_hedge_allocates_nothing() {
     let layer = HedgeConfig::fixed(Duration::from_secs(60)).build().expect("valid");
     let mut at_once = layer.layer(Backend);

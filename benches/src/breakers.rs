@@ -157,7 +157,7 @@ fn tripped<S: Service<u64>>(mut service: S) -> S {
 
 fn half_open() -> Ours {
     let config = count().open_for(MOMENT).open_jitter(0.0).half_open_probes(1).half_open_successes(1);
-    let mut service = tripped_briefly(config.probe_timeout(DAY).half_open_for(DAY));
+    let mut service = tripped_briefly(config.probe_timeout(DAY));
     let probe: Pin<Box<_>> = Box::pin(service.call(0));
     // Never dropped, so that the probe keeps its place.
     std::mem::forget(probe);

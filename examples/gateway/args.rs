@@ -14,7 +14,7 @@ Options:
   -h, --help       print this
 ";
 
-/// What the user wants.
+/// The command that the user gave.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Help,
@@ -61,7 +61,7 @@ fn duration(text: &OsString) -> Result<Duration, String> {
 }
 
 const DEFAULT_LENGTH: Duration = Duration::from_secs(20);
-/// Shorter, the upstream would be dead for no time worth speaking of; longer, the samples would not fit in memory.
+/// A shorter demo has too few samples. A longer one does not fit in memory.
 const LENGTHS: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(600);
 
 #[cfg(test)]
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn an_unknown_argument_is_refused() {
         for (line, complaint) in [
             ("--verbose", "unknown argument: --verbose"),
             ("3s", "unknown argument: 3s"),

@@ -1,4 +1,4 @@
-//! The config file: its keys, and what one part of it says about another. The numbers are for the stacks to check.
+//! The config file: its keys, and the rules between its parts. The stacks check the numbers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,14 +20,14 @@ use crate::origin::{Origin, Origins};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
-    /// How long open requests may take to finish once the gateway is told to stop.
+    /// The time that open requests have to finish after a signal to stop.
     #[serde(default = "defaults::drain", with = "humantime_serde")]
     pub(crate) drain: Duration,
     pub(crate) routes: Vec<Route>,
     pub(crate) upstreams: BTreeMap<String, UpstreamConfig>,
 }
 
-/// Requests whose path begins with `prefix` go to `upstream`.
+/// Sends requests whose path begins with `prefix` to `upstream`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Route {
@@ -35,33 +35,36 @@ pub(crate) struct Route {
     pub(crate) upstream: String,
 }
 
-/// One upstream, and the numbers of its protections. What is left out has its default.
+/// One upstream, and the numbers of its protections. A missing key has its default.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpstreamConfig {
     pub(crate) url: Origins,
-    /// Whom to ask for what the upstream was not asked, or did not answer in time.
+    /// The server that answers requests which the upstream does not.
     #[serde(default)]
     pub(crate) fallback: Option<Origin>,
-    /// Off, it is a plain reverse proxy. The demo compares itself with that.
+    /// Without protection the upstream has a plain reverse proxy, for the comparison in the demo.
     #[serde(default = "defaults::protected")]
     pub(crate) protected: bool,
     #[serde(default = "defaults::timeout")]
     pub(crate) timeout: TimeoutConfig,
     #[serde(default = "defaults::attempt_timeout")]
     pub(crate) attempt_timeout: TimeoutConfig,
+    /// The longest silence of a client that uploads a request body.
+    #[serde(default = "defaults::body_read_timeout", with = "humantime_serde")]
+    pub(crate) body_read_timeout: Duration,
     #[serde(default)]
     pub(crate) circuit_breaker: CircuitBreakerConfig,
     #[serde(default)]
     pub(crate) retry: RetryConfig,
-    /// Off where it is left out: a second request is something to ask for.
+    /// A missing key switches hedging off.
     #[serde(default)]
     pub(crate) hedge: Option<HedgeConfig>,
     #[serde(default)]
     pub(crate) retry_budget: RetryBudgetConfig,
 }
 
-/// What is wrong with a config: where, and which rule it breaks.
+/// A key of a config, and the rule that it breaks.
 #[derive(Debug)]
 pub(crate) struct BadConfig {
     key: String,
@@ -82,14 +85,17 @@ impl Config {
         Ok(config)
     }
 
-    /// What serde cannot see: what one part of the file says about another.
+    /// Checks the rules between the parts of the file, which serde cannot see.
     fn check(&self) -> Result<(), BadConfig> {
         let mut prefixes = BTreeSet::new();
         for (n, route) in self.routes.iter().enumerate() {
             let refuse = |key: &str, rule: String| Err(BadConfig::new(format!("routes[{n}].{key}"), rule));
             let Route { prefix, upstream } = route;
             if prefix != "/" && (!prefix.starts_with('/') || prefix.ends_with('/')) {
-                return refuse("prefix", format!("must be / or begin and not end with it: {prefix}"));
+                return refuse(
+                    "prefix",
+                    format!("must be \"/\", or begin with \"/\" and not end with it: {prefix}"),
+                );
             }
             if !prefixes.insert(prefix) {
                 return refuse("prefix", format!("{prefix} has a route already"));
@@ -111,6 +117,7 @@ impl UpstreamConfig {
             protected: defaults::protected(),
             timeout: defaults::timeout(),
             attempt_timeout: defaults::attempt_timeout(),
+            body_read_timeout: defaults::body_read_timeout(),
             circuit_breaker: CircuitBreakerConfig::new(),
             retry: RetryConfig::new(),
             hedge: None,
@@ -134,7 +141,7 @@ impl BadConfig {
 impl fmt::Display for BadConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.key.as_str() {
-            // The path of the file as a whole.
+            // serde's path of the whole file.
             "." => f.write_str(&self.rule),
             key => write!(f, "{key}: {}", self.rule),
         }
@@ -159,6 +166,10 @@ mod defaults {
     pub(super) const fn attempt_timeout() -> TimeoutConfig {
         TimeoutConfig::new(Duration::from_secs(5))
     }
+
+    pub(super) const fn body_read_timeout() -> Duration {
+        Duration::from_secs(30)
+    }
 }
 
 #[cfg(test)]
@@ -170,13 +181,13 @@ mod tests {
         Config::parse(&text).expect_err(lines).to_string()
     }
 
-    /// A file that is right but for these lines of its only upstream.
+    /// The complaint about a file with these lines in its only upstream.
     fn about_upstream(lines: &str) -> String {
         complaint(&format!("routes = []\n[upstreams.a]\n{lines}"))
     }
 
     #[test]
-    fn what_is_left_out_has_its_default() {
+    fn a_missing_key_has_its_default() {
         let text = "listen = '127.0.0.1:0'\nroutes = []\n[upstreams.a]\nurl = 'http://a'";
         let config = Config::parse(text).expect("it is right");
         assert_eq!(config.drain, Duration::from_secs(10));
@@ -218,7 +229,7 @@ mod tests {
             ("{ prefix = '/a', upstream = 'a' }", "routes[1].prefix: /a has a route already"),
             (
                 "{ prefix = 'b', upstream = 'a' }",
-                "routes[1].prefix: must be / or begin and not end with it: b",
+                "routes[1].prefix: must be \"/\", or begin with \"/\" and not end with it: b",
             ),
         ] {
             assert_eq!(route(second), expected);

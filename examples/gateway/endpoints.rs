@@ -1,4 +1,4 @@
-//! The servers of one upstream: each behind its own breaker, and each request to the next one that it has not tried.
+//! The servers of one upstream: each behind its own breaker, and each attempt at the best of them.
 
 use std::{
     sync::{
@@ -27,15 +27,14 @@ use tower::{
 };
 use tower_reliability::{
     CallHistory, ConfigError, Error, Listener,
-    circuit_breaker::CircuitBreakerHandle,
-    http::{HttpClassifier, ReplayBody, RequestExtensions},
-    stack::ReliabilityStack,
+    circuit_breaker::{CircuitBreakerHandle, CircuitState},
+    http::{self, ReadTimeoutBody, ReconnectLayer, ReplayBody, TrackedConnector},
 };
 
 use crate::{config::UpstreamConfig, origin::Origin};
 
-/// What is sent to a server: it can be sent again.
-pub(crate) type Outgoing = Request<ReplayBody<Body>>;
+/// A request to a server. It can be sent again, and its client must not stall.
+pub(crate) type Outgoing = Request<ReplayBody<ReadTimeoutBody<Body>>>;
 type ToServer = BoxCloneSyncService<Outgoing, Response<Incoming>, Error<legacy::Error>>;
 
 /// The servers of one upstream. Clones take turns together.
@@ -53,22 +52,21 @@ struct Endpoint {
 }
 
 impl Endpoints {
-    /// Each server has a breaker and a timeout of its own.
+    /// Puts a breaker and a timeout around each server.
     pub(crate) fn protected(
         name: &str,
         config: &UpstreamConfig,
         listener: &(impl Listener + Clone),
     ) -> Result<Self, ConfigError> {
-        let client = client();
+        // The innermost layer: a closed keep-alive connection is no failure of the server.
+        let client = ServiceBuilder::new().layer(ReconnectLayer::new()).service(client());
         let several = config.url.len() > 1;
         let endpoint = |origin: &Origin| {
             let name = if several { format!("{name}({})", origin.authority()) } else { name.to_string() };
-            let stack = ReliabilityStack::builder()
+            let stack = http::stack()
                 .named(name)
                 .circuit_breaker(config.circuit_breaker)
                 .attempt_timeout(config.attempt_timeout)
-                .classify(HttpClassifier::new())
-                .deadlines(RequestExtensions)
                 .listen(listener.clone())
                 .build()?;
             let breaker = stack.circuit_breaker();
@@ -79,24 +77,27 @@ impl Endpoints {
         Ok(Self { all, turn: Arc::default() })
     }
 
-    /// The holds on the breakers, in the order of the config.
+    /// The handles of the breakers, in the order of the config.
     pub(crate) fn breakers(&self) -> impl Iterator<Item = &CircuitBreakerHandle> {
         self.all.iter().map(|endpoint| &endpoint.breaker)
     }
 
-    /// Whose turn it is, among those where no attempt of this request has been; if it has been everywhere, among all.
+    /// The next server in turn, preferably one with a circuit that is not open and without an attempt of this request.
     fn choose(&self, history: Option<&CallHistory>) -> &Endpoint {
         let visited =
             |endpoint: &Endpoint| history.is_some_and(|history| history.has_visited(&endpoint.origin));
-        // Only a first attempt takes a turn. Where there are two servers and one is ill, each second attempt would
-        // otherwise take the turn of the one that is well, and every request would begin at the other.
+        // Only a first attempt takes a turn. With two servers, one of them broken, each second attempt would take the
+        // turn of the healthy server, and every request would begin at the broken one.
         let turn = if self.all.iter().any(visited) {
             self.turn.load(Ordering::Relaxed)
         } else {
             self.turn.fetch_add(1, Ordering::Relaxed)
         };
-        let in_turn = || (0..self.all.len()).map(|step| &self.all[turn.wrapping_add(step) % self.all.len()]);
-        in_turn().find(|endpoint| !visited(endpoint)).unwrap_or(&self.all[turn % self.all.len()])
+        // An open circuit rejects. The circuit of a server that is back is half-open by then, and gets its probe.
+        let is_open = |endpoint: &Endpoint| endpoint.breaker.state() == CircuitState::Open;
+        let in_turn = (0..self.all.len()).map(|step| &self.all[turn.wrapping_add(step) % self.all.len()]);
+        let best = in_turn.min_by_key(|endpoint| (is_open(endpoint), visited(endpoint)));
+        best.expect("the config refuses an upstream without a server")
     }
 }
 
@@ -125,22 +126,25 @@ pub(crate) fn direct<B>(request: &mut Request<B>, origin: &Origin) {
     let authority = origin.authority();
     let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let uri = Uri::builder().scheme(Scheme::HTTP).authority(authority.clone()).path_and_query(path).build();
-    // Were either not possible, the client would refuse the request and say why.
+    // If this fails, the client refuses the request and says why.
     if let (Ok(uri), Ok(host)) = (uri, HeaderValue::from_str(authority.as_str())) {
         *request.uri_mut() = uri;
         request.headers_mut().insert(HOST, host);
     }
 }
 
-/// No limits of its own: how long things may take is for the stacks to say.
-pub(crate) fn client() -> Client<HttpConnector, ReplayBody<Body>> {
+/// A client without timeouts of its own: the stacks have them.
+pub(crate) fn client<B>() -> Client<TrackedConnector<HttpConnector>, B>
+where
+    B: axum::body::HttpBody<Data: Send> + Send,
+{
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(POOL_IDLE)
-        .build(connector)
+        .build(TrackedConnector::new(connector))
 }
 
-/// Below the 60 s after which many servers hang up, so that it is not us who find out.
+/// Many servers close an idle connection after 60 s. A pool that closes it first avoids the race.
 const POOL_IDLE: std::time::Duration = std::time::Duration::from_secs(50);

@@ -1,4 +1,4 @@
-//! What a proxy takes out of the headers, and what it adds.
+//! The headers that a proxy removes and adds.
 
 use std::net::SocketAddr;
 
@@ -9,8 +9,8 @@ use axum::http::{
     },
 };
 
-/// Fits the headers of a request for the next hop: whom the request came from and what it asked for is in the
-/// `X-Forwarded` ones. Its `Host` is for the next hop to say.
+/// Prepares the headers of a request for the next hop. The `X-Forwarded` headers name the client and the host that it
+/// asked for. The next hop gets its own `Host`.
 pub(crate) fn forward(headers: &mut HeaderMap, peer: Option<SocketAddr>) {
     strip(headers);
     if let Some(peer) = peer {
@@ -22,8 +22,7 @@ pub(crate) fn forward(headers: &mut HeaderMap, peer: Option<SocketAddr>) {
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
 }
 
-/// Takes out what was meant for this hop only (RFC 9110, 7.6.1): the headers that `Connection` names, and those that
-/// it should have named.
+/// Removes the headers for this hop only (RFC 9110, 7.6.1): those that `Connection` names, and the well-known ones.
 pub(crate) fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -37,7 +36,7 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// Adds to a list that proxies before this one may have begun.
+/// Appends to a list that an earlier proxy may have begun.
 fn append(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     let before = headers.get_all(&name).iter().filter_map(|value| value.to_str().ok());
     let list: Vec<&str> = before.chain([value]).collect();
@@ -50,7 +49,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-// Upgrade is among them: WebSockets do not get through this proxy.
+// With `Upgrade` among them, WebSockets do not pass this proxy.
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -73,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_this_hop_only_stays_here() {
+    fn headers_for_this_hop_only_are_removed() {
         let mut headers = headers(&[
             ("connection", "close, X-Private"),
             ("x-private", "1"),
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_upstream_learns_whom_it_came_from_and_what_was_asked_for() {
+    fn the_upstream_learns_the_client_and_the_host_that_it_asked_for() {
         let mut headers = headers(&[("host", "shop.example"), ("x-forwarded-for", "10.0.0.7")]);
         let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
         forward(&mut headers, Some(peer));

@@ -1,17 +1,14 @@
 //! A reverse proxy whose every upstream stands behind a `ReliabilityStack` of its own.
 //!
 //! ```text
-//! cargo run --release --example gateway                        # the demo: with and without, side by side
-//! cargo run --release --example gateway -- --for 60s           # a longer one
-//! cargo run --release --example gateway -- --config FILE       # for real
+//! cargo run --release --example gateway                   # the demo: with and without
+//! cargo run --release --example gateway -- --for 60s      # a longer demo
+//! cargo run --release --example gateway -- --config FILE  # the real gateway
 //! ```
 //!
-//! `examples/gateway/gateway.toml` is a sample config with a comment on everything. Where to look first:
-//! `upstream.rs` puts the stack around `endpoints.rs`, which chooses among HTTP clients; `config.rs` reads its numbers from a file.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "clocks and tasks are for the library to be careful with; this is a program"
-)]
+//! `examples/gateway/gateway.toml` is a sample config with a comment on each key. Start with `upstream.rs`: it puts the
+//! stack around `endpoints.rs`, which chooses among the servers. `config.rs` reads the numbers from a file.
+#![allow(clippy::disallowed_methods, reason = "the bans are for the library; this is a program")]
 
 mod args;
 mod config;
@@ -56,7 +53,7 @@ fn finish(result: std::io::Result<()>) -> ExitCode {
     }
 }
 
-/// The user has asked for something that cannot be; 2 is what command lines use for that.
+/// Refuses a bad command line or config. Programs exit with 2 for that.
 fn refuse(complaint: &str) -> ExitCode {
     eprintln!("{complaint}");
     ExitCode::from(2)

@@ -1,4 +1,4 @@
-//! Where a server is, as the config file says it.
+//! The address of a server, as the config file spells it.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use serde::{
     de::{self, SeqAccess, Visitor},
 };
 
-/// Where a server is: `http://host:port`.
+/// The address of a server: `http://host:port`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
 #[serde(try_from = "String")]
 pub(crate) struct Origin(Authority);
 
-/// One server or several that do the same: a URL, or a list of them.
+/// One server, or several equal ones: a URL, or a list of URLs.
 #[derive(Clone, Debug)]
 pub(crate) struct Origins(Vec<Origin>);
 
@@ -29,7 +29,7 @@ impl Origins {
     }
 
     pub(crate) fn first(&self) -> &Origin {
-        self.0.first().expect("an empty list is refused when it is read")
+        self.0.first().expect("the config refuses an empty list")
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -50,7 +50,7 @@ impl TryFrom<String> for Origin {
         let uri: Uri = url.parse().map_err(|_| RULE)?;
         let bare = uri.path() == "/" && uri.query().is_none();
         match uri.authority() {
-            // What stands before an @ is a password, and belongs into no file.
+            // The text before an @ is a password, which does not belong in a file.
             Some(authority)
                 if uri.scheme_str() == Some("http") && bare && !authority.as_str().contains('@') =>
             {

@@ -1,4 +1,4 @@
-//! Answers of the gateway's own, as problem documents (RFC 9457).
+//! The gateway's own answers, as problem documents (RFC 9457).
 
 use axum::{
     body::Body,
@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::json;
 
-/// An answer that says what went wrong.
+/// An answer with this status. Clients read the detail, so it must not disclose addresses.
 pub(crate) fn answer(status: StatusCode, detail: &str) -> Response {
     let problem = json!({
         "type": "about:blank",

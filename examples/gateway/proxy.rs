@@ -1,4 +1,4 @@
-//! The gateway itself: which upstream a request goes to.
+//! The gateway: it chooses the upstream of each request.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,13 +20,13 @@ use crate::{
 
 /// The routes and the upstreams behind them.
 pub(crate) struct Gateway {
-    /// The longest prefix first, so that the first that fits is the best.
+    /// The longest prefix first, so that the first match is the best.
     routes: Vec<(String, Upstream)>,
     upstreams: BTreeMap<String, Upstream>,
 }
 
 impl Gateway {
-    /// Builds every upstream. The listener is told what happens in any of them.
+    /// Builds every upstream. The listener receives the events of all of them.
     pub(crate) fn new(
         config: &Config,
         listener: impl Fn(&Event) + Clone + Send + Sync + 'static,
@@ -47,29 +47,29 @@ impl Gateway {
         Ok(Self { routes, upstreams })
     }
 
-    /// The hold on the circuit breaker of an upstream.
+    /// The handle of an upstream's first circuit breaker.
     pub(crate) fn breaker(&self, upstream: &str) -> Option<CircuitBreakerHandle> {
         self.upstreams.get(upstream)?.handles()?.breakers.first().cloned()
     }
 
-    /// The gateway as a service. What begins with `/-/` is about the gateway and is passed to nobody.
+    /// The gateway as a service. Paths below `/-/` are about the gateway itself.
     pub(crate) fn app(self) -> Router {
         Router::new().route("/-/status", get(status)).fallback(forward).with_state(Arc::new(self))
     }
 
     fn target(&self, path: &str) -> Option<&Upstream> {
-        self.routes.iter().find(|(prefix, _)| is_below(path, prefix)).map(|(_, upstream)| upstream)
+        self.routes.iter().find(|(prefix, _)| is_within(path, prefix)).map(|(_, upstream)| upstream)
     }
 }
 
 async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     match gateway.target(request.uri().path()) {
         Some(upstream) => upstream.call(request).await,
-        None => problem::answer(StatusCode::NOT_FOUND, "no route leads anywhere from here"),
+        None => problem::answer(StatusCode::NOT_FOUND, "No route matches this path."),
     }
 }
 
-/// What the protections do, for a person or a monitor.
+/// The state of all protections, for an operator or a monitor.
 async fn status(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
     let upstreams = gateway
         .upstreams
@@ -109,8 +109,8 @@ fn describe(handles: &Handles) -> Value {
     })
 }
 
-/// `/a` is above `/a` and `/a/b`, but not above `/ab`.
-fn is_below(path: &str, prefix: &str) -> bool {
+/// Whether the prefix contains the path: `/a` contains `/a` and `/a/b`, but not `/ab`.
+fn is_within(path: &str, prefix: &str) -> bool {
     prefix == "/" || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
@@ -119,11 +119,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_ends_where_a_part_of_the_path_ends() {
+    fn a_prefix_contains_whole_segments_only() {
         for path in ["/a", "/a/", "/a/b"] {
-            assert!(is_below(path, "/a") && is_below(path, "/"), "{path}");
+            assert!(is_within(path, "/a") && is_within(path, "/"), "{path}");
         }
-        assert!(!is_below("/ab", "/a"));
-        assert!(!is_below("/", "/a"));
+        assert!(!is_within("/ab", "/a"));
+        assert!(!is_within("/", "/a"));
     }
 }

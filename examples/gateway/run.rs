@@ -1,4 +1,4 @@
-//! The gateway, for real: from a config file until a signal.
+//! The real gateway: from a config file until a signal.
 
 use std::{io, path::Path, pin::pin, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     signals::Signals,
 };
 
-/// A gateway whose config is right and whose port is taken; nothing is left that the user could have got wrong.
+/// A gateway with a valid config and a bound port. From here on, the user's input cannot be wrong.
 pub(crate) struct Ready {
     listener: TcpListener,
     app: Router,
@@ -25,7 +25,7 @@ pub(crate) async fn prepare(file: &Path) -> Result<Ready, BadConfig> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| BadConfig::new(".", format!("cannot be read: {error}")))?;
     let config = Config::parse(&text)?;
-    // The crate logs through `tracing` by itself; a listener is for those who want more.
+    // The crate logs its events through `tracing` without a listener.
     let gateway = Gateway::new(&config, |_: &Event| {})?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
         let rule = match error.kind() {

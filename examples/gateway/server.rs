@@ -1,4 +1,4 @@
-//! A listener, and the connections that came in through it.
+//! A listener and its connections.
 
 use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, time::Duration};
 
@@ -16,11 +16,11 @@ use tokio::{net::TcpListener, task::JoinSet, time};
 use tower::ServiceExt;
 use tower_reliability::BoxError;
 
-/// Where a connection came from; in the extensions of its requests.
+/// The address of a client, in the extensions of its requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// Serves an app as [`serve`] does, and tells it who is asking.
+/// Serves an app as [`serve`] does, and gives each request its [`Peer`].
 pub(crate) async fn serve_app(
     listener: TcpListener,
     app: Router,
@@ -38,9 +38,9 @@ pub(crate) async fn serve_app(
     serve(listener, connection, stop, drain).await
 }
 
-/// Serves until told to stop, then lets open requests finish, for as long as `drain` at most.
+/// Serves until `stop`, then lets open requests finish for at most `drain`.
 ///
-/// Returns how many connections were cut off. Dropping it closes all of them.
+/// Returns the number of connections that were cut off. Dropping the future closes all of them.
 pub(crate) async fn serve<S>(
     listener: TcpListener,
     connection: impl Fn(SocketAddr) -> S,
@@ -61,7 +61,7 @@ where
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // It may be that there are no file descriptors left; some will be free in a moment.
+                    // The process may be out of file descriptors, and some will be free soon.
                     tracing::warn!("cannot accept a connection: {error}");
                     time::sleep(Duration::from_millis(50)).await;
                     continue;
@@ -70,7 +70,7 @@ where
         };
         let _ = socket.set_nodelay(true);
         let http = http1::Builder::new()
-            // With it, clients that never finish their headers are hung up on after 30 s.
+            // The timer lets hyper close a connection whose client takes longer than 30 s for its headers.
             .timer(TokioTimer::new())
             .serve_connection(TokioIo::new(socket), connection(peer));
         let http = graceful.watch(http);

@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Ctrl-C and, where there is such a thing, SIGTERM; caught from when this is made.
+/// Ctrl-C and, on Unix, SIGTERM. They are caught from the construction on.
 pub(crate) struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
@@ -17,7 +17,7 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// Waits for the next one and says what it was.
+    /// Waits for the next signal and returns its name.
     pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "Ctrl-C",
@@ -28,12 +28,12 @@ impl Signals {
 
 #[cfg(not(unix))]
 impl Signals {
-    #[allow(clippy::unnecessary_wraps, reason = "it can fail elsewhere")]
+    #[allow(clippy::unnecessary_wraps, reason = "it can fail on Unix")]
     pub(crate) fn catch() -> io::Result<Self> {
         Ok(Self {})
     }
 
-    /// Waits for the next one and says what it was.
+    /// Waits for the next signal and returns its name.
     pub(crate) async fn next(&mut self) -> &'static str {
         match tokio::signal::ctrl_c().await {
             Ok(()) => "Ctrl-C",

@@ -1,6 +1,6 @@
-//! An upstream: several servers, with a stack around them.
+//! An upstream: its servers, with a stack around them.
 
-use std::{error, iter, time::Duration};
+use std::time::Duration;
 
 use axum::{
     body::Body,
@@ -17,8 +17,8 @@ use tower_reliability::{
     fallback::{FallbackConfig, FallbackHandle, FallbackLayer},
     hedge::{HedgeHandle, HedgeLayer},
     http::{
-        BodyDeadlineLayer, DeadlineBody, HttpClassifier, HttpResend, RejectionLayer, ReplayLayer,
-        ReportAttemptsLayer, RequestExtensions,
+        self, BodyDeadlineLayer, BodyReadTimeoutLayer, DeadlineBody, HttpClassifier, HttpResend,
+        ReconnectLayer, RejectionLayer, ReplayLayer, ReportAttemptsLayer, RequestExtensions,
     },
     retry::RetryHandle,
     retry_budget::RetryBudget,
@@ -35,17 +35,17 @@ use crate::{
     server::Peer,
 };
 
-/// A service that requests are passed on to, which several servers may offer.
+/// A service behind the gateway, offered by one server or several.
 #[derive(Clone)]
 pub(crate) struct Upstream {
-    /// How long a request may take, its answer's body included.
+    /// The longest time of a request, with the body of its answer.
     limit: Duration,
     service: BoxCloneSyncService<Request, Response, legacy::Error>,
-    /// `None` where the upstream is not protected.
+    /// `None` for an upstream without protection.
     handles: Option<Handles>,
 }
 
-/// What can be seen of a protected upstream.
+/// The handles of a protected upstream.
 #[derive(Clone)]
 pub(crate) struct Handles {
     pub(crate) breakers: Vec<CircuitBreakerHandle>,
@@ -55,7 +55,7 @@ pub(crate) struct Handles {
 }
 
 impl Upstream {
-    /// The name is what rejections and events call the upstream.
+    /// Rejections and events carry the name.
     pub(crate) fn new(
         name: &str,
         config: &UpstreamConfig,
@@ -71,16 +71,13 @@ impl Upstream {
         let retry = if config.url.len() > 1 { config.retry.other_endpoints() } else { config.retry };
         let budget = config.retry_budget.build().map_err(|error| error.within("retry_budget"))?;
         let hedge = hedge(name, config, &budget)?;
-        let stack = ReliabilityStack::builder()
+        let stack = http::stack()
             .named(name.to_string())
             .timeout(config.timeout)
             .retry(retry)
             // The hedge is the inner layer of the two, so it records the attempts.
             .retry_budget(if hedge.is_some() { budget.withdraw_only() } else { budget })
-            .resend(HttpResend::new())
-            .classify(HttpClassifier::new())
-            .deadlines(RequestExtensions)
-            // The errors of the endpoints are what this stack passes on: rejections and failures, in one enum.
+            // The endpoints' errors are rejections and failures in one enum already.
             .flat_errors()
             .listen(listener)
             .build()?;
@@ -104,43 +101,47 @@ impl Upstream {
         };
         let service = ServiceBuilder::new()
             .layer(RejectionLayer)
-            // A rejection is an answer with a body of the stack's, and axum's can be made from anything.
+            // The rejection layer makes a body from a text, so the response body must be axum's.
             .map_response(|response: Response<DeadlineBody<Incoming>>| response.map(Body::new))
             .layer(ReportAttemptsLayer)
+            .layer(BodyReadTimeoutLayer::new().limit(config.body_read_timeout))
             .layer(ReplayLayer::new())
-            // Around the deadline, because what stands in comes when there was no time left.
+            // Outside the deadline: a fallback answers when the deadline has passed.
             .option_layer(fallback)
             .layer(BodyDeadlineLayer)
             .layer(stack)
-            // Around the choice of the server, so that a second request goes to another one.
+            // Outside the choice of the server, so that a second request goes to another one.
             .option_layer(hedge)
             .service(endpoints);
         Ok(Self { limit, service: BoxCloneSyncService::new(service), handles: Some(handles) })
     }
 
-    /// Passes a request on, and what comes back.
+    /// Passes a request on, and its response back.
     pub(crate) async fn call(&self, mut request: Request) -> Response {
         *request.version_mut() = Version::HTTP_11;
         request.extensions_mut().insert(Deadline::after(self.limit));
         let peer = request.extensions().get().map(|Peer(address)| *address);
         headers::forward(request.headers_mut(), peer);
 
-        // What is no rejection is a failure of the way to the upstream.
         let mut response = match self.service.clone().oneshot(request).await {
             Ok(response) => response,
-            Err(error) => return problem::answer(StatusCode::BAD_GATEWAY, &whole_story(&error)),
+            // Rejections are answers by now, so this is a failure on the way to the upstream.
+            Err(error) => {
+                tracing::warn!("{}", Error::Inner(error).report());
+                return problem::answer(StatusCode::BAD_GATEWAY, "The upstream could not be reached.");
+            }
         };
         headers::strip(response.headers_mut());
         response
     }
 
-    /// What can be seen of it, if it is protected.
+    /// The handles, if the upstream is protected.
     pub(crate) const fn handles(&self) -> Option<&Handles> {
         self.handles.as_ref()
     }
 }
 
-/// Whether all the numbers go together, which are spread over the stacks here.
+/// Checks the numbers of one upstream together. The gateway spreads them over several stacks.
 fn check(config: &UpstreamConfig) -> Result<(), ConfigError> {
     let numbers = ReliabilityStack::builder()
         .timeout(config.timeout)
@@ -153,27 +154,28 @@ fn check(config: &UpstreamConfig) -> Result<(), ConfigError> {
     }
 }
 
-/// A second request where the first one is slow, if that is wanted. It stands below the retry, under the same budget.
+/// The hedge of an upstream, if its config has one. It stands inside the retry, under the same budget.
 fn hedge(
     name: &str,
     config: &UpstreamConfig,
     budget: &RetryBudget,
-) -> Result<Option<HedgeLayer<Protocol<HttpClassifier, HttpResend>>>, ConfigError> {
+) -> Result<Option<HedgeLayer<HttpProtocol>>, ConfigError> {
     let Some(hedge) = config.hedge else { return Ok(None) };
-    // Where one server has turned it away, there may be another one that does not.
+    // Another server may take a request that one server's circuit rejects.
     let hedge = if config.url.len() > 1 { hedge } else { hedge.no_other_endpoints() };
-    let layer = hedge.build()?.classify(HttpClassifier::new()).resend(HttpResend::new());
+    let layer = hedge.build()?.protocol(http::protocol());
     Ok(Some(layer.budget(budget.clone()).named(format!("{name}.hedge"))))
 }
 
-/// A plain client.
+type HttpProtocol = Protocol<HttpClassifier, HttpResend, RequestExtensions>;
+
+/// A plain reverse proxy.
 fn bare(origin: &Origin) -> BoxCloneSyncService<Request, Response, legacy::Error> {
     let origin = origin.clone();
     BoxCloneSyncService::new(
         ServiceBuilder::new()
             .map_response(|response: Response<Incoming>| response.map(Body::new))
-            .layer(ReplayLayer::new())
-            .map_request(move |mut request: Outgoing| {
+            .map_request(move |mut request: Request| {
                 endpoints::direct(&mut request, &origin);
                 request
             })
@@ -181,7 +183,7 @@ fn bare(origin: &Origin) -> BoxCloneSyncService<Request, Response, legacy::Error
     )
 }
 
-/// Whom to ask when the upstream is not to be asked. It has its own time.
+/// The server that answers instead of the upstream. It has a time of its own.
 fn secondary(origin: &Origin, timeout: TimeoutConfig) -> Result<Secondary, ConfigError> {
     let (origin, stack) = (origin.clone(), ReliabilityStack::builder().timeout(timeout).build()?);
     Ok(BoxCloneSyncService::new(
@@ -190,23 +192,15 @@ fn secondary(origin: &Origin, timeout: TimeoutConfig) -> Result<Secondary, Confi
                 endpoints::direct(&mut request, &origin);
                 request
             })
-            // The deadline of the request is over; the body has as much time again, from its head on.
+            // The deadline of the request has passed. The body has the same time again from its head on.
             .map_response(move |response: Response<Incoming>| {
                 let deadline = Deadline::after(timeout.limit());
                 response.map(|body| DeadlineBody::new(body, Some(deadline)))
             })
             .layer(stack)
+            .layer(ReconnectLayer::new())
             .service(endpoints::client()),
     ))
 }
 
 type Secondary = BoxCloneSyncService<Outgoing, Response<DeadlineBody<Incoming>>, Error<legacy::Error>>;
-
-/// The error alone prints as "client error (Connect)"; what happened is at the end of the chain.
-fn whole_story(error: &legacy::Error) -> String {
-    let first: Option<&(dyn error::Error + 'static)> = error::Error::source(error);
-    match iter::successors(first, |error| (*error).source()).last() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
-}

@@ -8,18 +8,18 @@ pub(crate) fn after(from: Instant, delay: Duration) -> Instant {
 }
 
 #[cfg(feature = "http")]
-/// Whole seconds, rounded up and never 0: what a `Retry-After` header may say.
+/// Whole seconds, rounded up and never 0, for a `Retry-After` header.
 pub(crate) fn whole_seconds_up(delay: Duration) -> u64 {
     delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0)).max(1)
 }
 
 #[cfg(feature = "grpc")]
-/// Whole milliseconds, rounded up and never 0: what a `grpc-retry-pushback-ms` header may say.
+/// Whole milliseconds, rounded up and never 0, for a `grpc-retry-pushback-ms` header.
 pub(crate) fn whole_millis_up(delay: Duration) -> u64 {
     u64::try_from(delay.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1)
 }
 
-/// "For ever", as far as a program that may restart is concerned.
+/// Longer than any program runs.
 const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! What the recent calls came to: counted over the last `n` calls or over the last stretch of time.
+//! The outcomes of recent calls: of the last `n` calls, or of the last span of time.
 
 use std::time::{Duration, Instant};
 
 use super::{BitRing, Summed, TimeBuckets};
 
-/// How many calls, how many of them failed, how many were slow. A call can be both.
+/// Counts of all calls, of failed calls and of slow calls. A call can be both failed and slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) total: u32,
@@ -23,12 +23,12 @@ impl Tally {
         Self { total: u32::try_from(count).unwrap_or(u32::MAX), failed: 0, slow: 0 }
     }
 
-    /// The share of failed calls; 0 where there was none.
+    /// The ratio of failed calls; 0 without calls.
     pub(crate) fn failure_rate(self) -> f64 {
         rate(self.failed, self.total)
     }
 
-    /// The share of slow calls, failed ones among them; 0 where there was none.
+    /// The ratio of slow calls, failed calls included; 0 without calls.
     pub(crate) fn slow_rate(self) -> f64 {
         rate(self.slow, self.total)
     }
@@ -48,7 +48,7 @@ impl Summed for Tally {
     }
 }
 
-/// What a window reaches back over.
+/// How far back a window reaches.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum WindowSpan {
     Calls(u32),
@@ -72,7 +72,7 @@ impl OutcomeWindow {
         }
     }
 
-    /// A window of another span that starts with what this one holds.
+    /// A window of another span that holds the newest outcomes of this one.
     pub(crate) fn resized(&self, span: WindowSpan, now: Instant) -> Self {
         match (self, span) {
             (Self::Calls { failed, slow, size, held }, _) => {
@@ -103,7 +103,7 @@ impl OutcomeWindow {
         }
     }
 
-    /// Lets time pass. A window over calls does not care.
+    /// Moves a time window to `now`. A count window ignores time.
     pub(crate) fn advance(&mut self, now: Instant) {
         if let Self::Time(buckets) = self {
             buckets.advance(now);
@@ -143,7 +143,7 @@ impl OutcomeWindow {
         }
     }
 
-    /// Until when nothing leaves the window by time alone; `None` for ever.
+    /// Until when no outcome leaves the window by time alone; `None` for a count window.
     pub(crate) fn steady_until(&self) -> Option<Instant> {
         match self {
             Self::Calls { .. } => None,
@@ -151,7 +151,7 @@ impl OutcomeWindow {
         }
     }
 
-    /// Adds outcomes whose order is not known: healthy ones first, so that the bad ones stay longest.
+    /// Adds outcomes of unknown order: healthy outcomes first, so that the bad ones stay longest.
     fn push_tally(&mut self, outcomes: Tally) {
         match self {
             Self::Time(buckets) => buckets.add(outcomes),

@@ -1,8 +1,8 @@
-//! The sums of the last stretch of time, exact to a bucket, in constant memory.
+//! The sums over the last span of time, exact to a bucket, in constant memory.
 
 use std::time::{Duration, Instant};
 
-/// What can be summed up in buckets, and taken out again when a bucket leaves.
+/// A value that buckets add up, and subtract again when a bucket leaves the window.
 pub(crate) trait Summed: Copy + Default {
     fn add(&mut self, other: Self);
     fn subtract(&mut self, other: Self);
@@ -10,7 +10,7 @@ pub(crate) trait Summed: Copy + Default {
 
 /// Buckets of equal width in a ring; a bucket leaves whole when the window has moved past it.
 ///
-/// Time alone moves the window. A call costs the same however many the window holds.
+/// Time alone moves the window. Each call has the same cost, however many calls the window holds.
 #[derive(Clone, Debug)]
 pub(crate) struct TimeBuckets<T> {
     ring: [T; BUCKETS],
@@ -27,7 +27,7 @@ impl<T: Summed> TimeBuckets<T> {
         Self { ring: [T::default(); BUCKETS], sum: T::default(), start: now, width, current: 0 }
     }
 
-    /// Lets time pass: what is older than the window leaves it, and is returned. Time never goes back.
+    /// Moves the window to `now`, and returns the sum of the buckets that leave it. Time never goes back.
     pub(crate) fn advance(&mut self, now: Instant) -> T {
         let target = self.bucket_of(now);
         let steps = target.saturating_sub(self.current);

@@ -48,7 +48,7 @@ pub struct CircuitBreakerCounts {
     pub abandoned: u64,
     /// The call was rejected.
     pub rejected: u64,
-    /// Calls among those above that ended after the circuit had changed its state, and had no vote.
+    /// Calls, already counted above, that ended after the circuit had changed its state, and had no vote.
     pub late: u64,
     /// How often the circuit opened.
     pub trips: u64,

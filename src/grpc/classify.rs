@@ -74,10 +74,10 @@ impl GrpcClassifier {
 
     /// Whether the head `UNAVAILABLE` proves that the server has not begun the call.
     ///
-    /// With `true`, a retry resends such a call even if it is not idempotent. Set it only if every handler behind the
-    /// server returns this code before it does any work, as a breaker does. A handler that passes on the
-    /// `UNAVAILABLE` of the next server with `?` breaks that promise. `UNAVAILABLE` in trailers, from a proxy, or
-    /// made on this side never counts as unprocessed. Default: false.
+    /// With `true`, a retry resends such a call even if it is not idempotent. Set it only if every handler returns
+    /// this code before it does any work, as a breaker does. A handler that passes on the `UNAVAILABLE` of the next
+    /// server with `?` breaks that promise. `UNAVAILABLE` in trailers, from a proxy, or made on this side never
+    /// counts as unprocessed. Default: false.
     #[must_use]
     pub const fn unavailable_is_unprocessed(mut self, is: bool) -> Self {
         self.unavailable_is_unprocessed = is;
@@ -96,8 +96,8 @@ impl GrpcClassifier {
     /// Reports an answer that has begun as [`Deferred`](Outcome::Deferred), so that a breaker votes by its trailers.
     ///
     /// Put a [`StreamOutcomeLayer`](super::StreamOutcomeLayer) outside the breaker: it sees the end and settles the
-    /// vote. Without it, or with it inside the breaker, the pending outcome is dropped with the response's
-    /// extensions, and successful calls have no vote.
+    /// vote. Without it, or with it inside the breaker, no layer settles the pending outcome. Successful calls then
+    /// have no vote.
     ///
     /// A call is slow by the time to its head. A probe counts by its head too: streams may last for hours, and the
     /// circuit would stay half-open for as long. Default: off, a success at the head.

@@ -13,7 +13,7 @@ use crate::{
 /// The outcome of an error of a gRPC client; `of_status` gives that of a status.
 ///
 /// tonic turns every error into a status and keeps the error as its source. So a cause with a known outcome decides
-/// first, at any depth of the chain, and a status decides only without one.
+/// first, at any depth of the chain. Without a cause, the status decides.
 pub(super) fn outcome_of(error: &(dyn Error + 'static), of_status: impl Fn(&Status) -> Outcome) -> Outcome {
     // First: the stream of the caller's messages fails with the same error types as the server.
     if is_callers_own(error) || chain(error).any(is_own_reset) {

@@ -30,7 +30,7 @@ use crate::{
 /// [`GrpcTimeout`](super::GrpcTimeout) as its deadlines, a retry also stops when that time is over.
 ///
 /// The body must be a [`ReplayBody`], which an outer [`ReplayLayer`](crate::http::ReplayLayer) makes. A client stream
-/// is sent again from its beginning, as far as it was kept; if a server answers before the end, the next attempt
+/// is sent again from its beginning, as far as it was kept. If a server answers before the end, the next attempt
 /// [takes over](ReplayBody::take_over) the rest. A hedge sends it beside a running attempt only after its end.
 ///
 /// Clones share the closure of `idempotent_if` as its own `Clone` does, and nothing else.

@@ -15,9 +15,8 @@ use crate::{
 /// An open circuit is `UNAVAILABLE`, and a timeout is `DEADLINE_EXCEEDED`. If the rejection knows a time,
 /// `grpc-retry-pushback-ms` carries it, rounded up.
 ///
-/// The message is one fixed sentence per code: a handler may return the status to a remote caller, and names of
-/// layers, addresses and counts stay inside the process. The [`Rejected`] with all details is the source of the
-/// status.
+/// The message is one fixed sentence per code. A handler may return the status to a remote caller, so names,
+/// addresses and counts stay inside the process. The [`Rejected`] with all details is the source of the status.
 ///
 /// A service whose error is a [`Status`] needs no wrapper inside a layer:
 ///

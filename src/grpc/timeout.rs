@@ -12,12 +12,12 @@ use crate::{
 /// Reads the deadline of a request from its extensions and from `grpc-timeout`, and writes it to both.
 ///
 /// The header carries the time that the caller waits. The time starts when a layer reads the header. A timeout, or a
-/// retry with a [`GrpcResend`](super::GrpcResend), leaves the instant in the request, so inner layers read neither
-/// the header nor the clock again. The earlier of header and extension counts, also if a layer in between changes
-/// one of them. A value outside gRPC's grammar counts as no timeout.
+/// retry with a [`GrpcResend`](super::GrpcResend), leaves the instant in the request. Inner layers then read neither
+/// header nor clock again. The earlier of header and extension counts, also if a layer in between changes one of
+/// them. A value outside gRPC's grammar counts as no timeout.
 ///
-/// A timeout or a retry hands the rest of the time on in the header, rounded down, so that it shrinks from hop to
-/// hop. A [`RequestTimeout`](crate::http::RequestTimeout) in the extensions counts as with [`RequestExtensions`].
+/// A timeout or a retry writes the rest of the time to the header, rounded down. So it shrinks from hop to hop. A
+/// [`RequestTimeout`](crate::http::RequestTimeout) in the extensions counts as with [`RequestExtensions`].
 ///
 /// In a server, a timeout with `GrpcTimeout` rejects an expired request before the handler sees it:
 ///

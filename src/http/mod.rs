@@ -56,4 +56,4 @@ pub use reconnect::{Reconnect, ReconnectLayer, TrackedConnector};
 pub use rejection::{Answers, DetailedProblem, DetailedRejectionLayer, Problem, Rejection, RejectionLayer};
 pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};
 pub use resend::HttpResend;
-pub use stack::stack;
+pub use stack::{protocol, stack};

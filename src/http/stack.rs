@@ -1,4 +1,4 @@
-//! A stack that knows HTTP.
+//! A protocol and a stack for HTTP.
 
 use super::{HttpClassifier, HttpResend, RequestExtensions};
 use crate::{
@@ -6,21 +6,36 @@ use crate::{
     stack::{ReliabilityStack, StackBuilder},
 };
 
-/// A [`ReliabilityStack`] builder for HTTP clients: [`HttpClassifier`], [`HttpResend`] and [`RequestExtensions`], each of
-/// which can be replaced.
+/// The protocol of HTTP: [`HttpClassifier`], [`HttpResend`] and [`RequestExtensions`].
 ///
-/// A stack with a retry or a hedge wants requests whose bodies can be sent again: put a
-/// [`ReplayLayer`](super::ReplayLayer) outside it. reqwest's requests need none.
+/// It is for single layers. A [`stack`] has it already.
+///
+/// ```
+/// use tower_reliability::{http, retry::RetryConfig};
+///
+/// let retry = RetryConfig::new().build()?.protocol(http::protocol());
+/// # let _ = retry;
+/// # Ok::<(), tower_reliability::ConfigError>(())
+/// ```
+#[must_use]
+pub const fn protocol() -> Protocol<HttpClassifier, HttpResend, RequestExtensions> {
+    Protocol { classifier: HttpClassifier::new(), resend: HttpResend::new(), deadlines: RequestExtensions }
+}
+
+/// A [`ReliabilityStack`] builder for HTTP clients, with the [`protocol`] of HTTP. Each part can be replaced.
+///
+/// A stack with a retry or a hedge copies requests, so their bodies must be replayable: put a
+/// [`ReplayLayer`](super::ReplayLayer) outside the stack. reqwest's requests need none.
 ///
 /// ```
 /// use std::time::Duration;
-/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-/// use http_body_util::Full;
 /// use bytes::Bytes;
-/// use tower::{Service, ServiceBuilder, ServiceExt};
-/// use tower_reliability::{http::{self, ReplayLayer}, retry::RetryConfig};
+/// use http_body_util::Full;
+/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+/// use tower::{ServiceBuilder, ServiceExt};
+/// use tower_reliability::{BoxError, http::{self, ReplayLayer}, retry::RetryConfig};
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
 /// let stack = http::stack()
 ///     .timeout(Duration::from_secs(10))
 ///     .retry(RetryConfig::new())
@@ -34,8 +49,5 @@ use crate::{
 /// # Ok(()) }
 /// ```
 pub fn stack() -> StackBuilder<Protocol<HttpClassifier, HttpResend, RequestExtensions>> {
-    ReliabilityStack::builder()
-        .classify(HttpClassifier::new())
-        .deadlines(RequestExtensions)
-        .resend(HttpResend::new())
+    ReliabilityStack::builder().protocol(protocol())
 }

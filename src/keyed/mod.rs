@@ -34,7 +34,7 @@ struct Entries<K, V> {
     /// Without holes: the last one moves to where one is taken out.
     slots: Vec<Slot<K, V>>,
     calls: u64,
-    /// Where the next search begins.
+    /// The place at which the next search begins.
     hand: usize,
     /// Whether the last new key found no place.
     exhausted: bool,

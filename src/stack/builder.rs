@@ -126,8 +126,8 @@ impl<P, E, S> StackBuilder<P, E, S> {
 
     /// Calls a listener with every [`Event`](crate::Event) of every stage.
     ///
-    /// Stages count what happens on every call, such as a timeout, instead of emitting an event; read these counts from
-    /// the handle of the stage. Each call of this setter adds a listener. Default: none.
+    /// A stage counts frequent occurrences, such as timeouts, without an event; its handle has these counts. Each
+    /// call of this setter adds a listener. Default: none.
     pub fn listen(mut self, listener: impl Listener) -> Self {
         self.common.listeners.push(Arc::new(listener));
         self

@@ -15,8 +15,8 @@ use super::{
 ///
 /// # Runtime and panics
 ///
-/// The stack needs what its stages need: a tokio runtime with time if a timeout, a retry or a hedge has to wait. It
-/// does not panic by itself, and a panic in the service reaches the caller.
+/// The stack needs a tokio runtime with time if a timeout, a retry or a hedge has to wait. It does not panic by
+/// itself, and a panic in the service reaches the caller.
 ///
 /// # Clone
 ///

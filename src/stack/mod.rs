@@ -44,8 +44,8 @@
 //! [`retry_budget`](StackBuilder::retry_budget) shares it with the other stacks that call the same peer.
 //!
 //! The retry is outside the breaker: the breaker counts every attempt, and once it opens the call ends. A stack
-//! protects one peer. For several endpoints, put one stack with a breaker around each endpoint, and one stack with a
-//! retry around the service that chooses among them, as the example `gateway` does.
+//! protects one peer. For several endpoints, put one stack with a breaker around each endpoint. A second stack with a
+//! retry goes around the service that chooses among them, as in the example `gateway`.
 //!
 //! # Defaults
 //!

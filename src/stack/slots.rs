@@ -1,7 +1,7 @@
 //! One slot per stage: the setters that fill them, and the assembly of the layers.
 //!
-//! A further stage adds a field to [`Slots`], a setter here, an accessor and a line in `layer.rs`, a [`Stage`] in
-//! `stage.rs`, and its numbers in `plan.rs`. The compiler finds every place that still lacks the field.
+//! A further stage adds a field to [`Slots`] and a setter here, and an accessor and a line in `layer.rs`. It needs a
+//! [`Stage`] in `stage.rs` and its numbers in `plan.rs`. The compiler finds every place that still lacks the field.
 
 use super::{
     builder::StackBuilder,

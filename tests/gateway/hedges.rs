@@ -1,13 +1,12 @@
-//! What is sent a second time because it is slow.
+//! Second requests for slow ones.
 
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::{Result, file, process::Running, upstream::Upstream};
+use crate::{Result, file, process::Running, status, upstream::Upstream};
 
-/// An upstream of two servers that is asked once more after 50 ms.
+/// An upstream of two servers with a hedge after 50 ms.
 fn hedged(servers: [&Upstream; 2]) -> Result<Running> {
     let [one, other] = servers.map(|server| server.address);
     let lines =
@@ -15,14 +14,8 @@ fn hedged(servers: [&Upstream; 2]) -> Result<Running> {
     Running::start(&file("routes = [{ prefix = '/', upstream = 'payments' }]", &lines))
 }
 
-/// What the gateway says of the upstream.
-async fn status(gateway: &Running) -> Result<Value> {
-    let status = reqwest::get(gateway.url("/-/status")).await?.text().await?;
-    Ok(serde_json::from_str::<Value>(&status)?["payments"].take())
-}
-
 #[tokio::test]
-async fn where_one_server_is_slow_the_other_one_is_asked_too() -> Result {
+async fn a_request_to_a_slow_server_is_sent_to_the_other_one_too() -> Result {
     let (slow, fast) = tokio::try_join!(Upstream::taking(SLOW), Upstream::start())?;
     for servers in [[&slow, &fast], [&fast, &slow]] {
         let gateway = hedged(servers)?;
@@ -33,16 +26,16 @@ async fn where_one_server_is_slow_the_other_one_is_asked_too() -> Result {
         let hedge = &status(&gateway).await?["hedge"];
         // Each server is the first of every second request.
         assert_eq!(hedge["won_by_hedge"], 2, "{hedge}");
-        // There may be more of them: on a busy machine the fast server may be slow too.
+        // There may be more: on a busy machine the fast server is slow too at times.
         assert!(hedge["hedges"].as_u64() >= Some(2), "{hedge}");
-        // The slow server gets to know that nobody waits for it any longer.
+        // The slow server learns that its answer is not wanted.
         timeout(SLOW / 2, slow.given_up.acquire_many(2)).await??.forget();
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn what_must_not_be_done_twice_is_sent_once_however_long_it_takes() -> Result {
+async fn a_request_that_may_not_be_processed_twice_is_sent_once_however_slow() -> Result {
     let latency = Duration::from_millis(300);
     let (one, other) = tokio::try_join!(Upstream::taking(latency), Upstream::taking(latency))?;
     let gateway = hedged([&one, &other])?;
@@ -52,10 +45,10 @@ async fn what_must_not_be_done_twice_is_sent_once_however_long_it_takes() -> Res
     assert_eq!(status(&gateway).await?["hedge"]["hedges"], 0);
     assert_eq!(post().header("idempotency-key", "7").send().await?.status(), 200);
     let status = status(&gateway).await?;
-    assert_eq!(status["hedge"]["hedges"], 1, "what has a key may be sent twice");
-    assert_eq!(status["retry"]["credit"], 9.0, "on the retry's credit");
+    assert_eq!(status["hedge"]["hedges"], 1, "a request with a key may be sent twice");
+    assert_eq!(status["retry"]["credit"], 9.0, "from the budget of the retry");
     Ok(())
 }
 
-/// Less than an attempt may take, and far more than a test may wait for.
+/// Less than an attempt timeout, and far more than a test may wait.
 const SLOW: Duration = Duration::from_secs(4);

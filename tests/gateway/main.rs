@@ -1,6 +1,8 @@
-//! The flagship example as a program: its demo, and the gateway running for real.
+//! The example `gateway` as a program: its demo, and the real gateway.
 
+mod clients;
 mod hedges;
+mod outages;
 mod process;
 mod retries;
 mod upstream;
@@ -44,7 +46,7 @@ fn the_demo_shows_that_the_breaker_protects() -> Result {
         panic!("not the columns that were expected:\n{text}")
     };
     assert!((requests - unprotected[0]).abs() <= 2.0, "{text}");
-    // No more than that: on a busy machine everything is slow now and then.
+    // A busy machine is slow now and then, so the bounds are loose.
     assert!(p99 < unprotected[3], "{text}");
     assert!(waited < unprotected[4], "{text}");
 
@@ -73,7 +75,7 @@ fn a_bad_config_is_refused_by_file_key_and_rule() -> Result {
         ),
         (
             &file("", "url = 'http://a'\nhedge = { after = { fixed = '5s' } }"),
-            "upstreams.payments.hedge.after: must begin below attempt_timeout",
+            "upstreams.payments.hedge.fixed: must be below attempt_timeout",
         ),
         (
             &file("", "url = 'http://a'\nhedge = { max_hedges = 9 }"),
@@ -95,7 +97,7 @@ fn a_bad_config_is_refused_by_file_key_and_rule() -> Result {
 }
 
 #[test]
-fn what_is_no_argument_is_refused_and_help_is_given() -> Result {
+fn an_unknown_argument_is_refused_and_help_is_given() -> Result {
     let run = |args: &[&str]| Command::new(gateway()?).args(args).output().map_err(Box::<dyn Error>::from);
     assert_refused(&run(&["--fro", "3s"])?, "unknown argument: --fro");
     assert_refused(&run(&["--config", "/nonexistent.toml"])?, "/nonexistent.toml: cannot be read");
@@ -105,7 +107,7 @@ fn what_is_no_argument_is_refused_and_help_is_given() -> Result {
 }
 
 #[tokio::test]
-async fn it_passes_requests_on_and_says_what_went_wrong() -> Result {
+async fn it_passes_requests_on_and_case_74_answers_failures_without_details() -> Result {
     let upstream = Upstream::start().await?;
     let gateway = Running::start(&upstream.config())?;
     let client = reqwest::Client::new();
@@ -128,15 +130,15 @@ async fn it_passes_requests_on_and_says_what_went_wrong() -> Result {
     assert_eq!(response.text().await?, "a body");
 
     for (path, status, detail) in [
-        ("/nowhere", 404, "no route"),
-        ("/dead", 502, "refused"),
-        ("/payments/silent", 504, "no answer within 1s"),
+        ("/nowhere", 404, "No route matches this path."),
+        ("/dead", 502, "The upstream could not be reached."),
+        ("/payments/silent", 504, "The service did not answer in time."),
     ] {
         let response = client.get(gateway.url(path)).send().await?;
         assert_eq!(response.status(), status, "{path}");
         assert_eq!(response.headers()["content-type"], "application/problem+json");
         let problem: serde_json::Value = serde_json::from_str(&response.text().await?)?;
-        assert!(problem["detail"].as_str().is_some_and(|text| text.contains(detail)), "{problem}");
+        assert_eq!(problem["detail"], detail, "case 74: {problem}");
     }
 
     let status: serde_json::Value =
@@ -146,7 +148,7 @@ async fn it_passes_requests_on_and_says_what_went_wrong() -> Result {
 }
 
 #[tokio::test]
-async fn an_answer_is_passed_on_while_it_is_still_being_written() -> Result {
+async fn an_answer_is_passed_on_while_the_upstream_still_writes_it() -> Result {
     let upstream = Upstream::start().await?;
     let gateway = Running::start(&upstream.config())?;
     let mut response = reqwest::get(gateway.url("/payments/endless")).await?;
@@ -171,7 +173,7 @@ async fn curl_gets_through() -> Result {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn told_to_stop_it_answers_what_is_open_and_exits() -> Result {
+async fn after_a_signal_it_answers_open_requests_and_exits() -> Result {
     let upstream = Upstream::start().await?;
     let gateway = Running::start(&upstream.config())?;
     let open = async { reqwest::get(gateway.url("/payments/slow")).await?.text().await };
@@ -193,7 +195,7 @@ async fn told_to_stop_it_answers_what_is_open_and_exits() -> Result {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn what_does_not_finish_in_time_is_cut_off() -> Result {
+async fn a_request_that_does_not_finish_in_time_is_cut_off() -> Result {
     let upstream = Upstream::start().await?;
     let gateway = Running::start(&upstream.config().replace("drain = '5s'", "drain = '200ms'"))?;
     let mut open = reqwest::get(gateway.url("/payments/endless")).await?;
@@ -213,7 +215,13 @@ fn assert_refused(output: &Output, complaint: &str) {
     assert_eq!(output.status.code(), Some(2), "{said}");
 }
 
-/// A config with one upstream, which has these lines.
+/// The state of the upstream, as the gateway reports it.
+async fn status(gateway: &Running) -> Result<serde_json::Value> {
+    let status = reqwest::get(gateway.url("/-/status")).await?.text().await?;
+    Ok(serde_json::from_str::<serde_json::Value>(&status)?["payments"].take())
+}
+
+/// A config with one upstream with these lines.
 fn file(routes: &str, upstream: &str) -> String {
     let routes = if routes.is_empty() { "routes = []" } else { routes };
     format!("listen = '127.0.0.1:0'\n{routes}\n[upstreams.payments]\n{upstream}\n")

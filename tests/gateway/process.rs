@@ -37,7 +37,7 @@ pub(crate) fn gateway() -> Result<&'static Path> {
         .map_err(|error| error.clone().into())
 }
 
-/// A file that is gone when the test is.
+/// A file that is removed when the test ends.
 pub(crate) struct TempFile(pub(crate) PathBuf);
 
 impl TempFile {
@@ -57,7 +57,7 @@ impl Drop for TempFile {
     }
 }
 
-/// A gateway as a process of its own, which is killed when this is dropped.
+/// A gateway in its own process. The process is killed on drop.
 pub(crate) struct Running {
     process: Child,
     stdout: BufReader<ChildStdout>,
@@ -93,14 +93,14 @@ impl Running {
 
     #[cfg(unix)]
     pub(crate) fn signal(&self, signal: &str) -> Result {
-        // The shell's own: the program of that name is not everywhere.
+        // The shell's builtin: not every system has the program.
         let sent =
             Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", self.process.id())).status()?;
         assert!(sent.success());
         Ok(())
     }
 
-    /// Waits for its end; returns the exit code and what it still had to say.
+    /// Waits for the end of the process. Returns the exit code and the rest of its output.
     #[cfg(unix)]
     pub(crate) fn wait(mut self) -> std::io::Result<(Option<i32>, String)> {
         let mut rest = String::new();

@@ -1,10 +1,10 @@
-//! What is tried again, and where.
+//! Which requests are retried, and at which server.
 
 use std::sync::atomic::Ordering;
 
 use crate::{Result, file, process::Running, upstream::Upstream};
 
-/// An upstream of two servers, and what stands in for them.
+/// An upstream of two servers with a fallback.
 fn pair(servers: [&Upstream; 2], fallback: &Upstream, lines: &str) -> String {
     let [one, other] = servers.map(|server| server.address);
     let lines = format!(
@@ -15,7 +15,7 @@ fn pair(servers: [&Upstream; 2], fallback: &Upstream, lines: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_get_is_tried_again_on_another_server_and_a_post_is_not() -> Result {
+async fn a_get_is_retried_at_another_server_and_a_post_is_not() -> Result {
     let (one, other, spare) = tokio::try_join!(Upstream::start(), Upstream::start(), Upstream::start())?;
     let gateway = Running::start(&pair([&one, &other], &spare, "retry.max_attempts = 2"))?;
     let counts = || [&one, &other, &spare].map(|server| server.broken.swap(0, Ordering::SeqCst));
@@ -23,19 +23,19 @@ async fn a_get_is_tried_again_on_another_server_and_a_post_is_not() -> Result {
 
     let response = client.get(gateway.url("/payments/broken")).send().await?;
     assert_eq!((response.status().as_u16(), counts()), (500, [1, 1, 0]), "each server was asked once");
-    assert_eq!(response.headers()["x-retry-attempt"], "1", "whoever called us need not try again");
+    assert_eq!(response.headers()["x-retry-attempt"], "1", "the caller need not retry");
 
     let response = client.post(gateway.url("/payments/broken")).body("pay").send().await?;
     assert_eq!((response.status().as_u16(), counts().iter().sum::<u32>()), (500, 1), "it was asked once");
 
     let keyed = client.post(gateway.url("/payments/broken")).header("idempotency-key", "7").body("pay");
     assert_eq!(keyed.send().await?.status(), 500);
-    assert_eq!(counts(), [1, 1, 0], "what has a key may be sent twice");
+    assert_eq!(counts(), [1, 1, 0], "a request with a key may be sent twice");
     Ok(())
 }
 
 #[tokio::test]
-async fn what_did_not_reach_a_server_goes_to_the_other_one_whatever_it_is() -> Result {
+async fn a_request_that_did_not_reach_a_server_goes_to_the_other_whatever_its_method() -> Result {
     let (gone, other, spare) = tokio::try_join!(Upstream::start(), Upstream::start(), Upstream::start())?;
     let config = pair([&gone, &other], &spare, "");
     drop(gone);
@@ -49,7 +49,7 @@ async fn what_did_not_reach_a_server_goes_to_the_other_one_whatever_it_is() -> R
 }
 
 #[tokio::test]
-async fn where_no_server_answers_in_time_another_one_is_asked() -> Result {
+async fn when_no_server_answers_in_time_the_fallback_does() -> Result {
     let (one, other, spare) = tokio::try_join!(Upstream::start(), Upstream::start(), Upstream::start())?;
     let lines = "timeout = '400ms'\nattempt_timeout = '150ms'";
     let gateway = Running::start(&pair([&one, &other], &spare, lines))?;

@@ -11,7 +11,13 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::Request, response::Response, routing::any};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::Request,
+    response::Response,
+    routing::any,
+};
 use futures::{StreamExt, stream};
 use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::{
@@ -26,22 +32,22 @@ use crate::Result;
 /// A server behind the gateway.
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
-    /// How many requests came to `/payments/broken`.
+    /// The number of requests to `/payments/broken`.
     pub(crate) broken: Arc<AtomicU32>,
-    /// Has a permit for each request to `/payments/report` that was given up before it was answered.
+    /// Has a permit for each request to `/payments/report` that was dropped before its answer.
     pub(crate) given_up: Arc<Semaphore>,
-    /// Told when `/slow` is asked for.
+    /// Notified of each request to `/payments/slow`.
     pub(crate) asked: Arc<Notify>,
     _server: JoinSet<io::Result<()>>,
 }
 
 impl Upstream {
-    /// One that answers at once.
+    /// A server that answers at once.
     pub(crate) async fn start() -> Result<Self> {
         Self::taking(Duration::ZERO).await
     }
 
-    /// One that takes this long for `/payments/report`.
+    /// A server that takes this long for `/payments/report`.
     pub(crate) async fn taking(latency: Duration) -> Result<Self> {
         let asked = Arc::new(Notify::new());
         let told = Arc::clone(&asked);
@@ -68,6 +74,7 @@ impl Upstream {
             .route("/payments/broken", any(fail))
             .route("/payments/echo", any(echo))
             .route("/payments/report", any(report))
+            .route("/payments/upload", any(async |body: Bytes| body))
             .route("/payments/slow", any(slow))
             .route("/payments/silent", any(async || pending::<()>().await))
             .route("/payments/endless", any(endless));
@@ -102,7 +109,7 @@ impl Drop for GivenUp {
     }
 }
 
-/// Says in headers which headers it got, and gives the body back.
+/// Answers with the headers of the request, each with a prefix, and with its body.
 async fn echo(request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let mut response = Response::new(body);
@@ -116,7 +123,7 @@ async fn echo(request: Request) -> Response {
     response
 }
 
-/// Writes a little, and never the rest.
+/// Writes the beginning of an endless body.
 async fn endless() -> Body {
     let first = stream::iter([Ok::<_, io::Error>("first")]);
     Body::from_stream(first.chain(stream::pending()))

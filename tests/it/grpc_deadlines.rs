@@ -4,7 +4,7 @@ use std::{convert::Infallible, future::pending, time::Duration};
 
 use http::{Request, Response};
 use tokio::time::sleep;
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, ServiceExt, service_fn, util::BoxCloneService};
 use tower_reliability::{CircuitState, circuit_breaker::CircuitBreakerConfig, grpc};
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -40,21 +40,17 @@ async fn after_20_calls(server: Server, total: Option<Duration>, grpc_timeout: &
     });
     let request = || Request::builder().header("grpc-timeout", &timeout).body(()).expect("a request");
     let builder = grpc::stack().circuit_breaker(CircuitBreakerConfig::consecutive(5));
-    // The two stacks differ in type.
-    macro_rules! call {
-        ($stack:expr) => {{
-            let stack = $stack.expect("in range");
-            let client = stack.layer(service);
-            for _ in 0..20 {
-                let _ = tokio::time::timeout(60_000 * MILLI, client.clone().oneshot(request())).await;
-            }
-            stack.circuit_breaker().state()
-        }};
+    let (client, handle) = if let Some(total) = total {
+        let stack = builder.timeout(total).build().expect("in range");
+        (BoxCloneService::new(stack.layer(service)), stack.circuit_breaker())
+    } else {
+        let stack = builder.build().expect("in range");
+        (BoxCloneService::new(stack.layer(service)), stack.circuit_breaker())
+    };
+    for _ in 0..20 {
+        let _ = client.clone().oneshot(request()).await;
     }
-    match total {
-        Some(total) => call!(builder.timeout(total).build()),
-        None => call!(builder.build()),
-    }
+    handle.state()
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@
 mod breaker_axum;
 mod breaker_cancellation;
 mod breaker_contract;
+mod breaker_cut_calls;
 mod breaker_keyed;
 mod breaker_quality;
 mod breaker_races;

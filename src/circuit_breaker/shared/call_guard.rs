@@ -81,7 +81,7 @@ impl CallGuard {
         self
     }
 
-    /// What the request says of the time that the peer has.
+    /// The request carries a deadline and an upload, or neither.
     #[inline]
     pub(in crate::circuit_breaker) fn of_request(
         &mut self,

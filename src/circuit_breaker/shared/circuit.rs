@@ -152,7 +152,9 @@ impl Circuit {
         if !events.is_empty() {
             self.changed.notify_waiters();
             let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            events.into_iter().for_each(|kind| listeners.emit(&self.name, kind));
+            for kind in events {
+                listeners.emit(&self.name, kind);
+            }
         }
         answer
     }

@@ -2,17 +2,21 @@
 //!
 //! Run with `RUSTFLAGS="--cfg shuttle" cargo test --lib concurrency`.
 
-use std::sync::{Arc, Mutex as StdMutex};
+use std::{
+    sync::{Arc, Mutex as StdMutex},
+    time::Duration,
+};
 
 use shuttle::thread;
 
-use super::{
-    config::{CircuitBreakerConfig, Window},
-    handle::CircuitBreakerHandle,
-};
+use super::{CallGuard, Circuit};
 use crate::{
-    call::{ErrorClass, Outcome},
-    telemetry::{CircuitState, CircuitTransition, Event, EventKind, Listeners, Name},
+    call::{ErrorClass, Outcome, Reason},
+    circuit_breaker::{
+        config::{CircuitBreakerConfig, Window},
+        handle::{CircuitBreakerHandle, CircuitSpec},
+    },
+    telemetry::{CircuitState, CircuitTransition, Event, EventKind, Listeners, Name, Trip},
 };
 
 /// Opens at four failures of at least four calls; nothing in it depends on time.
@@ -31,13 +35,15 @@ fn circuit(config: CircuitBreakerConfig) -> (CircuitBreakerHandle, Told) {
             tell.lock().expect("no listener panics").push(change);
         }
     }));
-    (CircuitBreakerHandle::new(config, Name::new("shuttle"), listeners), told)
+    let spec =
+        CircuitSpec { config, patience: Duration::from_secs(1), name: Name::new("shuttle"), listeners };
+    (spec.new_circuit(spec.name.clone()), told)
 }
 
 fn call(handle: &CircuitBreakerHandle, outcome: Outcome) {
-    match handle.admit() {
-        Ok(mut admission) => admission.finish(outcome),
-        Err(refusal) => drop(handle.reject(refusal)),
+    match CallGuard::admit(&handle.circuit) {
+        Ok(mut guard) => guard.finish(outcome),
+        Err(refusal) => drop(handle.circuit.reject(refusal)),
     }
 }
 
@@ -93,7 +99,7 @@ fn case_17_no_result_of_an_old_generation_is_counted_in_a_new_window() {
         let snapshot = handle.snapshot();
         let counts = snapshot.counts;
         assert_eq!((counts.successes, counts.failures), (3, 3));
-        // What is in neither the window of now nor late was in a window that a reset threw away.
+        // A call that is neither in the window nor late was in a window that a reset threw away.
         let before = at_reset.counts.successes + at_reset.counts.failures;
         assert!(u64::from(snapshot.window_calls) + counts.late <= 6);
         assert!(u64::from(snapshot.window_calls) <= 6 - before);
@@ -106,10 +112,10 @@ fn case_17_no_result_of_an_old_generation_is_counted_in_a_new_window() {
 fn a_call_admitted_before_a_reset_is_late_after_it() {
     explore(|| {
         let (handle, _) = circuit(CONFIG);
-        let mut admission = handle.admit().expect("it is closed");
+        let mut guard = CallGuard::admit(&handle.circuit).expect("it is closed");
         let other = handle.clone();
         let resetting = thread::spawn(move || other.reset());
-        admission.finish(Outcome::Success);
+        guard.finish(Outcome::Success);
         resetting.join().expect("no thread panics");
         let snapshot = handle.snapshot();
         assert_eq!((snapshot.counts.successes, snapshot.window_calls), (1, 0));
@@ -126,8 +132,8 @@ fn case_27_force_open_races_with_calls() {
             spawn(&handle, &[FAILURE, FAILURE, FAILURE]),
         ];
         handle.force_open();
-        // Whatever else happens, nobody passes from here on.
-        assert!(handle.admit().is_err());
+        // No call passes from here on.
+        assert!(CallGuard::admit(&handle.circuit).is_err());
         threads.map(|thread| thread.join().expect("no thread panics"));
         let snapshot = handle.snapshot();
         let counts = snapshot.counts;
@@ -147,6 +153,30 @@ fn a_circuit_trips_once_however_many_failures_race() {
         let counts = handle.snapshot().counts;
         assert_eq!((counts.trips, told.lock().expect("no listener panics").len()), (1, 1));
         assert_eq!(counts.failures + counts.rejected, 4);
+    });
+}
+
+#[test]
+fn a_rejection_never_mixes_the_reason_of_one_opening_with_the_time_of_another() {
+    explore(|| {
+        let (handle, _) = circuit(CircuitBreakerConfig::consecutive(1));
+        let reader = {
+            let circuit: Arc<Circuit> = Arc::clone(&handle.circuit);
+            thread::spawn(move || {
+                for _ in 0..3 {
+                    // An opening by hand has no end, and every other opening has one.
+                    if let Some(refusal) = circuit.peek() {
+                        let by_hand = refusal.reason == Reason::CircuitOpen(Trip::ByHand);
+                        assert_eq!(by_hand, refusal.retry_at.is_none(), "{refusal:?}");
+                    }
+                }
+            })
+        };
+        call(&handle, FAILURE);
+        handle.force_open();
+        handle.reset();
+        call(&handle, FAILURE);
+        reader.join().expect("no thread panics");
     });
 }
 

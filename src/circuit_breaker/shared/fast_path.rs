@@ -211,7 +211,7 @@ const fn mode(word: u64) -> u64 {
 
 const ASK: u64 = 0;
 const REJECT: u64 = 1;
-// In this mode and those that follow, all calls pass.
+// In this mode and the following modes, all calls pass.
 const PASS: u64 = 2;
 const PASS_LOCKLESS: u64 = 3;
 const PASS_LOCKLESS_UNTIL: u64 = 4;

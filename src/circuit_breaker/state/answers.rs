@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::ending::Timing;
 use crate::algo::TailLatency;
 
-/// What is known of the peer's answers.
+/// The evidence about the peer's answers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answers {
     /// The end of the last interval in which answers were counted.

@@ -110,7 +110,7 @@ pub(super) enum Vote {
 impl Vote {
     pub(super) const fn of(outcome: &Outcome) -> Self {
         match outcome {
-            // A deferred outcome that is recorded now has nobody who settles it later.
+            // A deferred outcome that is recorded now is not settled later.
             Outcome::Success | Outcome::Deferred => Self::Success,
             Outcome::Ignored | Outcome::DeadlineExceeded | Outcome::EndpointUnavailable => Self::Ignored,
             Outcome::Failure { class, .. } => match class {

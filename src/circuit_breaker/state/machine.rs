@@ -1,4 +1,4 @@
-//! The machine: it is told what happens and when, and decides.
+//! The machine of one circuit: it decides on events and times that its shell reports.
 
 use std::time::{Duration, Instant};
 
@@ -149,8 +149,8 @@ impl State {
         self.answers.wants_samples()
     }
 
-    /// Lets time bring about what fell due, each step at the instant at which it fell due: so it does not matter when,
-    /// or how often, anything looks at the circuit.
+    /// Makes every transition that fell due, each at the instant at which it fell due. The answers of a circuit therefore
+    /// do not depend on when, or how often, it is read.
     pub(in crate::circuit_breaker) fn advance(&mut self, now: Instant) -> Vec<EventKind> {
         let mut events = Vec::new();
         while let Some(due) = self.next_timeout().filter(|due| *due <= now) {
@@ -267,7 +267,7 @@ impl State {
         }
     }
 
-    /// What time alone brings about at the instant at which it falls due.
+    /// The step that falls due at this instant.
     fn on_timeout(&mut self, due: Instant) -> Option<EventKind> {
         match &mut self.phase {
             Phase::Open { .. } => Some(self.enter(Phase::HalfOpen(Probes::default()), due)),

@@ -117,7 +117,7 @@ fn recover(config: CircuitBreakerConfig, steps: &[Step], latency: Duration, gap:
                 machine.wait(latency);
                 machine.end(permit, SUCCESS);
             }
-            // Calls go on coming; those that are sure to be rejected are left out.
+            // Calls go on coming; the calls that are sure to be rejected are left out.
             Err(_) => machine.now = machine.state.next_timeout().unwrap_or(machine.now).max(machine.now),
         }
         if machine.tick() == S::Closed && machine.now > epoch() + gap {

@@ -1,4 +1,4 @@
-//! The phases of a circuit, and what each of them means for a call.
+//! The phases of a circuit: which calls pass in each of them, and when time ends it.
 
 use std::time::Instant;
 

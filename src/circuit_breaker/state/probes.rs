@@ -17,8 +17,8 @@ pub(super) struct Probes {
     issued: u32,
     passed: u32,
     failed: u32,
-    /// Calls that ended without a vote. Each admits one more at a time, so that callers who give up early cannot keep
-    /// the others out.
+    /// Calls that ended without a vote. Each admits one more at a time, so that callers that give up early cannot
+    /// keep the others out.
     undecided: u32,
 }
 
@@ -30,7 +30,7 @@ struct Probe {
     called: bool,
 }
 
-/// What the probes say of the peer.
+/// The result of a half-open phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProbeResult {
     Healthy,

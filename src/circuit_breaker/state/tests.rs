@@ -33,7 +33,7 @@ const CONFIG: CircuitBreakerConfig = CircuitBreakerConfig::new()
 /// A call that was dropped after it had waited for longer than the patience of the circuit.
 const UNANSWERED: Ending = Ending::Panicked;
 
-/// A machine that got there by what it is for, with one healthy call in its window where it has one.
+/// A machine that reached this state by calls and time, with one healthy call in its window.
 fn machine_in(state: CircuitState) -> Driven {
     let mut machine = Driven::new(CONFIG);
     match state {
@@ -76,7 +76,7 @@ fn happen(machine: &mut Driven, event: Event) {
     match event {
         Event::Admit => drop(machine.admit()),
         Event::Record(ending) => {
-            // A ramp admits by chance, and an open circuit nobody: a permit of this generation stands in.
+            // A ramp admits by chance, and an open circuit admits no call: a permit of this generation stands in.
             let stand_in = Permit::free(machine.state.generation());
             let permit = machine.admit().unwrap_or(stand_in);
             machine.end(permit, ending);
@@ -211,7 +211,7 @@ fn case_15_a_million_calls_in_the_window_take_no_more_memory_than_none() {
     }
     let snapshot = machine.snapshot();
     assert_eq!((snapshot.window_calls, snapshot.window_failures), (1_000_000, 1_000));
-    // A window over time owns no heap: what the machine weighs, it weighs whatever it holds.
+    // A time window owns no heap, so the size of the machine does not depend on its content.
     assert!(size_of::<super::State>() < 1_280);
 }
 

@@ -14,12 +14,12 @@ use crate::{
 
 /// Tells how streams ended.
 ///
-/// The layer tells exactly once of every answer that [has begun](GrpcClassifier#streams), so of every stream and of
-/// every successful unary call: at its trailers, at an error, or when its body is dropped. It does not tell of an
-/// answer whose head carries the status, because layers that read heads have counted it.
+/// The layer tells once of every answer that [has begun](GrpcClassifier#streams): every stream and every successful
+/// unary call. It tells at the trailers, at an error, or at the drop of the body. It does not tell of an answer whose
+/// head carries the status, because layers that read heads have counted it.
 ///
-/// An inner breaker with a [`deferred`](GrpcClassifier::deferred) classifier takes its vote from this layer, except
-/// for probes, which count by their heads:
+/// An inner breaker with a [`deferred`](GrpcClassifier::deferred) classifier takes its votes from this layer. Probes
+/// count by their heads:
 ///
 /// ```
 /// use tonic::transport::Channel;
@@ -133,9 +133,9 @@ impl<F> StreamOutcomeLayer<F> {
 
     /// The outcome of a stream that is dropped before its end.
     ///
-    /// A reader that has read enough drops a stream, and so does a reader that lost its patience; the layer cannot
-    /// tell them apart. Choose a failure only if every dropped stream means a server that hangs: with it, impatient
-    /// readers open the circuit of a healthy server. Default: [`Ignored`](Outcome::Ignored), no vote in a breaker.
+    /// A satisfied reader drops a stream, and so does an impatient one; the layer cannot tell them apart. Choose a
+    /// failure only if every dropped stream means a server that hangs: with it, impatient readers open the circuit of
+    /// a healthy server. Default: [`Ignored`](Outcome::Ignored), no vote in a breaker.
     #[must_use]
     pub fn abandoned(mut self, outcome: Outcome) -> Self {
         self.abandoned = outcome;

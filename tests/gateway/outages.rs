@@ -1,0 +1,147 @@
+//! Servers that die, come back, and close idle connections.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use http::Response;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+use crate::{Result, file, process::Running, status};
+
+/// Two servers, each named by its number.
+fn gateway(servers: &[SocketAddr], lines: &str) -> Result<Running> {
+    let urls: Vec<String> = servers.iter().map(|server| format!("'http://{server}'")).collect();
+    let lines = format!("url = [{}]\n{lines}", urls.join(", "));
+    Running::start(&file("routes = [{ prefix = '/', upstream = 'payments' }]", &lines))
+}
+
+/// Answers the first request of each connection, and closes the connection when the second one arrives.
+async fn closing_server() -> Result<(SocketAddr, JoinSet<()>)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer_once(stream));
+        }
+    });
+    Ok((address, server))
+}
+
+async fn answer_once(mut stream: TcpStream) {
+    let mut request = [0; 4_096];
+    let _ = stream.read(&mut request).await;
+    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let _ = stream.read(&mut request).await;
+}
+
+#[tokio::test]
+async fn connections_that_are_closed_on_reuse_are_not_noticed() -> Result {
+    let (server, _running) = closing_server().await?;
+    let gateway = gateway(&[server], "circuit_breaker.consecutive_failures = 3")?;
+    let client = reqwest::Client::new();
+    for n in 0..100 {
+        let response = client.get(gateway.url("/")).send().await?;
+        assert_eq!((response.status().as_u16(), &*response.text().await?), (200, "ok"), "request {n}");
+    }
+    let status = status(&gateway).await?;
+    let circuit = &status["circuit_breakers"][0];
+    assert_eq!((&circuit["failures"], &status["retry"]["retries"]), (&0.into(), &0.into()), "{status}");
+    Ok(())
+}
+
+/// A server on a fixed port that can be killed, with all its connections, and started again.
+struct Mortal {
+    address: SocketAddr,
+    running: JoinSet<io::Result<()>>,
+}
+
+impl Mortal {
+    fn start() -> Result<Self> {
+        let mut server = Self { address: (Ipv4Addr::LOCALHOST, 0).into(), running: JoinSet::new() };
+        server.revive()?;
+        Ok(server)
+    }
+
+    fn revive(&mut self) -> Result {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(self.address)?;
+        let listener = socket.listen(1_024)?;
+        self.address = listener.local_addr()?;
+        self.running.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await?;
+                let answer = service_fn(async |_| Ok::<_, Infallible>(Response::new("ok".to_owned())));
+                connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+            }
+        });
+        Ok(())
+    }
+
+    async fn kill(&mut self) {
+        self.running.shutdown().await;
+    }
+}
+
+/// When a request was answered, and how.
+type Answers = Vec<(Instant, u16)>;
+
+/// Asks again and again until the end.
+async fn ask(client: reqwest::Client, url: String, end: Instant) -> Result<Answers, reqwest::Error> {
+    let mut answers = Vec::new();
+    while Instant::now() < end {
+        let response = client.get(&url).send().await?;
+        let status = response.status().as_u16();
+        response.bytes().await?;
+        answers.push((Instant::now(), status));
+        sleep(Duration::from_millis(1)).await;
+    }
+    Ok(answers)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_one_of_two_servers_is_up_no_request_fails_after_the_first_second_of_an_outage() -> Result {
+    let mut servers = [Mortal::start()?, Mortal::start()?];
+    let gateway = gateway(&[servers[0].address, servers[1].address], "")?;
+    let client = reqwest::Client::new();
+    let began = Instant::now();
+    let at = |tenths: u64| began + Duration::from_millis(100 * tenths);
+    let load = (0..8).map(|_| tokio::spawn(ask(client.clone(), gateway.url("/"), at(90))));
+    let load = futures::future::try_join_all(load);
+    let outages = async {
+        for (server, (dies, back)) in [(0, (5, 25)), (1, (30, 50)), (0, (55, 75))] {
+            sleep_until(at(dies)).await;
+            servers[server].kill().await;
+            sleep_until(at(back)).await;
+            servers[server].revive()?;
+        }
+        Ok::<_, Box<dyn std::error::Error>>(())
+    };
+    let (answers, outages) = tokio::join!(load, outages);
+    outages?;
+    let answers = answers?.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+    let failed: Vec<_> = answers
+        .iter()
+        .filter(|(_, status)| *status != 200)
+        .map(|(at, status)| (at.duration_since(began).as_millis(), status))
+        .collect();
+    println!("{} requests, failed: {failed:?}", answers.len());
+    let outage =
+        |millis: u128| [500, 3_000, 5_500].iter().any(|dies| (*dies..dies + 1_000).contains(&millis));
+    assert!(failed.iter().all(|(millis, _)| outage(*millis)), "{failed:?}");
+    assert!(answers.len() > 1_000, "{}", answers.len());
+    Ok(())
+}
