@@ -68,8 +68,10 @@ async fn case_75_a_hedge_is_sent_in_time_beside_a_call_that_uses_up_the_cooperat
     let service = service_fn(move |()| {
         let first = attempts.fetch_add(1, Ordering::Relaxed) == 0;
         async move {
-            while first {
-                tokio::task::consume_budget().await;
+            if first {
+                loop {
+                    tokio::task::consume_budget().await;
+                }
             }
             Answered::Ok(())
         }
