@@ -394,6 +394,12 @@ fn an_update_keeps_what_the_window_holds_and_judges_it_by_the_new_numbers() {
     machine.calls(10, FAILURE);
     machine.state.update(lenient.window(Window::Time(RAMP)), machine.now);
     assert_eq!((machine.snapshot().window_calls, machine.snapshot().window_failures), (60, 10));
+    machine.state.update(lenient.window(Window::Calls(20)), machine.now);
+    assert_eq!(
+        (machine.snapshot().window_calls, machine.snapshot().window_failures),
+        (20, 10),
+        "the newest of them"
+    );
     machine.state.update(lenient.min_requests(10).failure_rate(0.1), machine.now);
     assert_eq!(
         machine.state.fast_mode(),
