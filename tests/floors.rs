@@ -70,22 +70,24 @@ struct Source {
     code: String,
 }
 
-fn sources() -> Vec<Source> {
-    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).expect("src can be read") {
-            let path = entry.expect("src can be read").path();
-            if path.is_dir() {
-                walk(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path);
-            }
+/// All Rust files in a folder and the folders in it.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder can be read") {
+        let path = entry.expect("the folder can be read").path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
         }
     }
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut paths = Vec::new();
-    walk(&root, &mut paths);
-    paths.sort();
-    paths
+    rust_files(&root)
         .into_iter()
         .map(|path| {
             let text = fs::read_to_string(&path).expect("a source is text");
@@ -196,4 +198,35 @@ fn the_search_sees_what_it_should() {
     let code = "use crate::{algo::{after, spread}, call, rt::clock};\nlet x = crate::stack::Plan;";
     assert_eq!(used_rooms(code), ["algo", "call", "rt", "stack"]);
     assert_eq!(without_comments_and_tests("a\n// b\n#[cfg(test)]\nmod tests {}"), "a");
+}
+
+/// The tests of the case tables: `case_NN_…` in any source.
+fn case_tests() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for folder in ["src", "tests"] {
+        for path in rust_files(&root.join(folder)) {
+            let text = fs::read_to_string(&path).expect("a source is text");
+            let names = text.split("fn case_").skip(1).filter_map(|rest| rest.split('(').next());
+            let is_name = |name: &&str| name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+            found.extend(names.filter(is_name).map(|name| format!("case_{name}")));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_table_of_cases_names_every_numbered_test_and_no_other() {
+    let table = include_str!("CASES.md");
+    let tests = case_tests();
+    assert!(tests.len() > 100, "only {} tests were found: the search is broken", tests.len());
+    let named: Vec<&str> = table.split('`').filter(|word| word.starts_with("case_")).collect();
+    for name in &named {
+        assert!(tests.iter().any(|test| test == name), "tests/CASES.md names `{name}`, which does not exist");
+    }
+    for test in &tests {
+        let number: u32 = test["case_".len()..].split('_').next().and_then(|it| it.parse().ok()).expect(test);
+        let line = format!("| {number} |");
+        assert!(table.contains(&line), "tests/CASES.md has no line for `{test}`");
+    }
 }

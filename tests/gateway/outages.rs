@@ -33,8 +33,9 @@ async fn closing_server() -> Result<(SocketAddr, JoinSet<()>)> {
     let address = listener.local_addr()?;
     let mut server = JoinSet::new();
     server.spawn(async move {
+        let mut connections = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(answer_once(stream));
+            connections.spawn(answer_once(stream));
         }
     });
     Ok((address, server))

@@ -298,7 +298,9 @@ fn case_85_callers_that_cut_every_probe_do_not_keep_the_others_out() {
     for expected in [1, 2, 4, 8] {
         let probes: Vec<_> = std::iter::from_fn(|| machine.admit().ok()).collect();
         assert_eq!(probes.len(), expected);
-        probes.into_iter().for_each(|probe| assert_eq!(machine.end(probe, DROPPED), S::HalfOpen));
+        for probe in probes {
+            assert_eq!(machine.end(probe, DROPPED), S::HalfOpen);
+        }
     }
     machine.calls(2, SUCCESS);
     assert_eq!(machine.tick(), S::Ramping);

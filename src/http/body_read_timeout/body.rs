@@ -99,7 +99,7 @@ mod tests {
     use bytes::Bytes;
     use futures::{StreamExt, stream};
     use http_body_util::{BodyExt, StreamBody};
-    use tokio::time::{Instant as Now, sleep};
+    use tokio::time::sleep;
 
     use super::*;
 
@@ -122,7 +122,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn case_66_a_body_that_stalls_is_a_rejection_at_the_limit() {
-        let began = Now::now();
+        let began = clock::now();
         let mut body = body(&[5, 31]);
         assert!(body.frame().await.is_some_and(|frame| frame.is_ok()));
         let error = body.frame().await.expect("no end").expect_err("it stalls");

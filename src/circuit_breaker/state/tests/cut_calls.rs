@@ -65,13 +65,13 @@ impl Simulation {
     fn succeed(&mut self, sent: Instant, now: Instant) {
         let lockless = matches!(self.state.fast_mode(), FastMode::Pass(Lockless::Always));
         self.waits += 1;
-        if !lockless {
-            self.record(SUCCESS, now);
-        } else {
+        if lockless {
             self.healthy += 1;
             if self.state.wants_samples() || self.waits.is_multiple_of(16) {
                 self.state.sample_wait(now - sent);
             }
+        } else {
+            self.record(SUCCESS, now);
         }
     }
 

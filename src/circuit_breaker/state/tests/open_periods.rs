@@ -24,8 +24,8 @@ fn outage(config: CircuitBreakerConfig, outage: Duration, seed: u64) -> (usize, 
             }
             // The calls until then are rejected.
             Err(_) => {
-                machine.now =
-                    machine.state.next_timeout().expect("an open circuit ends").max(machine.now + CALL)
+                let next = machine.state.next_timeout().expect("an open circuit ends");
+                machine.now = next.max(machine.now + CALL);
             }
         }
     }
