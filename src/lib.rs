@@ -1,7 +1,7 @@
 //! [tower] layers that keep networked clients and servers reliable: circuit breaker, retries under a budget, hedging,
 //! timeouts with deadlines, and fallbacks. Each layer works alone. [`ReliabilityStack`] combines them in the order in
-//! which they work together, and checks their numbers against each other. A call returns the answer of the service,
-//! or a typed [rejection](Rejected) with the layer, the reason and the time of the next try.
+//! which they work together, and checks their numbers against each other. A call returns the answer of the service
+//! or a typed [rejection](Rejected). The rejection holds the layer, the reason and the time of the next try.
 //!
 //! ```text
 //! caller ─► fallback ─► timeout ─► retry ─► hedge ─┐           one call
