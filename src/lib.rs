@@ -1,68 +1,151 @@
-//! Every protection that a networked call needs, as composable [tower] layers, and one [`ReliabilityStack`] that
-//! wires them in the right order. A request goes in; what comes out is an answer, or a typed reason why it was
-//! turned away and when to come back.
+//! [tower] layers that keep networked clients and servers reliable: circuit breaker, retries under a budget, hedging,
+//! timeouts with deadlines, and fallbacks. Each layer works alone. [`ReliabilityStack`] combines them in the order in
+//! which they work together, and checks their numbers against each other. A call returns the answer of the service
+//! or a typed [rejection](Rejected). The rejection holds the layer, the reason and the time of the next try.
 //!
 //! ```text
-//! caller ─► fallback ─► timeout ─► retry ─► hedge ─► circuit_breaker ─► attempt_timeout ─► wrap ─► your service
-//!              │           │         └──┬──┘            │                  │            E → Error<E>
-//!              ▼           ▼        RetryBudget         ▼                  ▼
-//!        another answer  Rejected                Rejected{CircuitOpen,  Rejected
-//!                       {Timeout}                  retry_after}        {Timeout, DeadlineExceeded}
-//!             └── Classifier ─► Outcome ─► each layer's own vote ─► snapshot · Event ─► Listener
+//! caller ─► fallback ─► timeout ─► retry ─► hedge ─┐           one call
+//!           ┌──────────────────────────────────────┘
+//!           └─► circuit_breaker ─► attempt_timeout ─► service  each attempt
 //! ```
+//!
+//! # Which layer do I need?
+//!
+//! | problem | layer |
+//! |---|---|
+//! | a backend is down, and each call waits for it | [`circuit_breaker`] |
+//! | one host, route or tenant of many is down | [`circuit_breaker::keyed`] |
+//! | single requests fail, and would succeed a moment later | [`retry`] |
+//! | retries overload a backend that recovers | [`retry_budget`], part of every retry and hedge |
+//! | a few calls are much slower than the others | [`hedge`] |
+//! | a call hangs, or the caller has a deadline | [`timeout`] |
+//! | another answer is better than an error | [`fallback`] |
+//! | several of these | [`stack`] |
+//! | a request body must be sent twice | [`http::ReplayLayer`] |
+//! | a reused keep-alive connection was closed by the server | [`http::ReconnectLayer`] |
+//! | a server must answer rejected requests | [`http::RejectionLayer`], [`grpc::GrpcRejectionLayer`] |
+//! | a client stalls its upload | [`http::BodyReadTimeoutLayer`] |
+//! | a backend stalls the body of its response | [`http::BodyDeadlineLayer`] |
+//! | several hops retry the same request | [`http::ReportAttemptsLayer`] |
+//! | a gRPC stream fails in its trailers | [`grpc::StreamOutcomeLayer`] |
+//!
+//! # A first client
+//!
+//! Over HTTP, start with [`http::stack`] and the feature `http`. The README has the same client as a struct.
 //!
 //! ```
 //! use std::time::Duration;
-//! use tower::{Layer, Service, ServiceExt, service_fn};
-//! use tower_reliability::{Error, ReliabilityStack, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let stack = ReliabilityStack::builder()
+//! use bytes::Bytes;
+//! use http_body_util::Full;
+//! use hyper::Request;
+//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_reliability::{
+//!     Error,
+//!     circuit_breaker::CircuitBreakerConfig,
+//!     http::{self, ReplayLayer},
+//!     retry::RetryConfig,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let stack = http::stack()
 //!     .timeout(Duration::from_secs(10))
-//!     .retry(RetryConfig::exponential(Duration::from_millis(50)).max_attempts(3))
+//!     .retry(RetryConfig::new().max_attempts(3))
 //!     .circuit_breaker(CircuitBreakerConfig::new().failure_rate(0.5))
 //!     .attempt_timeout(Duration::from_secs(2))
 //!     .build()?;
-//! let mut client = stack.layer(service_fn(|name: &'static str| async move {
-//!     Ok::<_, std::io::Error>(format!("hello {name}"))
-//! }));
-//! match client.ready().await?.call("tower").await {
-//!     Ok(greeting) => assert_eq!(greeting, "hello tower"),
-//!     Err(Error::Rejected(rejected)) => println!("turned away: {rejected}"),
-//!     Err(Error::Inner(error)) => println!("peer failed: {error}"),
+//! let client = ServiceBuilder::new()
+//!     .layer(ReplayLayer::new())
+//!     .layer(stack)
+//!     .service(Client::builder(TokioExecutor::new()).build_http());
+//!
+//! let body = Full::<Bytes>::default();
+//! let request = Request::get("http://127.0.0.1:8080/").body(body)?;
+//! match client.clone().oneshot(request).await {
+//!     Ok(response) => println!("{}", response.status()),
+//!     // `rejected.retry_after()` is the wait before the next try.
+//!     Err(Error::Rejected(rejected)) => println!("rejected by {rejected}"),
+//!     Err(error) => println!("{}", error.report()),
 //! }
 //! # Ok(()) }
 //! ```
 //!
-//! # Where to look
+//! Over gRPC, start with [`grpc::stack`]. For requests of any other type, start with
+//! [`ReliabilityStack::builder`](stack::ReliabilityStack::builder) and name a [`Classifier`]: without it, every `Ok` is
+//! a success. For a single layer, `build()` its config, as in `CircuitBreakerConfig::new().build()?`.
 //!
-//! | what | where |
-//! |---|---|
-//! | stop calling a peer that fails | [`circuit_breaker`] |
-//! | try again, without keeping a peer down | [`retry`], [`retry_budget`] |
-//! | send a second request where the first takes long | [`hedge`] |
-//! | give up in time, and know the caller's deadline | [`timeout`], [`Deadline`] |
-//! | answer with something else where a call was turned away or failed | [`fallback`] |
-//! | all of it in the right order | [`stack`] |
-//! | say what a result means, now or at the end of a stream | [`Classifier`], [`Outcome`], [`ErrorClass`], [`PendingOutcome`] |
-//! | say how a request is sent twice | [`Resend`], [`CallHistory`] |
-//! | what callers get to see | [`Error`], [`Rejected`], [`Reason`] |
-//! | what operators get to see | [`Event`], [`Listener`], the layers' handles |
-//! | HTTP statuses, deadlines and answers | `http`, with the feature of that name |
-//! | gRPC statuses, trailers, deadlines and answers | `grpc`, with the feature of that name |
+//! # Errors
+//!
+//! A stack wraps the error of its service in [`Error<E>`](Error). The enum is flat, however many layers the stack has.
+//! Log an error with [`Error::report`]; match [`Rejected::reason`] and [`Rejected::retry_after`] in code. Single layers
+//! ask for an error type that is `From<Rejected>`: a [`BoxError`], an enum of your own, or [`Error<E>`](Error) after
+//! `.map_err(Error::inner)`.
+//!
+//! # Shared state
+//!
+//! All services made by a layer and by its clones share the layer's state, such as one circuit on twenty axum routes.
+//! `isolated()` gives a breaker, retry, hedge or fallback layer with state of its own.
+//!
+//! # Observability
+//!
+//! Each layer with state has a `handle()`, and the handle a `snapshot()` of its counts. A [`Listener`] receives rare
+//! [`Event`]s, such as a circuit that opens. `named("prices")` sets the name in rejections and events.
+//!
+//! # Runtime
+//!
+//! No layer starts a task. A call that waits for a timeout, a retry or a hedge needs a tokio runtime with time enabled.
+//! The breaker, the fallback and the budget run in every runtime and outside of a runtime. `tokio::time::pause` moves
+//! the time of every layer. The page of each layer has the details.
 //!
 //! # Features
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `http` | `HttpClassifier`, `HttpResend`, `ReplayLayer`, `ReportAttemptsLayer`, `RejectionLayer`, `BodyDeadlineLayer`, deadlines in request extensions; errors of hyper and hyper-util |
-//! | `reqwest` | the same over reqwest's requests, responses and errors |
-//! | `grpc` | `GrpcClassifier`, `GrpcResend`, `GrpcRejectionLayer`, `StreamOutcomeLayer`, `GrpcTimeout`, rejections as tonic's `Status` |
-//! | `tower` | `RetryBudget::of`, a budget of tower's in the place of ours |
-//! | `serde` | every config can be read from a file and written to one, durations as `"30s"` |
+//! | `http` | the module [`http`], with the errors of hyper and hyper-util |
+//! | `reqwest` | the same for the requests, responses and errors of reqwest |
+//! | `grpc` | the module [`grpc`], over tonic; includes `http` |
+//! | `tower` | `RetryBudget::of`, which takes one of tower's budgets |
+//! | `serde` | configs from and to files, with durations as `"30s"` |
 //! | `full` | all of these |
 //!
+//! # Glossary
+//!
+//! | word | meaning |
+//! |---|---|
+//! | call, attempt | a request of the caller; one of the requests that the layers send for it |
+//! | backend, peer | the service at the other end of a call |
+//! | inner, outer | closer to the service; closer to the caller |
+//! | [outcome](Outcome) | the meaning of a result for all layers: success, failure, ignored … |
+//! | [class](ErrorClass) | the kind of a failure: connection, timeout, rate limit … |
+//! | deferred, [pending outcome](PendingOutcome) | of an answer that has begun: its end decides the outcome |
+//! | [rejection](Rejected) | the error of a layer on this side, not of the backend |
+//! | endpoint unavailable | an outcome: this endpoint got no request, and another endpoint may take it |
+//! | vote | the effect of an outcome on one layer, such as a failure in the window of a breaker |
+//! | cut call | a call that ends before the backend answers, by a drop or by the deadline |
+//! | open period | the time for which an open circuit rejects all calls |
+//! | probe | a call that a half-open circuit admits to test the backend |
+//! | [retry budget](retry_budget), reserve | the limit on retries and hedges that layers share; the retries it grants at first |
+//! | [resend](Resend) | to send the request of a call again, in a retry or a hedge |
+//! | unprocessed | of a request: no backend has begun it, so every request may be resent |
+//! | [call history](CallHistory) | the retries and the endpoints of one call so far |
+//! | [deadline source](DeadlineSource) | the reader of deadlines from requests |
+//! | [protocol](Protocol) | classifier, resend and deadline source in one bundle |
+//!
 //! [tower]: https://docs.rs/tower
+//! [`http`]: ./http/index.html
+//! [`http::stack`]: ./http/fn.stack.html
+//! [`http::ReplayLayer`]: ./http/struct.ReplayLayer.html
+//! [`http::ReconnectLayer`]: ./http/struct.ReconnectLayer.html
+//! [`http::RejectionLayer`]: ./http/struct.RejectionLayer.html
+//! [`http::BodyReadTimeoutLayer`]: ./http/struct.BodyReadTimeoutLayer.html
+//! [`http::BodyDeadlineLayer`]: ./http/struct.BodyDeadlineLayer.html
+//! [`http::ReportAttemptsLayer`]: ./http/struct.ReportAttemptsLayer.html
+//! [`grpc`]: ./grpc/index.html
+//! [`grpc::stack`]: ./grpc/fn.stack.html
+//! [`grpc::GrpcRejectionLayer`]: ./grpc/struct.GrpcRejectionLayer.html
+//! [`grpc::StreamOutcomeLayer`]: ./grpc/struct.StreamOutcomeLayer.html
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod algo;
@@ -91,10 +174,11 @@ pub use call::{
     PerClass, PriorAttempts, Priority, Protocol, Reason, Rejected, Resend, Retryable, StandardClassifier,
     Upload, outcome_of,
 };
+#[doc(inline)]
 pub use stack::ReliabilityStack;
 pub use telemetry::{CircuitState, CircuitTransition, Event, EventKind, Listener, Name, Severity, Trip};
 
-/// The examples of the README, compiled and run.
+/// Compiles and runs the examples of the README.
 #[cfg(all(doctest, feature = "http"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
