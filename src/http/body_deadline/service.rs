@@ -15,7 +15,7 @@ use super::{body::DeadlineBody, future::ResponseFuture};
 ///
 /// ```
 /// # use std::{convert::Infallible, time::Duration};
-/// # use http::{Request, Response};
+/// # use ::http::{Request, Response};
 /// # use tower::service_fn;
 /// use tower::ServiceBuilder;
 /// use tower_reliability::http::{self, BodyDeadlineLayer};
