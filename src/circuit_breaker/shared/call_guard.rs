@@ -13,7 +13,7 @@ use crate::{
 /// counts the call by the stage that it had reached.
 #[derive(Debug)]
 #[must_use]
-pub(in crate::circuit_breaker) struct CallGuard {
+pub(crate) struct CallGuard {
     circuit: Arc<Circuit>,
     permit: Permit,
     /// When the call began, if calls are timed; otherwise when it was first found waiting.
@@ -39,7 +39,7 @@ enum Stage {
 impl CallGuard {
     /// Admits a call that is made at once.
     #[inline]
-    pub(in crate::circuit_breaker) fn admit(circuit: &Arc<Circuit>) -> Result<Self, Refusal> {
+    pub(crate) fn admit(circuit: &Arc<Circuit>) -> Result<Self, Refusal> {
         // Not one function with a `Result`: the permit would go through memory, written in halves and read whole,
         // and the read would wait for the writes.
         let permit = match circuit.pass() {
@@ -50,7 +50,7 @@ impl CallGuard {
     }
 
     /// Reserves a place for a call that may come.
-    pub(in crate::circuit_breaker) fn reserve(circuit: &Arc<Circuit>) -> Result<Self, Refusal> {
+    pub(crate) fn reserve(circuit: &Arc<Circuit>) -> Result<Self, Refusal> {
         let permit = circuit.pass().map_or_else(|| circuit.ask_to_reserve(), Ok)?;
         Ok(Self::new(circuit, permit, Stage::Reserved))
     }
@@ -61,12 +61,12 @@ impl CallGuard {
     }
 
     /// Whether the reserved place is still there.
-    pub(in crate::circuit_breaker) fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         self.circuit.holds(self.permit)
     }
 
     /// The call for which the place was reserved has come.
-    pub(in crate::circuit_breaker) fn begin(mut self) -> Self {
+    pub(crate) fn begin(mut self) -> Self {
         if self.permit.probe.is_some() {
             self.circuit.begin(self.permit);
         }
@@ -83,29 +83,25 @@ impl CallGuard {
 
     /// The request carries a deadline and an upload, or neither.
     #[inline]
-    pub(in crate::circuit_breaker) fn of_request(
-        &mut self,
-        deadline: Option<Deadline>,
-        upload: Option<Upload>,
-    ) {
+    pub(crate) fn of_request(&mut self, deadline: Option<Deadline>, upload: Option<Upload>) {
         (self.deadline, self.upload) = (deadline, upload);
     }
 
     /// Code of the inner service runs from now on: a panic in it is a failure.
     #[inline]
-    pub(in crate::circuit_breaker) fn enter(&mut self) {
+    pub(crate) fn enter(&mut self) {
         self.stage = Stage::Inside;
     }
 
     /// The inner service has been called, and its future has not been polled yet.
     #[inline]
-    pub(in crate::circuit_breaker) fn called(&mut self) {
+    pub(crate) fn called(&mut self) {
         self.stage = Stage::Unpolled;
     }
 
     /// The call waits. From now on, dropping it cuts it.
     #[inline]
-    pub(in crate::circuit_breaker) fn waiting(&mut self) {
+    pub(crate) fn waiting(&mut self) {
         self.stage = Stage::Waiting;
         if self.since.is_none() {
             self.since = Some(clock::now());
@@ -114,13 +110,13 @@ impl CallGuard {
 
     /// Whether the call has been counted.
     #[inline]
-    pub(in crate::circuit_breaker) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.stage == Stage::Settled
     }
 
     /// The call is done.
     #[inline]
-    pub(in crate::circuit_breaker) fn finish(&mut self, outcome: Outcome) {
+    pub(crate) fn finish(&mut self, outcome: Outcome) {
         // Read once for the two that may ask.
         let ended = self.circuit.slow_over().and(self.since).map(|_| clock::now());
         let slow = ended.is_some_and(|ended| self.is_slow(ended));
@@ -131,7 +127,7 @@ impl CallGuard {
     ///
     /// Whether the call is slow is decided here: a stream may last for hours, which says nothing about the backend.
     #[cold]
-    pub(in crate::circuit_breaker) fn defer(&mut self) -> PendingOutcome {
+    pub(crate) fn defer(&mut self) -> PendingOutcome {
         let slow = self.is_slow(clock::now());
         if self.permit.probe.is_some() {
             // A circuit that waited for the ends of streams might never close.

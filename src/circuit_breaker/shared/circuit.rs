@@ -23,17 +23,17 @@ use crate::{
 
 /// The machine of one circuit, and everything that the calls through it share.
 #[derive(Debug)]
-pub(in crate::circuit_breaker) struct Circuit {
+pub(crate) struct Circuit {
     fast_path: FastPath,
     state: Mutex<State>,
-    pub(in crate::circuit_breaker) name: Name,
-    pub(in crate::circuit_breaker) listeners: StdMutex<Listeners>,
+    pub(crate) name: Name,
+    pub(crate) listeners: StdMutex<Listeners>,
     /// Notified whenever a call that waits might pass for another reason than time.
     pub(super) changed: std::sync::Arc<Notify>,
 }
 
 impl Circuit {
-    pub(in crate::circuit_breaker) fn new(
+    pub(crate) fn new(
         config: CircuitBreakerConfig,
         patience: Duration,
         name: Name,
@@ -59,7 +59,7 @@ impl Circuit {
 
     /// Whether every call passes now. Takes and counts nothing.
     #[inline]
-    pub(in crate::circuit_breaker) fn is_free(&self) -> bool {
+    pub(crate) fn is_free(&self) -> bool {
         self.pass().is_some()
     }
 
@@ -97,12 +97,12 @@ impl Circuit {
 
     /// The rejection that every call gets now. Takes and counts nothing.
     #[cold]
-    pub(in crate::circuit_breaker) fn peek(&self) -> Option<Refusal> {
+    pub(crate) fn peek(&self) -> Option<Refusal> {
         self.fast_path.refusal(clock::now).or_else(|| self.ask(|state, now| (state.peek(now), None)))
     }
 
     /// Counts a call as rejected.
-    pub(in crate::circuit_breaker) fn reject(&self, refusal: Refusal) -> Rejected {
+    pub(crate) fn reject(&self, refusal: Refusal) -> Rejected {
         self.fast_path.count_rejected(thread_number());
         Rejected::new(self.name.clone(), refusal.reason).at(refusal.retry_at)
     }
@@ -138,10 +138,7 @@ impl Circuit {
     }
 
     /// Asks the machine, or tells it something. Time passes for the machine first, and events are emitted afterwards.
-    pub(in crate::circuit_breaker) fn ask<T>(
-        &self,
-        question: impl FnOnce(&mut State, Instant) -> (T, Option<EventKind>),
-    ) -> T {
+    pub(crate) fn ask<T>(&self, question: impl FnOnce(&mut State, Instant) -> (T, Option<EventKind>)) -> T {
         let mut events = Vec::new();
         let answer = self.look(|state, now| {
             events = state.advance(now);
@@ -163,7 +160,7 @@ impl Circuit {
     ///
     /// The machine sees every call that was counted without its lock before it answers, and the fast path follows the
     /// machine afterwards.
-    pub(in crate::circuit_breaker) fn look<T>(&self, question: impl FnOnce(&mut State, Instant) -> T) -> T {
+    pub(crate) fn look<T>(&self, question: impl FnOnce(&mut State, Instant) -> T) -> T {
         let mut state = lock(&self.state);
         let collected = self.fast_path.close();
         let now = clock::now();
