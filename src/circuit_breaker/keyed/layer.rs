@@ -32,7 +32,7 @@ pub struct KeyedCircuitBreakerLayer<K, F, C = StandardClassifier, D = NoDeadline
 }
 
 impl<K, F, C, D> KeyedCircuitBreakerLayer<K, F, C, D> {
-    pub(crate) fn new(spec: CircuitSpec, key: F, classifier: C, deadlines: D) -> Self {
+    pub(in crate::circuit_breaker) fn new(spec: CircuitSpec, key: F, classifier: C, deadlines: D) -> Self {
         Self { spec, key, classifier, deadlines, max_keys: MAX_KEYS, handle: Arc::default() }
     }
 

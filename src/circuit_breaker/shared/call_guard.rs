@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use super::circuit::Circuit;
 use crate::{
     call::{Deadline, Outcome, PendingOutcome, Upload},
-    circuit_breaker::state::{Ending, Permit, Refusal, Timing},
+    circuit_breaker::state::{Ending, Permit, Refusal, State, Timing},
     rt::clock,
 };
 
@@ -44,14 +44,14 @@ impl CallGuard {
         // and the read would wait for the writes.
         let permit = match circuit.pass() {
             Some(permit) => permit,
-            None => circuit.ask_to_pass()?,
+            None => circuit.ask_to_pass(State::admit)?,
         };
         Ok(Self::new(circuit, permit, Stage::Inside).timed())
     }
 
     /// Reserves a place for a call that may come.
     pub(crate) fn reserve(circuit: &Arc<Circuit>) -> Result<Self, Refusal> {
-        let permit = circuit.pass().map_or_else(|| circuit.ask_to_reserve(), Ok)?;
+        let permit = circuit.pass().map_or_else(|| circuit.ask_to_pass(State::reserve), Ok)?;
         Ok(Self::new(circuit, permit, Stage::Reserved))
     }
 

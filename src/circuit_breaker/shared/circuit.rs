@@ -63,21 +63,15 @@ impl Circuit {
         self.pass().is_some()
     }
 
-    /// Admits a call, or says why not.
+    /// Asks the machine to [admit](State::admit) a call, or to [reserve](State::reserve) a place.
     #[cold]
-    pub(super) fn ask_to_pass(&self) -> Result<Permit, Refusal> {
+    pub(super) fn ask_to_pass(
+        &self,
+        question: fn(&mut State, Instant) -> Result<Permit, Refusal>,
+    ) -> Result<Permit, Refusal> {
         match self.fast_path.refusal(clock::now) {
             Some(refusal) => Err(refusal),
-            None => self.ask(|state, now| (state.admit(now), None)),
-        }
-    }
-
-    /// Reserves a place for a call that may come, or says why not.
-    #[cold]
-    pub(super) fn ask_to_reserve(&self) -> Result<Permit, Refusal> {
-        match self.fast_path.refusal(clock::now) {
-            Some(refusal) => Err(refusal),
-            None => self.ask(|state, now| (state.reserve(now), None)),
+            None => self.ask(|state, now| (question(state, now), None)),
         }
     }
 
