@@ -6,7 +6,7 @@ use super::circuit::Circuit;
 use crate::{
     call::{Deadline, Outcome, PendingOutcome, Upload},
     circuit_breaker::state::{Ending, Permit, Refusal, State, Timing},
-    rt::clock,
+    rt::{clock, sync::thread_number},
 };
 
 /// Held by a call while it runs, and by a service that has reserved a place. Dropping it gives back what it took, and
@@ -42,7 +42,7 @@ impl CallGuard {
     pub(crate) fn admit(circuit: &Arc<Circuit>) -> Result<Self, Refusal> {
         // Not one function with a `Result`: the permit would go through memory, written in halves and read whole,
         // and the read would wait for the writes.
-        let permit = match circuit.pass() {
+        let permit = match circuit.fast_path.pass() {
             Some(permit) => permit,
             None => circuit.ask_to_pass(State::admit)?,
         };
@@ -51,7 +51,7 @@ impl CallGuard {
 
     /// Reserves a place for a call that may come.
     pub(crate) fn reserve(circuit: &Arc<Circuit>) -> Result<Self, Refusal> {
-        let permit = circuit.pass().map_or_else(|| circuit.ask_to_pass(State::reserve), Ok)?;
+        let permit = circuit.fast_path.pass().map_or_else(|| circuit.ask_to_pass(State::reserve), Ok)?;
         Ok(Self::new(circuit, permit, Stage::Reserved))
     }
 
@@ -77,7 +77,7 @@ impl CallGuard {
     /// Calls are timed from the start only where slow calls are watched.
     #[inline]
     fn timed(mut self) -> Self {
-        self.since = self.circuit.slow_over().map(|_| clock::now());
+        self.since = self.circuit.fast_path.slow_over().map(|_| clock::now());
         self
     }
 
@@ -118,7 +118,7 @@ impl CallGuard {
     #[inline]
     pub(crate) fn finish(&mut self, outcome: Outcome) {
         // Read once for the two that may ask.
-        let ended = self.circuit.slow_over().and(self.since).map(|_| clock::now());
+        let ended = self.circuit.fast_path.slow_over().and(self.since).map(|_| clock::now());
         let slow = ended.is_some_and(|ended| self.is_slow(ended));
         self.count(outcome, slow, ended);
     }
@@ -145,7 +145,7 @@ impl CallGuard {
         self.stage = Stage::Settled;
         let now = || ended.unwrap_or_else(clock::now);
         if outcome == Outcome::Success && !slow {
-            match (self.circuit.count_healthy(self.permit, now), self.since) {
+            match (self.circuit.fast_path.count_healthy(self.permit, thread_number(), now), self.since) {
                 (Some(true), Some(since)) => {
                     return self.circuit.sample_wait(now().saturating_duration_since(since));
                 }
@@ -158,7 +158,7 @@ impl CallGuard {
 
     fn is_slow(&self, ended: Instant) -> bool {
         let took = self.since.map(|since| ended.saturating_duration_since(since));
-        self.circuit.slow_over().zip(took).is_some_and(|(over, took)| took > over)
+        self.circuit.fast_path.slow_over().zip(took).is_some_and(|(over, took)| took > over)
     }
 
     /// The time that the backend had the whole request.

@@ -24,7 +24,7 @@ use crate::{
 /// The machine of one circuit, and everything that the calls through it share.
 #[derive(Debug)]
 pub(crate) struct Circuit {
-    fast_path: FastPath,
+    pub(crate) fast_path: FastPath,
     state: Mutex<State>,
     pub(crate) name: Name,
     pub(crate) listeners: StdMutex<Listeners>,
@@ -49,18 +49,6 @@ impl Circuit {
         };
         circuit.look(|_, _| ());
         circuit
-    }
-
-    /// The permit of a call that passes without a question to the machine.
-    #[inline]
-    pub(super) fn pass(&self) -> Option<Permit> {
-        self.fast_path.pass()
-    }
-
-    /// Whether every call passes now. Takes and counts nothing.
-    #[inline]
-    pub(crate) fn is_free(&self) -> bool {
-        self.pass().is_some()
     }
 
     /// Asks the machine to [admit](State::admit) a call, or to [reserve](State::reserve) a place.
@@ -101,12 +89,6 @@ impl Circuit {
         Rejected::new(self.name.clone(), refusal.reason).at(refusal.retry_at)
     }
 
-    /// Counts a healthy call, if that needs no question to the machine. Returns whether the call shall be sampled.
-    #[inline]
-    pub(super) fn count_healthy(&self, permit: Permit, now: impl FnOnce() -> Instant) -> Option<bool> {
-        self.fast_path.count_healthy(permit, thread_number(), now)
-    }
-
     /// A successful call had to wait this long.
     #[cold]
     pub(super) fn sample_wait(&self, waited: Duration) {
@@ -123,12 +105,6 @@ impl Circuit {
             // The place of the probe is free again, whether or not that changed anything else.
             self.changed.notify_waiters();
         }
-    }
-
-    /// The threshold above which a call is slow; `None` if calls are not timed.
-    #[inline]
-    pub(super) fn slow_over(&self) -> Option<Duration> {
-        self.fast_path.slow_over()
     }
 
     /// Asks the machine, or tells it something. Time passes for the machine first, and events are emitted afterwards.
