@@ -115,7 +115,7 @@
 //! | word | meaning |
 //! |---|---|
 //! | call, attempt | a request of the caller; one of the requests that the layers send for it |
-//! | backend, peer | the service at the other end of a call |
+//! | backend | the service at the other end of a call |
 //! | inner, outer | closer to the service; closer to the caller |
 //! | [outcome](Outcome) | the meaning of a result for all layers: success, failure, ignored … |
 //! | [class](ErrorClass) | the kind of a failure: connection, timeout, rate limit … |

@@ -201,7 +201,7 @@ fn the_search_sees_what_it_should() {
 }
 
 /// The tests of the case tables: `case_NN_…` in any source.
-fn case_tests() -> Vec<String> {
+fn numbered_tests() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     for folder in ["src", "tests"] {
@@ -218,7 +218,7 @@ fn case_tests() -> Vec<String> {
 #[test]
 fn the_table_of_cases_names_every_numbered_test_and_no_other() {
     let table = include_str!("CASES.md");
-    let tests = case_tests();
+    let tests = numbered_tests();
     assert!(tests.len() > 100, "only {} tests were found: the search is broken", tests.len());
     let named: Vec<&str> = table.split('`').filter(|word| word.starts_with("case_")).collect();
     for name in &named {

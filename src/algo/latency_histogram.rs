@@ -102,7 +102,7 @@ fn upper_bound(bucket: usize) -> Duration {
     Duration::from_micros((((8 + eighth) + 1) << octave) - 1)
 }
 
-/// A generation: enough for a p99, few enough to follow a peer that changes.
+/// A generation: enough for a p99, few enough to follow a backend that changes.
 const GENERATION: u16 = 500;
 /// Shorter ones are not told apart: it is the shortest with three bits after the leading one.
 const MIN_MICROS: u64 = 8;
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_changes_is_followed_within_two_generations() {
+    fn a_backend_that_changes_is_followed_within_two_generations() {
         let mut histogram = LatencyHistogram::new();
         (0..5_000).for_each(|_| histogram.record(Duration::from_millis(10)));
         (0..1_000).for_each(|_| histogram.record(Duration::from_secs(1)));

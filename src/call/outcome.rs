@@ -111,7 +111,7 @@ impl Outcome {
 
     /// Whether a failure speaks against the backend's health; `None` if there is no failure. A backend that explains an
     /// error in a request is healthy.
-    pub(crate) const fn blames_peer(&self) -> Option<bool> {
+    pub(crate) const fn blames_backend(&self) -> Option<bool> {
         match self {
             Self::Failure { class, .. } => {
                 Some(!matches!(class, ErrorClass::Validation | ErrorClass::Authentication))

@@ -1,4 +1,4 @@
-//! The progress of a request body towards the peer.
+//! The progress of a request body towards the backend.
 
 use std::{
     sync::Arc,
@@ -13,10 +13,10 @@ use crate::{
     },
 };
 
-/// The progress of one request body towards the peer.
+/// The progress of one request body towards the backend.
 ///
-/// The wrapper of the request body writes it, such as `http::ReplayBody`. Layers that judge how long a peer took read
-/// it, through [`DeadlineSource::upload`](super::DeadlineSource::upload). A peer cannot answer a request that it has
+/// The wrapper of the request body writes it, such as `http::ReplayBody`. Layers that judge how long a backend took read
+/// it, through [`DeadlineSource::upload`](super::DeadlineSource::upload). A backend cannot answer a request that it has
 /// not received, so the time of the upload does not count against it.
 ///
 /// Each attempt has its own upload.

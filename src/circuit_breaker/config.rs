@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::call::ConfigError;
 
-/// When a circuit opens, for how long, and what the peer must show before it closes again.
+/// When a circuit opens, for how long, and what the backend must show before it closes again.
 ///
 /// The config is plain data: a constant, the content of a file (feature `serde`, durations as `"30s"`), or the argument
 /// of [`CircuitBreakerHandle::update`](super::CircuitBreakerHandle::update). See the [table of defaults](super#defaults).
@@ -73,16 +73,16 @@ pub(super) struct SlowCall {
     pub(super) rate: f64,
 }
 
-/// How a call counts that was cut: ended before the peer answered, by a drop of its future or by the caller's deadline.
+/// How a call counts that was cut: ended before the backend answered, by a drop of its future or by the caller's deadline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Abandoned {
-    /// By the time that the peer had; see [cut calls](super#cut-calls). The default.
+    /// By the time that the backend had; see [cut calls](super#cut-calls). The default.
     #[default]
     ByTime,
-    /// As a failure. An impatient caller can then open the circuit of a healthy peer.
+    /// As a failure. An impatient caller can then open the circuit of a healthy backend.
     Failure,
-    /// Not at all. A peer that answers no call then opens the circuit only through a timeout inside the breaker.
+    /// Not at all. A backend that answers no call then opens the circuit only through a timeout inside the breaker.
     Ignore,
 }
 
@@ -130,7 +130,7 @@ impl CircuitBreakerConfig {
 
     /// Judges a rate only when the window holds at least so many calls.
     ///
-    /// More calls make chance openings rarer, and a dead peer costs more calls. A smaller count window is judged when it is
+    /// More calls make chance openings rarer, and a dead backend costs more calls. A smaller count window is judged when it is
     /// full. In a cold burst, failures finish first, so a small number opens early. At least 1. Default: 20 calls.
     #[must_use]
     pub const fn min_requests(mut self, calls: u32) -> Self {
@@ -171,7 +171,7 @@ impl CircuitBreakerConfig {
 
     /// Keeps the circuit open for at least so long before it admits a probe.
     ///
-    /// Longer spares the peer; shorter recovers sooner. Above 0, at most 1 day. Default: 700 ms.
+    /// Longer spares the backend; shorter recovers sooner. Above 0, at most 1 day. Default: 700 ms.
     #[must_use]
     pub const fn open_for(mut self, delay: Duration) -> Self {
         self.open_for = delay;
@@ -190,7 +190,7 @@ impl CircuitBreakerConfig {
 
     /// Multiplies [`open_for`](Self::open_for) by this factor at each opening that soon follows another.
     ///
-    /// Above 1 it spares a peer that flaps, and lets callers wait about as long again as the outage lasted. 1 to 100.
+    /// Above 1 it spares a backend that flaps, and lets callers wait about as long again as the outage lasted. 1 to 100.
     /// Default: 1, which is off.
     #[must_use]
     pub const fn open_multiplier(mut self, factor: f64) -> Self {
@@ -225,7 +225,7 @@ impl CircuitBreakerConfig {
         self
     }
 
-    /// Caps how long the peer can keep the circuit open by a hint such as `Retry-After`.
+    /// Caps how long the backend can keep the circuit open by a hint such as `Retry-After`.
     ///
     /// A hint never shortens an open period. At most 1 day; 0 ignores hints. Default: 60 s.
     #[must_use]
@@ -236,7 +236,7 @@ impl CircuitBreakerConfig {
 
     /// Judges a half-open circuit by at most so many probes: one at a time until the first has passed.
     ///
-    /// More probes find a partial failure, and reach a peer that is still down. 1 to 1 000. Default: 3.
+    /// More probes find a partial failure, and reach a backend that is still down. 1 to 1 000. Default: 3.
     #[must_use]
     pub const fn half_open_probes(mut self, probes: u32) -> Self {
         self.half_open_probes = probes;
@@ -261,7 +261,7 @@ impl CircuitBreakerConfig {
 
     /// Admits a growing ratio of the calls for so long after the circuit has closed, from a tenth to all.
     ///
-    /// It spares a peer with cold caches, and rejects calls that a healthy peer would answer. At most 1 day.
+    /// It spares a backend with cold caches, and rejects calls that a healthy backend would answer. At most 1 day.
     /// Default: 0, which admits all at once.
     #[must_use]
     pub const fn ramp(mut self, over: Duration) -> Self {
@@ -281,7 +281,7 @@ impl CircuitBreakerConfig {
         self.slow_call.map(|slow| slow.over)
     }
 
-    /// The idle time after which nothing is held against a peer any more.
+    /// The idle time after which nothing is held against a backend any more.
     pub(super) fn forgiven_after(&self) -> Duration {
         self.max_open_for.max(self.open_for).saturating_add(self.backoff_decay_every)
     }

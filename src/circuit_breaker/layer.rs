@@ -70,7 +70,7 @@ impl<C, D> CircuitBreakerLayer<C, D> {
     /// Reads from `deadlines` the deadline of each request, and how far its body has been sent.
     ///
     /// The breaker needs both to judge calls that are cut: a call that ends with the caller's deadline says less about the
-    /// peer than one that the peer failed, and a request that is still being sent says nothing.
+    /// backend than one that the backend failed, and a request that is still being sent says nothing.
     /// Default: [`NoDeadline`].
     pub fn deadlines<D2>(self, deadlines: D2) -> CircuitBreakerLayer<C, D2> {
         self.with_behaviour(|classifier, _| (classifier, deadlines))
@@ -107,7 +107,7 @@ impl<C, D> CircuitBreakerLayer<C, D> {
     /// Waits in `poll_ready` while the circuit is open, and rejects no call of a service that was ready.
     ///
     /// Use it inside a balancer, which then prefers other endpoints. A ready service holds its place: the place of a
-    /// probe, while the circuit is half-open. In front of a single peer leave it off, so that callers learn at once.
+    /// probe, while the circuit is half-open. In front of a single backend leave it off, so that callers learn at once.
     /// Default: off.
     ///
     /// Waiting needs a tokio runtime. Outside one, `poll_ready` returns the rejection as an error.

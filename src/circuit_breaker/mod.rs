@@ -1,4 +1,4 @@
-//! A circuit breaker: stops calls to a peer that fails, leaves it alone for a while, and asks it carefully whether it
+//! A circuit breaker: stops calls to a backend that fails, leaves it alone for a while, and asks it carefully whether it
 //! has recovered.
 //!
 //! ```text
@@ -56,7 +56,7 @@
 //! | `open_jitter` | ±20 % | the spread of the open period |
 //! | `open_multiplier` | 1 (off) | the growth of `open_for` with each opening |
 //! | `backoff_decay_every` | 30 s | the closed time that takes back one growth |
-//! | `max_retry_after` | 60 s | the longest open period that the peer can ask for |
+//! | `max_retry_after` | 60 s | the longest open period that the backend can ask for |
 //! | `half_open_probes` | 3 | the probes of a half-open circuit |
 //! | `half_open_successes` | 2 | the probes that must pass |
 //! | `probe_timeout` | 30 s | the time of a probe |
@@ -65,21 +65,21 @@
 //!
 //! # Cut calls
 //!
-//! A call is *cut* if it ends before the peer has answered: its future is dropped, by a caller that hung up, an outer
+//! A call is *cut* if it ends before the backend has answered: its future is dropped, by a caller that hung up, an outer
 //! timeout, or a hedge that won; or the caller's deadline ends it. A cut call is a failure if all of this holds:
 //!
-//! 1. the peer had the whole request, as far as [`DeadlineSource::upload`](crate::DeadlineSource::upload) can tell;
+//! 1. the backend had the whole request, as far as [`DeadlineSource::upload`](crate::DeadlineSource::upload) can tell;
 //! 2. the call waited longer than 99 % of the successful calls wait, which the circuit estimates as it runs; until it has
 //!    seen a hundred of them, longer than 1 s, or than the shorter timeout of its stack;
 //! 3. no call has been answered since then;
 //! 4. the circuit has seen no answer for ten times its mean time between answers.
 //!
-//! Otherwise a cut call has no vote. So a peer that answers no call opens the circuit whoever gives up, and an impatient
-//! or malicious caller cannot open the circuit of a healthy peer. A cut call that waited longer than the slow-call
+//! Otherwise a cut call has no vote. So a backend that answers no call opens the circuit whoever gives up, and an impatient
+//! or malicious caller cannot open the circuit of a healthy backend. A cut call that waited longer than the slow-call
 //! threshold counts as slow. A response that is dropped after its head has no vote.
 //!
 //! The rule has a limit: a route that is far slower than all others, and whose callers all give up, looks like a dead
-//! peer while no other route is called. Give such a route a circuit of its own.
+//! backend while no other route is called. Give such a route a circuit of its own.
 //!
 //! While half-open, a probe that is cut without a vote admits one more call at a time. Callers that cut every probe
 //! therefore cannot keep the circuit half-open for long: the calls of patient callers soon pass too.

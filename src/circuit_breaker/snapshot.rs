@@ -37,11 +37,11 @@ pub struct CircuitBreakerSnapshot {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CircuitBreakerCounts {
-    /// The peer answered, also if the request was wrong.
+    /// The backend answered, also if the request was wrong.
     pub successes: u64,
     /// The call failed, or panicked.
     pub failures: u64,
-    /// The outcome says nothing about the peer, or the call was never polled.
+    /// The outcome says nothing about the backend, or the call was never polled.
     pub ignored: u64,
     /// The call was cut: its future was dropped, its deadline ended it, or its [`Deferred`](crate::Outcome::Deferred)
     /// response was dropped before the end.

@@ -171,7 +171,7 @@ impl Default for GrpcClassifier {
 impl<B, E: Error + 'static> Classifier<Response<B>, E> for GrpcClassifier {
     fn classify(&self, result: Result<&Response<B>, &E>) -> Outcome {
         match result {
-            // A rejection that this process turned into an answer still says nothing about the peer.
+            // A rejection that this process turned into an answer still says nothing about the backend.
             Ok(response) => match response.extensions().get::<Rejected>() {
                 Some(rejected) => rejected.outcome(),
                 None => self.outcome(response.status(), response.headers()),

@@ -108,7 +108,7 @@ impl<B: Default> Answers<B> for DetailedGrpcAnswers {
 
 fn answer<B: Default>(rejected: &Rejected, detailed: bool) -> Response<B> {
     let mut response = status_of(rejected, detailed).into_http();
-    // Outer classifiers find it: the answer says nothing about the peer. Extensions stay inside the process.
+    // Outer classifiers find it: the answer says nothing about the backend. Extensions stay inside the process.
     response.extensions_mut().insert(rejected.clone());
     response
 }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_answer_is_a_head_with_a_status_and_says_nothing_about_the_peer() {
+    async fn the_answer_is_a_head_with_a_status_and_says_nothing_about_the_backend() {
         let answer: Response<String> = GrpcAnswers::answer(&rejected());
         assert_eq!((answer.status().as_u16(), answer.body().as_str()), (200, ""));
         assert_eq!(answer.headers()["content-type"], "application/grpc");

@@ -161,8 +161,8 @@ where
                     // A failure of the backend replaces a kept rejection by this side. An outer retry would take the
                     // rejection for an attempt that reached no backend, and send a free one.
                     if let Some((kept, of_kept)) = &mut self.as_mut().project().hedges.as_mut()?.kept
-                        && of_kept.blames_peer().is_none()
-                        && outcome.blames_peer().is_some()
+                        && of_kept.blames_backend().is_none()
+                        && outcome.blames_backend().is_some()
                     {
                         (*kept, *of_kept) = (result, outcome);
                     }

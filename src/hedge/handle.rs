@@ -169,7 +169,7 @@ impl HedgeHandle {
     // Cold: nearly every attempt succeeds.
     #[cold]
     pub(super) fn failed(&self, call: &mut Call, primary: bool, outcome: Outcome) -> Next {
-        let unhealthy = outcome.blames_peer();
+        let unhealthy = outcome.blames_backend();
         if unhealthy.is_some() {
             self.shared.account.record(unhealthy);
         }

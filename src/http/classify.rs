@@ -29,7 +29,7 @@ use crate::{
 /// | failure | [`Retryable`](crate::Retryable) |
 /// |---|---|
 /// | no connection was made, or hyper had not begun to write the request | `Unprocessed` |
-/// | the response has `x-retry-attempt: 1` or more: a server closer to the peer has retried | `Never` |
+/// | the response has `x-retry-attempt: 1` or more: a server closer to the backend has retried | `Never` |
 /// | any other | `IfIdempotent` |
 ///
 /// An error whose chain holds a [`Rejected`](crate::Rejected) has that rejection's outcome. Error chains are read 64
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_that_a_server_closer_to_the_peer_has_retried_is_not_retried() {
+    fn a_response_that_a_server_closer_to_the_backend_has_retried_is_not_retried() {
         let outcome = |status, attempts: u64| {
             let mut headers = HeaderMap::new();
             retry_attempt::set(&mut headers, attempts);

@@ -6,7 +6,7 @@ use std::{error::Error, io};
 use super::classify;
 use crate::call::{ErrorClass, Outcome, chain, first_named, standard};
 
-/// The outcome of an HTTP client's error, and whether the peer has processed the request.
+/// The outcome of an HTTP client's error, and whether the backend has processed the request.
 pub(super) fn outcome_of(error: &(dyn Error + 'static)) -> Outcome {
     if is_callers_own(error) {
         return Outcome::Ignored;
@@ -17,7 +17,7 @@ pub(super) fn outcome_of(error: &(dyn Error + 'static)) -> Outcome {
 
 /// Whether the caller has failed: the request body ended in an error, or was dropped.
 ///
-/// The inner errors are then about the source of that body, and say nothing about the peer.
+/// The inner errors are then about the source of that body, and say nothing about the backend.
 pub(crate) fn is_callers_own(error: &(dyn Error + 'static)) -> bool {
     let of_hyper = chain(error).find_map(|error| error.downcast_ref::<hyper::Error>());
     of_hyper.is_some_and(hyper::Error::is_user)
@@ -81,7 +81,7 @@ fn hyper_class(error: &hyper::Error) -> Option<ErrorClass> {
     } else if is_closed(error) {
         Some(ErrorClass::Connection)
     } else if error.is_parse() {
-        // The peer answered in another protocol.
+        // The backend answered in another protocol.
         Some(ErrorClass::Server)
     } else {
         None

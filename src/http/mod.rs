@@ -32,7 +32,7 @@
 //! ```
 //!
 //! Retries and hedges ask [`HttpResend`] whether a request may be sent again. A [`ReplayLayer`] outside the stack gives
-//! requests a body that can be sent more than once. The header `x-retry-attempt` tells the peer that a request is a
+//! requests a body that can be sent more than once. The header `x-retry-attempt` tells the backend that a request is a
 //! retry. [`ReportAttemptsLayer`] puts it into responses too, so that outer callers do not retry again.
 //!
 //! # Servers

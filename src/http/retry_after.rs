@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-/// The delay that the peer asks for, as seconds or as a date. Any other value is no hint.
+/// The delay that the backend asks for, as seconds or as a date. Any other value is no hint.
 ///
 /// A date in the past asks for no delay.
 pub(super) fn parse(value: &[u8], now: SystemTime) -> Option<Duration> {

@@ -205,7 +205,7 @@ impl RetryConfig {
         self
     }
 
-    /// Checks the numbers, for [`RetryLayer::policy`].
+    /// Checks the numbers, for [`RetryLayer::policy`](super::RetryLayer::policy).
     ///
     /// # Errors
     ///

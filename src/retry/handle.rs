@@ -191,7 +191,7 @@ impl RetryHandle {
     pub(super) fn failed(&self, retrying: &mut Retrying, mut failed: Failed) -> Option<Duration> {
         let RetryShared { name, account, circuit, memory, .. } = &*self.shared;
         let Retrying { call, policy, withdrawal } = retrying;
-        let (now, class, unhealthy) = (clock::now(), failed.outcome.class(), failed.outcome.blames_peer());
+        let (now, class, unhealthy) = (clock::now(), failed.outcome.class(), failed.outcome.blames_backend());
         if unhealthy.is_some() {
             account.record(unhealthy);
         }

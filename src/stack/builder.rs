@@ -100,7 +100,7 @@ impl<C, R, D, E, S> StackBuilder<Protocol<C, R, D>, E, S> {
 impl<P, E, S> StackBuilder<P, E, S> {
     /// Grants further attempts from this budget.
     ///
-    /// Share one budget among all stacks that call the same peer, so that together they cannot overload it. Default: a
+    /// Share one budget among all stacks that call the same backend, so that together they cannot overload it. Default: a
     /// budget of this stack, with the numbers of
     /// [`RetryBudgetConfig::new`](crate::retry_budget::RetryBudgetConfig::new).
     pub fn retry_budget(mut self, budget: RetryBudget) -> Self {

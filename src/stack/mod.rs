@@ -30,7 +30,7 @@
 //!     Err(Error::Rejected(rejected)) => {
 //!         println!("turned away: {rejected}, again in {:?}", rejected.retry_after());
 //!     }
-//!     Err(Error::Inner(error)) => println!("peer failed: {error}"),
+//!     Err(Error::Inner(error)) => println!("backend failed: {error}"),
 //! }
 //! println!("{:?}", stack.circuit_breaker().snapshot());
 //! # Ok(()) }
@@ -41,10 +41,10 @@
 //! All stages share one [`Protocol`](crate::Protocol): it classifies results, copies requests for further attempts,
 //! and reads the deadline of each request. `http::stack()` and `grpc::stack()` start with the protocol of that name.
 //! Retry and hedge share one [`RetryBudget`](crate::retry_budget::RetryBudget).
-//! [`retry_budget`](StackBuilder::retry_budget) shares it with the other stacks that call the same peer.
+//! [`retry_budget`](StackBuilder::retry_budget) shares it with the other stacks that call the same backend.
 //!
 //! The retry is outside the breaker: the breaker counts every attempt, and once it opens the call ends. A stack
-//! protects one peer. For several endpoints, put one stack with a breaker around each endpoint. A second stack with a
+//! protects one backend. For several endpoints, put one stack with a breaker around each endpoint. A second stack with a
 //! retry goes around the service that chooses among them, as in the example `gateway`.
 //!
 //! # Defaults

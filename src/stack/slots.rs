@@ -79,7 +79,7 @@ impl<P, E, F, T, R, H, B, A> StackBuilder<P, E, Slots<F, T, R, H, B, A>> {
         })
     }
 
-    /// Rejects calls while the peer fails. Default: no breaker.
+    /// Rejects calls while the backend fails. Default: no breaker.
     pub fn circuit_breaker(
         self,
         config: impl Into<CircuitBreakerConfig>,

@@ -56,9 +56,9 @@ impl<L> TimeoutLayer<L> {
 
     /// Counts the limit from the last progress of the request's upload.
     ///
-    /// A long but steady upload is not cut, and the peer has the full limit after the upload. An upload without
+    /// A long but steady upload is not cut, and the backend has the full limit after the upload. An upload without
     /// progress for the limit ends the call as [`UploadStalled`](crate::Reason::UploadStalled), which does not count
-    /// against the peer. A call may then take longer than the limit; deadlines stay absolute.
+    /// against the backend. A call may then take longer than the limit; deadlines stay absolute.
     ///
     /// It needs a [deadline source](Self::deadlines) that knows uploads, such as `http::RequestExtensions`, and a
     /// `http::ReplayLayer` outside this layer. The stack sets it for its attempt timeout. Default: off, the limit counts

@@ -1,8 +1,8 @@
 //! A limit on how long a call may take, which respects the deadline of the whole request.
 //!
-//! The earlier of the limit and the request's deadline ends the call, and the reason tells them apart. A peer that
+//! The earlier of the limit and the request's deadline ends the call, and the reason tells them apart. A backend that
 //! did not answer within the limit has [timed out](crate::Reason::Timeout). A caller with less time left than the
-//! limit has met its [deadline](crate::Reason::DeadlineExceeded), which is not the peer's fault.
+//! limit has met its [deadline](crate::Reason::DeadlineExceeded), which is not the backend's fault.
 //!
 //! The same layer limits the whole call or each attempt, depending on its position. Around an attempt,
 //! [`after_upload`](TimeoutLayer::after_upload) starts the limit when the request has been sent.

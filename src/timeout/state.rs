@@ -48,7 +48,7 @@ impl Allowance {
 }
 
 /// Two timeouts of one stack with equal limits read the clock one after the other. The outer one's deadline is then a
-/// little earlier than the inner one's limit, although the peer had the full limit.
+/// little earlier than the inner one's limit, although the backend had the full limit.
 const SLACK: Duration = Duration::from_millis(1);
 
 #[cfg(test)]

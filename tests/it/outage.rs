@@ -106,7 +106,7 @@ fn bump(counts: &Mutex<Vec<u32>>, second: u64) {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Budget {
     NoRetries,
-    NoDeadline,
+    Unlimited,
     /// tower's, with its own defaults.
     Tower,
     /// This crate's, with its defaults.
@@ -122,7 +122,7 @@ fn client(server: &Arc<Server>, budget: Budget, seed: u64) -> Client {
     let limit = match budget {
         Budget::Tower => RetryBudget::of(TpsBudget::default()),
         Budget::Ours | Budget::OursAndBreaker => RetryBudgetConfig::new().build().expect("valid"),
-        Budget::NoRetries | Budget::NoDeadline => RetryBudget::unlimited(),
+        Budget::NoRetries | Budget::Unlimited => RetryBudget::unlimited(),
     };
     let classify = |result: Result<&(), &Error<Broken>>| match result {
         Ok(()) => Outcome::Success,
@@ -237,7 +237,7 @@ fn case_37_retries_do_not_keep_a_backend_down() {
     println!("|---|---:|---:|---:|---:|---:|");
     let rows = [
         (Budget::NoRetries, 1),
-        (Budget::NoDeadline, 1),
+        (Budget::Unlimited, 1),
         (Budget::Tower, 1),
         (Budget::Tower, 20),
         (Budget::Ours, 1),
@@ -284,7 +284,7 @@ fn case_37_retries_do_not_keep_a_backend_down() {
                 assert!(recovered.is_some_and(|seconds| seconds <= 8), "{clients} clients: {recovered:?}");
                 assert!(success >= 0.995, "{clients} clients: {success}");
             }
-            Budget::NoDeadline => assert!(recovered.is_none(), "else this outage shows nothing"),
+            Budget::Unlimited => assert!(recovered.is_none(), "else this outage shows nothing"),
             Budget::NoRetries | Budget::Tower => {}
         }
     }

@@ -129,7 +129,7 @@ impl CallGuard {
 
     /// The response has begun. Its outcome is settled at its end; that of a probe now.
     ///
-    /// Whether the call is slow is decided here: a stream may last for hours, which says nothing about the peer.
+    /// Whether the call is slow is decided here: a stream may last for hours, which says nothing about the backend.
     #[cold]
     pub(in crate::circuit_breaker) fn defer(&mut self) -> PendingOutcome {
         let slow = self.is_slow(clock::now());
@@ -165,7 +165,7 @@ impl CallGuard {
         self.circuit.slow_over().zip(took).is_some_and(|(over, took)| took > over)
     }
 
-    /// The time that the peer had the whole request.
+    /// The time that the backend had the whole request.
     fn timing(&self) -> Timing {
         let waiting_since = match &self.upload {
             Some(upload) if !upload.is_complete() => None,

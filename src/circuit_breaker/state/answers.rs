@@ -1,14 +1,14 @@
-//! When the peer last answered, and how long it takes: the evidence by which a cut call is judged.
+//! When the backend last answered, and how long it takes: the evidence by which a cut call is judged.
 //!
-//! A caller that gives up says nothing by itself. An impatient or a malicious caller gives up on a healthy peer too, and
-//! a peer that answers no call makes every caller give up. `tests/it/breaker_cut_calls.rs` compares the rules.
+//! A caller that gives up says nothing by itself. An impatient or a malicious caller gives up on a healthy backend too, and
+//! a backend that answers no call makes every caller give up. `state/tests/cut_calls.rs` simulates both.
 
 use std::time::{Duration, Instant};
 
 use super::ending::Timing;
 use crate::algo::TailLatency;
 
-/// The evidence about the peer's answers.
+/// The evidence about the backend's answers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answers {
     /// The end of the last interval in which answers were counted.
@@ -28,7 +28,7 @@ impl Answers {
         Self { counted_until: now, last: None, mean_gap: None, waits, first_patience }
     }
 
-    /// The peer gave so many answers since the last count.
+    /// The backend gave so many answers since the last count.
     pub(super) fn count(&mut self, answers: u64, now: Instant) {
         if answers == 0 {
             return;
@@ -36,7 +36,7 @@ impl Answers {
         let answers = u32::try_from(answers).unwrap_or(u32::MAX);
         let gap = now.saturating_duration_since(self.counted_until).as_secs_f64() / f64::from(answers);
         self.mean_gap = Some(match self.mean_gap {
-            // Without the cap, one pause in the traffic would hide a dead peer for ten times as long.
+            // Without the cap, one pause in the traffic would hide a dead backend for ten times as long.
             Some(mean) => {
                 mean + (gap.min(mean * MAX_GAP_GROWTH) - mean) * (f64::from(answers) * GAP_WEIGHT).min(1.0)
             }
@@ -45,7 +45,7 @@ impl Answers {
         (self.counted_until, self.last) = (now, Some(now));
     }
 
-    /// Calls reach the peer again from now on: the time in which it was not asked is no gap between answers.
+    /// Calls reach the backend again from now on: the time in which it was not asked is no gap between answers.
     pub(super) fn resume(&mut self, now: Instant) {
         self.counted_until = now;
     }
@@ -60,10 +60,10 @@ impl Answers {
         self.waits.estimate().is_none()
     }
 
-    /// Whether a call that was cut now is a failure of the peer.
+    /// Whether a call that was cut now is a failure of the backend.
     ///
-    /// All of this must hold: the peer had the whole request; the call waited longer than 99 % of the successful calls
-    /// do; no answer to any call has come since then; and the peer has been silent for ten times its mean gap between
+    /// All of this must hold: the backend had the whole request; the call waited longer than 99 % of the successful calls
+    /// do; no answer to any call has come since then; and the backend has been silent for ten times its mean gap between
     /// answers. The last rule alone stops attackers that hold calls for just above the typical time on a slow route.
     pub(super) fn is_failure(&self, timing: Timing, now: Instant) -> bool {
         let Some(since) = timing.waiting_since else { return false };
@@ -82,7 +82,7 @@ impl Answers {
 const GAP_WEIGHT: f64 = 0.05;
 /// A single gap counts as at most so many times the mean.
 const MAX_GAP_GROWTH: f64 = 100.0;
-/// With random arrivals, a healthy peer is silent for ten mean gaps once in 22 000 gaps.
+/// With random arrivals, a healthy backend is silent for ten mean gaps once in 22 000 gaps.
 const SILENT_GAPS: f64 = 10.0;
 /// A timeout of the caller counts from the call, and the wait from the first `Pending`, a little later.
 const TOLERANCE: f64 = 0.95;
@@ -102,7 +102,7 @@ mod tests {
         Timing { waiting_since: Some(at(since)), deadline: None }
     }
 
-    /// A peer that answered every 10 ms for a second, within 20 ms.
+    /// A backend that answered every 10 ms for a second, within 20 ms.
     fn steady() -> Answers {
         let mut answers = Answers::new(MILLI * 1_000, at(0));
         for n in 1..=100 {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_peer_fails_the_calls_that_had_patience() {
+    fn a_silent_backend_fails_the_calls_that_had_patience() {
         let answers = steady();
         assert!(answers.is_failure(cut(1_001), at(1_101)));
         assert!(!answers.is_failure(cut(1_001), at(1_099)), "silent for less than ten gaps");
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_in_the_traffic_does_not_hide_a_dead_peer_for_long() {
+    fn a_pause_in_the_traffic_does_not_hide_a_dead_backend_for_long() {
         let mut answers = steady();
         answers.count(1, at(601_000));
         assert!(answers.is_failure(cut(601_001), at(602_000)));

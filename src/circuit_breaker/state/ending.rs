@@ -21,16 +21,16 @@ pub(in crate::circuit_breaker) enum Ending {
     Panicked,
     /// The future was dropped after its first poll.
     Dropped(Timing),
-    /// The future was dropped before its first poll, so the peer had no part in it.
+    /// The future was dropped before its first poll, so the backend had no part in it.
     Unpolled,
     /// A reserved place was given back without a call.
     Withdrawn,
 }
 
-/// The time that the peer had for a call, as far as it is known.
+/// The time that the backend had for a call, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::circuit_breaker) struct Timing {
-    /// From when the peer had the whole request and the call waited for it. `None` if the request was still being
+    /// From when the backend had the whole request and the call waited for it. `None` if the request was still being
     /// sent, or if the call never waited.
     pub(in crate::circuit_breaker) waiting_since: Option<Instant>,
     /// The deadline of the request.
@@ -71,7 +71,7 @@ impl Ending {
         let vote = match config.abandoned {
             Abandoned::Failure => Vote::Failure,
             Abandoned::ByTime if answers.is_failure(timing, now) => Vote::Failure,
-            // The peer was slow, however impatient the caller was.
+            // The backend was slow, however impatient the caller was.
             Abandoned::ByTime if slow => Vote::Answered,
             Abandoned::ByTime | Abandoned::Ignore => Vote::Ignored,
         };
@@ -80,7 +80,7 @@ impl Ending {
 }
 
 impl Timing {
-    /// Whether the caller's deadline ended the call. A peer that knows the deadline too reports a timeout at that moment.
+    /// Whether the caller's deadline ended the call. A backend that knows the deadline too reports a timeout at that moment.
     fn is_cut(self, outcome: Outcome, now: Instant) -> bool {
         match outcome {
             Outcome::DeadlineExceeded => true,
@@ -97,11 +97,11 @@ impl Timing {
 pub(super) enum Vote {
     /// Healthy, and the end of a sequence of failures.
     Success,
-    /// The peer answered a request that was wrong: healthy, but the sequence of failures goes on.
+    /// The backend answered a request that was wrong: healthy, but the sequence of failures goes on.
     Answered,
     /// A failure in the window and in the sequence.
     Failure,
-    /// A failure in the window only: a peer that asks for fewer calls is not dead.
+    /// A failure in the window only: a backend that asks for fewer calls is not dead.
     RateLimited,
     /// No vote.
     Ignored,
@@ -138,7 +138,7 @@ impl Vote {
     }
 }
 
-/// Whether a response of the peer led to this outcome.
+/// Whether a response of the backend led to this outcome.
 pub(super) const fn is_answer(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Success | Outcome::Deferred => true,

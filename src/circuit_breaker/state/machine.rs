@@ -159,7 +159,7 @@ impl State {
         events
     }
 
-    /// Sets the state by hand, or hands the circuit back to itself: closed, with nothing held against the peer.
+    /// Sets the state by hand, or hands the circuit back to itself: closed, with nothing held against the backend.
     pub(in crate::circuit_breaker) fn take_over(&mut self, to: Override, now: Instant) -> EventKind {
         let health = Health::new(&self.config, now);
         let phase = match to {

@@ -97,7 +97,7 @@ fn run(config: CircuitBreakerConfig, steps: &[Step]) -> Result<(), TestCaseError
     Ok(())
 }
 
-/// Any steps, and then a healthy peer that takes `latency`, called every `gap`: the state in which the circuit ends.
+/// Any steps, and then a healthy backend that takes `latency`, called every `gap`: the state in which the circuit ends.
 fn recover(config: CircuitBreakerConfig, steps: &[Step], latency: Duration, gap: Duration) -> S {
     let mut machine = Driven::new(config);
     for step in steps {

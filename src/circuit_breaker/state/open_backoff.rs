@@ -7,7 +7,7 @@ use crate::{
     circuit_breaker::config::CircuitBreakerConfig,
 };
 
-/// The outage so far, and until when the peer asked to be left alone.
+/// The outage so far, and until when the backend asked to be left alone.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct OpenBackoff {
     /// When the circuit first opened since it was last closed.
@@ -19,7 +19,7 @@ pub(super) struct OpenBackoff {
 }
 
 impl OpenBackoff {
-    /// The peer asked to be left alone for this long.
+    /// The backend asked to be left alone for this long.
     pub(super) fn hint(&mut self, retry_after: Duration, config: &CircuitBreakerConfig, now: Instant) {
         let until = after(now, retry_after.min(config.max_retry_after));
         self.hint_until = self.hint_until.max(Some(until));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_peer_may_ask_for_more_but_not_for_less_and_only_up_to_the_cap() {
+    fn the_backend_may_ask_for_more_but_not_for_less_and_only_up_to_the_cap() {
         let hinted = |hint| {
             let mut backoff = OpenBackoff::default();
             backoff.hint(hint, &EXACT, epoch());

@@ -26,7 +26,7 @@ pub(super) struct Probes {
 struct Probe {
     id: u32,
     deadline: Instant,
-    /// The peer has been asked.
+    /// The backend has been asked.
     called: bool,
 }
 

@@ -307,7 +307,7 @@ fn case_85_callers_that_cut_every_probe_do_not_keep_the_others_out() {
 }
 
 #[test]
-fn a_call_that_the_deadline_ended_is_judged_by_the_time_that_the_peer_had() {
+fn a_call_that_the_deadline_ended_is_judged_by_the_time_that_the_backend_had() {
     let cut_after = |waited: Duration, outcome: Outcome, deadline: Option<Duration>| {
         let mut machine = Driven::new(CircuitBreakerConfig::consecutive(1));
         let permit = machine.admit().expect("closed");
@@ -322,10 +322,10 @@ fn a_call_that_the_deadline_ended_is_judged_by_the_time_that_the_peer_had() {
         (short, Outcome::DeadlineExceeded, Some(short), S::Closed),
         (long, Outcome::DeadlineExceeded, Some(long), S::Open),
         (long, Outcome::DeadlineExceeded, None, S::Open),
-        // The peer knows the deadline too.
+        // The backend knows the deadline too.
         (short, timeout, Some(short), S::Closed),
         (long, timeout, Some(long), S::Open),
-        // A timeout of the peer's own making.
+        // A timeout of the backend's own making.
         (short, timeout, Some(long), S::Open),
         (short, timeout, None, S::Open),
     ] {
@@ -362,7 +362,7 @@ fn a_half_open_circuit_waits_for_rare_callers() {
 }
 
 #[test]
-fn the_peers_hint_keeps_it_open_for_longer() {
+fn the_backends_hint_keeps_it_open_for_longer() {
     let mut machine = Driven::new(CONFIG);
     let hint = Duration::from_secs(60);
     let outcome = Outcome::failure(ErrorClass::RateLimit).retry_after(hint);

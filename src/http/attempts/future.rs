@@ -35,7 +35,7 @@ where
         let this = self.project();
         let mut result = ready!(this.inner.poll(cx));
         let retries = this.history.retries();
-        // Without retries on this side, the report of a server closer to the peer passes unchanged.
+        // Without retries on this side, the report of a server closer to the backend passes unchanged.
         if let (Ok(response), 1..) = (&mut result, retries) {
             retry_attempt::report(response.headers_mut(), retries);
         }

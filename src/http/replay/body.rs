@@ -94,7 +94,7 @@ impl<B> ReplayBody<B> {
     ///
     /// Call it when all earlier attempts are over. A transport may hold the body of a request that was answered
     /// early or given up until its task runs again. Its upload then breaks off with
-    /// [`CannotReplay`](super::CannotReplay), so that no peer takes it for a whole body. Called before a wait, it
+    /// [`CannotReplay`](super::CannotReplay), so that no backend takes it for a whole body. Called before a wait, it
     /// also keeps that transport from reading on beyond the cap.
     ///
     /// ```

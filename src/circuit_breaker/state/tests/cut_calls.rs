@@ -1,4 +1,4 @@
-//! A simulation of cut calls over the machine: attackers who cannot open the circuit of a healthy peer, and dead peers
+//! A simulation of cut calls over the machine: attackers who cannot open the circuit of a healthy backend, and dead backends
 //! that open it whoever gives up.
 
 use std::{
@@ -25,7 +25,7 @@ struct Callers {
     rate: f64,
     from: f64,
     cut_after: Option<f64>,
-    /// Whether the peer answers these callers, as long as it is alive.
+    /// Whether the backend answers these callers, as long as it is alive.
     answered: bool,
 }
 
@@ -82,7 +82,7 @@ impl Simulation {
         self.state.record(permit, ending, now);
     }
 
-    /// When the circuit opened, in seconds, if it did within `seconds`. The peer dies at `dead_from`.
+    /// When the circuit opened, in seconds, if it did within `seconds`. The backend dies at `dead_from`.
     fn run(mut self, callers: &[Callers], dead_from: f64, seconds: f64) -> Option<f64> {
         let instant = |seconds: f64| epoch() + Duration::from_secs_f64(seconds);
         for (index, group) in callers.iter().enumerate() {
@@ -129,7 +129,7 @@ fn honest(rate: f64) -> Callers {
 }
 
 #[test]
-fn case_65_no_attacker_opens_the_circuit_of_a_healthy_peer() {
+fn case_65_no_attacker_opens_the_circuit_of_a_healthy_backend() {
     println!(
         "circuits opened, of 36: attackers at 20, 200, 2 000 per s hold calls of a slow route for 5, 60, 150 ms"
     );
@@ -153,9 +153,9 @@ fn case_65_no_attacker_opens_the_circuit_of_a_healthy_peer() {
 }
 
 #[test]
-fn case_22_a_dead_peer_opens_the_circuit_whoever_gives_up() {
+fn case_22_a_dead_backend_opens_the_circuit_whoever_gives_up() {
     println!(
-        "a dead peer; the callers give up after so many ms; opened after so many s, at 1, 10, 50, 500 calls per s"
+        "a dead backend; the callers give up after so many ms; opened after so many s, at 1, 10, 50, 500 calls per s"
     );
     // Half, once and three times the typical latency, and a second.
     for (millis, bounds) in [

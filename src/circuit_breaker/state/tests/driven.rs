@@ -92,7 +92,7 @@ pub(in crate::circuit_breaker::state) const fn done(outcome: Outcome, slow: bool
 
 const NO_TIMING: Timing = Timing { waiting_since: None, deadline: None };
 
-/// A call that was dropped without a vote, because the peer did not have the request yet.
+/// A call that was dropped without a vote, because the backend did not have the request yet.
 pub(in crate::circuit_breaker::state) const DROPPED: Ending = Ending::Dropped(NO_TIMING);
 
 pub(in crate::circuit_breaker::state) const PATIENCE: Duration = Duration::from_secs(1);

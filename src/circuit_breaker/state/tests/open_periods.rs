@@ -1,4 +1,4 @@
-//! A simulation of outages over the machine: how many calls reach the dead peer, and how soon service is back.
+//! A simulation of outages over the machine: how many calls reach the dead backend, and how soon service is back.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use crate::{circuit_breaker::config::CircuitBreakerConfig, telemetry::CircuitSta
 
 const CALL: Duration = Duration::from_millis(1);
 
-/// One call every millisecond; the peer fails every call for `outage`, after steady health. Returns the calls that
-/// reached the dead peer, and the time from the end of the outage until the circuit is closed.
+/// One call every millisecond; the backend fails every call for `outage`, after steady health. Returns the calls that
+/// reached the dead backend, and the time from the end of the outage until the circuit is closed.
 fn outage(config: CircuitBreakerConfig, outage: Duration, seed: u64) -> (usize, Duration) {
     let mut machine = Driven::new(config);
     machine.state.rng = rand::SeedableRng::seed_from_u64(seed);
@@ -36,7 +36,7 @@ fn outage(config: CircuitBreakerConfig, outage: Duration, seed: u64) -> (usize, 
 fn an_outage_costs_few_calls_and_service_is_back_in_proportion() {
     const OUTAGES: u32 = 200;
     println!(
-        "outage | calls that reached the dead peer: mean | service back after, in s: mean, worst of {OUTAGES}"
+        "outage | calls that reached the dead backend: mean | service back after, in s: mean, worst of {OUTAGES}"
     );
     for (seconds, max_reached, max_back) in
         [(1, 60, 1.0), (5, 60, 1.0), (20, 80, 4.8), (60, 90, 13.0), (600, 130, 18.5), (3_600, 350, 18.5)]
