@@ -20,7 +20,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
-    BoxError, CircuitState, Reason, ReliabilityStack, Upload,
+    BoxError, CircuitState, Reason, Rejected, ReliabilityStack, Upload,
     circuit_breaker::CircuitBreakerConfig,
     http::{self as reliable, BodyReadTimeoutLayer, HttpClassifier, RejectionLayer, ReplayBody, ReplayLayer},
     retry::RetryConfig,
@@ -87,7 +87,7 @@ async fn case_66_a_steady_upload_is_not_cut_by_the_attempt_timeout() {
 
     let error = client.oneshot(request(false)).await.expect_err("the upload stalls");
     let limit = Duration::from_millis(200);
-    assert_eq!(error.rejected().map(|rejected| rejected.reason()), Some(Reason::UploadStalled { limit }));
+    assert_eq!(error.rejected().map(Rejected::reason), Some(Reason::UploadStalled { limit }));
 }
 
 #[tokio::test]
