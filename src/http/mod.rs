@@ -17,7 +17,9 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use tower_reliability::{circuit_breaker::CircuitBreakerConfig, http, retry::RetryConfig};
+//! use tower_reliability::{
+//!     circuit_breaker::CircuitBreakerConfig, http, retry::RetryConfig,
+//! };
 //!
 //! let stack = http::stack()
 //!     .timeout(Duration::from_secs(10))

@@ -31,8 +31,7 @@ use crate::{
 ///
 /// # Panics
 ///
-/// If it has to wait outside a tokio runtime with time enabled, or in another runtime than the one where it first
-/// waited.
+/// If it has to wait outside a tokio runtime with time enabled, or if it is moved to another runtime after it has waited.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]

@@ -32,7 +32,9 @@ use crate::call::{IntoRejected, Rejected};
 /// ```
 /// use axum::{Router, routing::get};
 /// use tower::ServiceBuilder;
-/// use tower_reliability::{ReliabilityStack, circuit_breaker::CircuitBreakerConfig, http::*};
+/// use tower_reliability::{
+///     ReliabilityStack, circuit_breaker::CircuitBreakerConfig, http::*,
+/// };
 ///
 /// let stack = ReliabilityStack::builder()
 ///     .circuit_breaker(CircuitBreakerConfig::new())
