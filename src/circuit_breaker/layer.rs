@@ -70,7 +70,7 @@ impl<C, D> CircuitBreakerLayer<C, D> {
     /// Reads from `deadlines` the deadline of each request, and how far its body has been sent.
     ///
     /// The breaker needs both to judge calls that are cut: a call that ends with the caller's deadline says less about the
-    /// backend than one that the backend failed, and a request that is still being sent says nothing.
+    /// backend than one that the backend failed, and a request that its caller has not sent says nothing.
     /// Default: [`NoDeadline`].
     pub fn deadlines<D2>(self, deadlines: D2) -> CircuitBreakerLayer<C, D2> {
         self.with_behaviour(|classifier, _| (classifier, deadlines))

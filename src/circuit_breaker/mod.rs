@@ -68,7 +68,8 @@
 //! A call is *cut* if it ends before the backend has answered: its future is dropped, by a caller that hung up, an outer
 //! timeout, or a hedge that won; or the caller's deadline ends it. A cut call is a failure if all of this holds:
 //!
-//! 1. the backend had the whole request, as far as [`DeadlineSource::upload`](crate::DeadlineSource::upload) can tell;
+//! 1. the call did not wait for its caller to send the rest of the request, as far as
+//!    [`DeadlineSource::upload`](crate::DeadlineSource::upload) can tell;
 //! 2. the call waited longer than 99 % of the successful calls wait, which the circuit estimates as it runs; until it has
 //!    seen a hundred of them, longer than 1 s, or than the shorter timeout of its stack;
 //! 3. no call has been answered since then;

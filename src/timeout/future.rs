@@ -162,7 +162,7 @@ fn is_over(
 }
 
 fn reject(handle: &TimeoutHandle, allowance: &Allowance, upload: Option<&Upload>) -> Rejected {
-    handle.reject(allowance.reason(upload.is_none_or(Upload::is_complete)))
+    handle.reject(allowance.reason(upload.is_some_and(Upload::waits_for_caller)))
 }
 
 /// Whether an error found now may have occurred before the time was over.

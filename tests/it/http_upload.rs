@@ -91,6 +91,29 @@ async fn case_66_a_steady_upload_is_not_cut_by_the_attempt_timeout() {
 }
 
 #[tokio::test]
+async fn a_backend_that_does_not_read_an_upload_has_timed_out() {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let limit = Duration::from_millis(300);
+    let stack = reliable::stack()
+        .circuit_breaker(CircuitBreakerConfig::consecutive(1))
+        .attempt_timeout(limit)
+        .build()
+        .expect("in range");
+    let client = ServiceBuilder::new()
+        .layer(ReplayLayer::new())
+        .layer(&stack)
+        .service(Client::builder(TokioExecutor::new()).build_http());
+    // Far more than the buffers of both sides hold. The connection is accepted by the kernel, and nothing reads it.
+    let parts =
+        stream::repeat(Bytes::from(vec![0; 1 << 20])).map(|part| Ok::<_, BoxError>(Frame::data(part)));
+    let request = Request::put(format!("http://{address}/")).body(AxumBody::new(StreamBody::new(parts)));
+    let error = client.oneshot(request.expect("a request")).await.expect_err("nothing reads it");
+    assert_eq!(error.rejected().map(Rejected::reason), Some(Reason::Timeout { limit }));
+    assert_eq!(stack.circuit_breaker().state(), CircuitState::Open);
+}
+
+#[tokio::test]
 async fn case_66_twenty_stalled_uploads_are_answered_408_and_leave_breaker_and_budget_alone() {
     let upstream = serve(Router::new().route("/", routing::put(async |body: Bytes| body))).await;
     let (short, long) = (Duration::from_millis(200), Duration::from_secs(30));

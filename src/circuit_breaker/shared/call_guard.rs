@@ -161,10 +161,10 @@ impl CallGuard {
         self.circuit.fast_path.slow_over().zip(took).is_some_and(|(over, took)| took > over)
     }
 
-    /// The time that the backend had the whole request.
+    /// The time that the backend had, since it could take the last part of the request.
     fn timing(&self) -> Timing {
         let waiting_since = match &self.upload {
-            Some(upload) if !upload.is_complete() => None,
+            Some(upload) if upload.waits_for_caller() => None,
             Some(upload) => self.since.map(|since| since.max(upload.last_progress())),
             None => self.since,
         };

@@ -30,8 +30,8 @@ pub(crate) enum Ending {
 /// The time that the backend had for a call, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Timing {
-    /// From when the backend had the whole request and the call waited for it. `None` if the request was still being
-    /// sent, or if the call never waited.
+    /// From when the call waited for the backend. `None` if it waited for the caller to send the rest of the request, or
+    /// if it never waited.
     pub(crate) waiting_since: Option<Instant>,
     /// The deadline of the request.
     pub(crate) deadline: Option<Instant>,
