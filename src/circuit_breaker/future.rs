@@ -20,7 +20,7 @@ use crate::call::{Classifier, FromRejected, Outcome, Rejected};
 /// [`abandoned`](super::CircuitBreakerConfig::abandoned) says how it counts.
 ///
 /// A call whose outcome is [`Deferred`](Outcome::Deferred) is counted when the response ends. A response that is dropped
-/// before its end has no vote.
+/// before its end has no vote, unless `abandoned` says that it is a failure.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]

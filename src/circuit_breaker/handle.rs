@@ -77,10 +77,8 @@ impl CircuitBreakerHandle {
     /// Names the first field that breaks its rule. The old numbers stay in force then.
     pub fn update(&self, config: CircuitBreakerConfig) -> Result<(), ConfigError> {
         config.check()?;
-        self.circuit.ask(|state, now| {
-            state.update(config, now);
-            ((), Some(EventKind::Reconfigured))
-        });
+        self.circuit.ask(|state, now| ((), state.update(config, now)));
+        self.circuit.ask(|_, _| ((), Some(EventKind::Reconfigured)));
         Ok(())
     }
 

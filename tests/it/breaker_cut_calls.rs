@@ -118,7 +118,10 @@ async fn case_22_a_peer_that_falls_silent_opens_the_circuit_whoever_gives_up() {
     while bench.handle.state() == CircuitState::Closed {
         calls += 10;
         assert!(calls <= 200, "{:?}", bench.handle.snapshot());
-        let hanging = (0..10).map(|_| timeout(SECOND, bench.call(Act::HANG)));
+        let hanging = (0..10).map(async |n| {
+            tokio::time::sleep(100 * MILLI * n).await;
+            timeout(SECOND, bench.call(Act::HANG)).await
+        });
         assert!(join_all(hanging).await.iter().all(Result::is_err));
     }
 }

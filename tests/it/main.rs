@@ -13,6 +13,7 @@ mod breaker_quality;
 mod breaker_races;
 mod breaker_runtimes;
 mod breaker_shell;
+mod breaker_uploads;
 mod breaker_vectors;
 mod configs;
 mod fallback;

@@ -85,6 +85,9 @@ impl CallGuard {
     #[inline]
     pub(crate) fn of_request(&mut self, deadline: Option<Deadline>, upload: Option<Upload>) {
         (self.deadline, self.upload) = (deadline, upload);
+        if self.upload.is_some() && self.permit.probe.is_some() {
+            self.circuit.ask(|state, _| (state.uploads(self.permit), None));
+        }
     }
 
     /// Code of the inner service runs from now on: a panic in it is a failure.
@@ -137,6 +140,7 @@ impl CallGuard {
         self.stage = Stage::Settled;
         // Without a time: a stream that is dropped after its head has no vote.
         let mut rest = Self::new(&self.circuit, self.permit, Stage::Waiting);
+        rest.deadline = self.deadline;
         PendingOutcome::new(move |outcome| rest.count(outcome, slow, None))
     }
 
@@ -145,19 +149,22 @@ impl CallGuard {
         self.stage = Stage::Settled;
         let now = || ended.unwrap_or_else(clock::now);
         if outcome == Outcome::Success && !slow {
-            match (self.circuit.fast_path.count_healthy(self.permit, thread_number(), now), self.since) {
-                (Some(true), Some(since)) => {
-                    return self.circuit.sample_wait(now().saturating_duration_since(since));
+            match self.circuit.fast_path.count_healthy(self.permit, thread_number(), now) {
+                Some(true) if self.since.is_some() => {
+                    if let Some(since) = self.timing().waiting_since {
+                        self.circuit.sample_wait(now().saturating_duration_since(since));
+                    }
+                    return;
                 }
-                (Some(_), _) => return,
-                (None, _) => {}
+                Some(_) => return,
+                None => {}
             }
         }
         self.circuit.record(self.permit, Ending::Done { outcome, slow, timing: self.timing() });
     }
 
     fn is_slow(&self, ended: Instant) -> bool {
-        let took = self.since.map(|since| ended.saturating_duration_since(since));
+        let took = self.timing().waiting_since.map(|since| ended.saturating_duration_since(since));
         self.circuit.fast_path.slow_over().zip(took).is_some_and(|(over, took)| took > over)
     }
 

@@ -13,19 +13,28 @@ use crate::algo::TailLatency;
 pub(super) struct Answers {
     /// The end of the last interval in which answers were counted.
     counted_until: Instant,
-    /// The latest instant by which the last answer had come.
+    /// The latest instant by which the last answer had come; before any answer, `None`.
     last: Option<Instant>,
-    /// The mean time between two answers, in seconds.
-    mean_gap: Option<f64>,
+    /// The longest pause between two answers, in this period and in the one before.
+    pauses: [Duration; 2],
+    period_began: Instant,
     waits: TailLatency,
-    /// The patience while too few waits are known.
+    /// The patience while too few waits are known. It is also the shortest silence that means anything.
     first_patience: Duration,
+    last_failure: Option<Instant>,
 }
 
 impl Answers {
     pub(super) fn new(first_patience: Duration, now: Instant) -> Self {
-        let waits = TailLatency::default();
-        Self { counted_until: now, last: None, mean_gap: None, waits, first_patience }
+        Self {
+            counted_until: now,
+            last: None,
+            pauses: [Duration::ZERO; 2],
+            period_began: now,
+            waits: TailLatency::default(),
+            first_patience,
+            last_failure: None,
+        }
     }
 
     /// The backend gave so many answers since the last count.
@@ -33,19 +42,18 @@ impl Answers {
         if answers == 0 {
             return;
         }
-        let answers = u32::try_from(answers).unwrap_or(u32::MAX);
-        let gap = now.saturating_duration_since(self.counted_until).as_secs_f64() / f64::from(answers);
-        self.mean_gap = Some(match self.mean_gap {
-            // Without the cap, one pause in the traffic would hide a dead backend for ten times as long.
-            Some(mean) => {
-                mean + (gap.min(mean * MAX_GAP_GROWTH) - mean) * (f64::from(answers) * GAP_WEIGHT).min(1.0)
-            }
-            None => gap,
-        });
+        if now.saturating_duration_since(self.period_began) >= PERIOD {
+            self.pauses = [Duration::ZERO, self.pauses[0]];
+            self.period_began = now;
+        }
+        // Within a count only the mean pause is known.
+        let span = now.saturating_duration_since(self.counted_until);
+        let mean = span / u32::try_from(answers).unwrap_or(u32::MAX);
+        self.pauses[0] = self.pauses[0].max(mean.saturating_mul(LONGEST_TO_MEAN).min(span));
         (self.counted_until, self.last) = (now, Some(now));
     }
 
-    /// Calls reach the backend again from now on: the time in which it was not asked is no gap between answers.
+    /// Calls reach the backend again from now on: the time in which it was not asked is no pause between answers.
     pub(super) fn resume(&mut self, now: Instant) {
         self.counted_until = now;
     }
@@ -60,31 +68,41 @@ impl Answers {
         self.waits.estimate().is_none()
     }
 
+    /// How long a half-open circuit without any answer waits for more evidence than cut probes.
+    pub(super) fn half_open_patience(&self) -> Duration {
+        self.first_patience.max(self.waits.estimate().unwrap_or_default()).saturating_mul(HALF_OPEN_PATIENCE)
+    }
+
     /// Whether a call that was cut now is a failure of the backend.
     ///
-    /// All of this must hold: the call did not wait for its caller to send the
-    /// rest of the request; the call waited longer than 99 % of the successful calls
-    /// do; no answer to any call has come since then; and the backend has been silent for ten times its mean gap between
-    /// answers. The last rule alone stops attackers that hold calls for just above the typical time on a slow route.
-    pub(super) fn is_failure(&self, timing: Timing, now: Instant) -> bool {
+    /// All of this must hold: the call did not wait for its caller to send the rest of the request; it waited longer than
+    /// 99 % of the successful calls do; no call was answered since then; the backend has been silent for longer than in any
+    /// usual pause; and some time has passed since the last such failure. The last two rules stop attackers that hold
+    /// calls of a slow route for just above the typical time, and attackers that send many such calls at once.
+    pub(super) fn is_failure(&mut self, timing: Timing, now: Instant) -> bool {
         let Some(since) = timing.waiting_since else { return false };
         let patience = self.waits.estimate().unwrap_or(self.first_patience).mul_f64(TOLERANCE);
-        let silent = match (self.last, self.mean_gap) {
-            (Some(last), Some(gap)) => {
-                last < since && now.saturating_duration_since(last).as_secs_f64() >= SILENT_GAPS * gap
-            }
-            _ => true,
-        };
-        silent && now.saturating_duration_since(since) >= patience
+        let usual = self.pauses[0].max(self.pauses[1]).saturating_mul(SILENT_PAUSES).max(self.first_patience);
+        let longer = |from: Instant, than: Duration| now.saturating_duration_since(from) >= than;
+        let is_failure = longer(since, patience)
+            && self.last.is_none_or(|last| last < since && longer(last, usual.mul_f64(TOLERANCE)))
+            && self.last_failure.is_none_or(|last| longer(last, self.first_patience / FAILURES_PER_PATIENCE));
+        if is_failure {
+            self.last_failure = Some(now);
+        }
+        is_failure
     }
 }
 
-/// The weight of one answer in the mean gap, so that it follows the last twenty or so.
-const GAP_WEIGHT: f64 = 0.05;
-/// A single gap counts as at most so many times the mean.
-const MAX_GAP_GROWTH: f64 = 100.0;
-/// With random arrivals, a healthy backend is silent for ten mean gaps once in 22 000 gaps.
-const SILENT_GAPS: f64 = 10.0;
+/// Pauses are remembered for one to two minutes, so that a burst of calls cannot make a pause look unusual.
+const PERIOD: Duration = Duration::from_secs(60);
+/// Of random arrivals, the longest of twenty pauses is about three times their mean.
+const LONGEST_TO_MEAN: u32 = 3;
+/// With random arrivals, one pause in many thousands is three times as long as the longest of the last minute.
+const SILENT_PAUSES: u32 = 3;
+/// The fifty failures that open a circuit by default then take at least two and a half times the patience.
+const FAILURES_PER_PATIENCE: u32 = 20;
+const HALF_OPEN_PATIENCE: u32 = 10;
 /// A timeout of the caller counts from the call, and the wait from the first `Pending`, a little later.
 const TOLERANCE: f64 = 0.95;
 
@@ -103,11 +121,11 @@ mod tests {
         Timing { waiting_since: Some(at(since)), deadline: None }
     }
 
-    /// A backend that answered every 10 ms for a second, within 20 ms.
+    /// A backend that answered every 100 ms for ten seconds, within 20 ms.
     fn steady() -> Answers {
-        let mut answers = Answers::new(MILLI * 1_000, at(0));
+        let mut answers = Answers::new(MILLI * 100, at(0));
         for n in 1..=100 {
-            answers.count(1, at(10 * n));
+            answers.count(1, at(100 * n));
             (0..2).for_each(|_| answers.sample(MILLI * 20));
         }
         answers
@@ -115,35 +133,48 @@ mod tests {
 
     #[test]
     fn a_silent_backend_fails_the_calls_that_had_patience() {
-        let answers = steady();
-        assert!(answers.is_failure(cut(1_001), at(1_101)));
-        assert!(!answers.is_failure(cut(1_001), at(1_099)), "silent for less than ten gaps");
-        assert!(!answers.is_failure(cut(1_090), at(1_101)), "the caller was impatient");
-        assert!(!answers.is_failure(cut(999), at(1_500)), "an answer has come since the call was sent");
-        assert!(!answers.is_failure(Timing::default(), at(9_000)), "the call waited for its caller");
+        let is_failure = |timing, now| steady().is_failure(timing, at(now));
+        assert!(is_failure(cut(10_001), 10_300));
+        assert!(!is_failure(cut(10_001), 10_250), "silent for less than three pauses");
+        assert!(!is_failure(cut(10_290), 10_300), "the caller was impatient");
+        assert!(!is_failure(cut(9_999), 15_000), "an answer has come since the call was sent");
+        assert!(!is_failure(Timing::default(), 19_000), "the call waited for its caller");
+    }
+
+    #[test]
+    fn calls_that_are_cut_together_are_one_failure() {
+        let mut answers = steady();
+        let failures = (0..100).filter(|_| answers.is_failure(cut(10_001), at(10_300))).count();
+        assert_eq!(failures, 1);
+        assert!(!answers.is_failure(cut(10_001), at(10_304)));
+        assert!(answers.is_failure(cut(10_001), at(10_305)), "a twentieth of the first patience later");
     }
 
     #[test]
     fn before_any_answer_the_first_patience_counts() {
-        let answers = Answers::new(MILLI * 1_000, at(0));
-        assert!(answers.is_failure(cut(0), at(1_000)));
+        let mut answers = Answers::new(MILLI * 1_000, at(0));
         assert!(!answers.is_failure(cut(0), at(900)));
+        assert!(answers.is_failure(cut(0), at(1_000)));
         assert!(answers.wants_samples() && !steady().wants_samples());
     }
 
     #[test]
-    fn a_pause_in_the_traffic_does_not_hide_a_dead_backend_for_long() {
+    fn a_burst_of_answers_does_not_shorten_the_usual_pause_for_a_minute() {
         let mut answers = steady();
-        answers.count(1, at(601_000));
-        assert!(answers.is_failure(cut(601_001), at(602_000)));
-        assert!(!answers.is_failure(cut(601_001), at(601_300)));
+        answers.count(1_000_000, at(10_050));
+        assert!(!answers.is_failure(cut(10_051), at(10_300)));
+        let mut later = steady();
+        for n in 1..=130 {
+            later.count(1_000_000, at(10_000 + 1_000 * n));
+        }
+        assert!(later.is_failure(cut(140_001), at(140_120)));
     }
 
     #[test]
-    fn an_open_period_is_no_gap_between_answers() {
+    fn an_open_period_is_no_pause_between_answers() {
         let mut answers = steady();
         answers.resume(at(61_000));
         answers.count(1, at(61_010));
-        assert!(answers.is_failure(cut(61_011), at(61_120)));
+        assert!(answers.is_failure(cut(61_011), at(61_320)));
     }
 }

@@ -38,6 +38,15 @@ pub(crate) struct Timing {
 }
 
 impl Ending {
+    /// Whether the call ended before the backend answered, by its caller or by the caller's deadline.
+    pub(super) fn is_cut(self, now: Instant) -> bool {
+        match self {
+            Self::Dropped(_) => true,
+            Self::Done { outcome, timing, .. } => timing.is_cut(outcome, now),
+            Self::Panicked | Self::Unpolled | Self::Withdrawn => false,
+        }
+    }
+
     /// Counts the call. Returns its vote, and whether it was slow.
     pub(super) fn vote(
         self,
@@ -48,7 +57,7 @@ impl Ending {
     ) -> (Vote, bool) {
         let timing = match self {
             Self::Dropped(timing) => timing,
-            Self::Done { outcome, timing, .. } if timing.is_cut(outcome, now) => timing,
+            Self::Done { timing, .. } if self.is_cut(now) => timing,
             Self::Done { outcome, slow, .. } => {
                 answers.count(is_answer(&outcome).into(), now);
                 let vote = Vote::of(&outcome);

@@ -17,7 +17,7 @@ use crate::{
     algo::{Tally, after},
     call::{Outcome, Reason},
     circuit_breaker::{
-        config::CircuitBreakerConfig,
+        config::{Abandoned, CircuitBreakerConfig},
         snapshot::{CircuitBreakerCounts, CircuitBreakerSnapshot},
     },
     telemetry::{CircuitState, CircuitTransition, EventKind, Trip},
@@ -63,7 +63,7 @@ impl State {
                 let refusal = Refusal { reason: Reason::Ramping, retry_at: Some(ramp_ends) };
                 if self.rng.random::<f64>() < ratio { Ok(permit) } else { Err(refusal) }
             }
-            Phase::HalfOpen(probes) => match probes.take(&self.config, now) {
+            Phase::HalfOpen { probes, .. } => match probes.take(&self.config, now) {
                 Some(id) => Ok(permit.probe(id)),
                 None => Err(Phase::probes_taken(&self.config, now)),
             },
@@ -73,7 +73,7 @@ impl State {
 
     /// Reserves a place for a call that may come, or says why not.
     pub(crate) fn reserve(&mut self, now: Instant) -> Result<Permit, Refusal> {
-        let Phase::HalfOpen(probes) = &mut self.phase else { return self.admit(now) };
+        let Phase::HalfOpen { probes, .. } = &mut self.phase else { return self.admit(now) };
         match probes.reserve(&self.config, now) {
             Some(id) => Ok(Permit::free(self.generation).probe(id)),
             None => Err(Phase::probes_taken(&self.config, now)),
@@ -82,7 +82,7 @@ impl State {
 
     /// The call for which a place was reserved has come.
     pub(crate) fn begin(&mut self, permit: Permit, now: Instant) {
-        if let (Phase::HalfOpen(probes), Some(id)) = (&mut self.phase, permit.probe)
+        if let (Phase::HalfOpen { probes, .. }, Some(id)) = (&mut self.phase, permit.probe)
             && permit.generation == self.generation
         {
             probes.begin(id, &self.config, now);
@@ -91,32 +91,46 @@ impl State {
 
     /// Counts how an admitted call ended. A call of an earlier generation has no vote.
     pub(crate) fn record(&mut self, permit: Permit, ending: Ending, now: Instant) -> Option<EventKind> {
+        let cut = self.config.abandoned == Abandoned::ByTime && ending.is_cut(now);
         let (vote, slow) = ending.vote(&self.config, &mut self.answers, &mut self.counts, now);
-        let is_probe_late =
-            |probes: &mut Probes, passed| permit.probe.is_none_or(|id| !probes.settle(id, passed));
-        let late = if permit.generation != self.generation {
-            true
-        } else if let Phase::HalfOpen(probes) = &mut self.phase {
-            is_probe_late(probes, (vote != Vote::Ignored).then_some(!vote.is_failure() && !slow))
-        } else {
-            false
+        let hint = match ending {
+            Ending::Done { outcome: Outcome::Failure { retry_after, .. }, .. } => retry_after,
+            _ => None,
         };
-        if late {
+        let is_late = match &mut self.phase {
+            _ if permit.generation != self.generation => true,
+            Phase::HalfOpen { probes, .. } => {
+                // Without other calls, a cut probe is no evidence by itself: the silence is the circuit's own.
+                let passed = (!cut && vote != Vote::Ignored).then_some(!vote.is_failure() && !slow);
+                permit.probe.is_none_or(|id| !probes.settle(id, passed))
+            }
+            _ => false,
+        };
+        if is_late {
             self.counts.late += u64::from(!matches!(ending, Ending::Withdrawn));
             return None;
         }
-        if let Ending::Done { outcome: Outcome::Failure { retry_after: Some(hint), .. }, .. } = ending {
-            self.backoff.hint(hint, &self.config, now);
-        }
-        if let Phase::HalfOpen(_) = self.phase {
-            return self.follow_probes(now);
+        if let Phase::HalfOpen { probes, .. } = &mut self.phase {
+            if cut && vote == Vote::Failure {
+                probes.unanswered();
+            }
+            return self.follow_probes(hint, now);
         }
         if vote == Vote::Ignored {
             return None;
         }
         let trip = self.phase.counting_health()?.record(vote, slow, &self.config, now)?;
         let trips = !matches!(self.phase, Phase::ForcedClosed(_));
-        trips.then(|| self.open(trip, now))
+        trips.then(|| self.open(trip, hint, now))
+    }
+
+    /// The call of this permit has a body to send.
+    pub(crate) fn uploads(&mut self, permit: Permit) {
+        if let (Phase::HalfOpen { probes, .. }, Some(id)) = (&mut self.phase, permit.probe)
+            && permit.generation == self.generation
+        {
+            probes.uploads(id);
+        }
     }
 
     /// Counts the calls that were counted without the lock.
@@ -165,19 +179,20 @@ impl State {
         self.enter(phase, now)
     }
 
-    /// Replaces the numbers. The window keeps the calls that it holds, and an open period its end.
-    pub(crate) fn update(&mut self, config: CircuitBreakerConfig, now: Instant) {
+    /// Replaces the numbers. The window keeps its calls, an open period its end, and a half-open circuit its probes.
+    pub(crate) fn update(&mut self, config: CircuitBreakerConfig, now: Instant) -> Option<EventKind> {
         self.config = config;
         if let Some(health) = self.phase.health_mut() {
             health.resize(&config, now);
         }
+        self.follow_probes(None, now)
     }
 
     /// Whether a reserved place is still there.
     pub(crate) fn holds(&self, permit: Permit) -> bool {
         permit.generation == self.generation
             && match (&self.phase, permit.probe) {
-                (Phase::HalfOpen(probes), Some(id)) => probes.holds(id),
+                (Phase::HalfOpen { probes, .. }, Some(id)) => probes.holds(id),
                 _ => true,
             }
     }
@@ -260,10 +275,12 @@ impl State {
     /// The step that falls due at this instant.
     fn on_timeout(&mut self, due: Instant) -> Option<EventKind> {
         match &mut self.phase {
-            Phase::Open { .. } => Some(self.enter(Phase::HalfOpen(Probes::default()), due)),
-            Phase::HalfOpen(probes) => {
+            Phase::Open { .. } => {
+                Some(self.enter(Phase::HalfOpen { probes: Probes::default(), since: due }, due))
+            }
+            Phase::HalfOpen { probes, .. } => {
                 probes.expire(&self.config, due);
-                self.follow_probes(due)
+                self.follow_probes(None, due)
             }
             Phase::Ramping { health, .. } => {
                 let health = health.clone();
@@ -293,8 +310,8 @@ impl State {
         EventKind::CircuitChanged(CircuitTransition { from, to, generation, trip })
     }
 
-    fn open(&mut self, trip: Trip, now: Instant) -> EventKind {
-        let until = self.backoff.open(&self.config, self.rng.random(), now);
+    fn open(&mut self, trip: Trip, hint: Option<Duration>, now: Instant) -> EventKind {
+        let until = self.backoff.open(&self.config, hint, self.rng.random(), now);
         if let Phase::Shadow { health, open_until } = &mut self.phase {
             *health = Health::new(&self.config, now);
             *open_until = Some(until);
@@ -306,10 +323,11 @@ impl State {
         self.enter(Phase::Open { until, trip }, now)
     }
 
-    /// Closes or opens the circuit if its probes have come to a result.
-    fn follow_probes(&mut self, now: Instant) -> Option<EventKind> {
-        let Phase::HalfOpen(probes) = &self.phase else { return None };
-        match probes.result(&self.config)? {
+    /// Closes or opens the circuit if its probes have come to a result. `hint` is the time that the last one asked for.
+    fn follow_probes(&mut self, hint: Option<Duration>, now: Instant) -> Option<EventKind> {
+        let Phase::HalfOpen { probes, since } = &self.phase else { return None };
+        let silent = now.saturating_duration_since(*since) >= self.answers.half_open_patience();
+        match probes.result(&self.config, silent)? {
             ProbeResult::Healthy => {
                 self.backoff.closed(now);
                 let health = Health::new(&self.config, now);
@@ -320,7 +338,7 @@ impl State {
             }
             ProbeResult::Unhealthy { failed } => {
                 let total = self.config.half_open_probes;
-                Some(self.open(Trip::Probes { failed, total }, now))
+                Some(self.open(Trip::Probes { failed, total }, hint, now))
             }
         }
     }

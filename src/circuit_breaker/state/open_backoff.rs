@@ -1,4 +1,4 @@
-//! How long the circuit stays open: in proportion to the outage so far.
+//! How long the circuit stays open: in proportion to the outage so far, or as long as the backend asks.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use crate::{
     circuit_breaker::config::CircuitBreakerConfig,
 };
 
-/// The outage so far, and until when the backend asked to be left alone.
+/// The outage so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct OpenBackoff {
     /// When the circuit first opened since it was last closed.
@@ -15,18 +15,18 @@ pub(super) struct OpenBackoff {
     /// Openings that `open_multiplier` remembers, across outages that follow each other closely.
     openings: u32,
     closed_since: Option<Instant>,
-    hint_until: Option<Instant>,
 }
 
 impl OpenBackoff {
-    /// The backend asked to be left alone for this long.
-    pub(super) fn hint(&mut self, retry_after: Duration, config: &CircuitBreakerConfig, now: Instant) {
-        let until = after(now, retry_after.min(config.max_retry_after));
-        self.hint_until = self.hint_until.max(Some(until));
-    }
-
-    /// The circuit opens. Returns the end of the open period; `unit` (0 ‥ 1) is the jitter.
-    pub(super) fn open(&mut self, config: &CircuitBreakerConfig, unit: f64, now: Instant) -> Instant {
+    /// The circuit opens, by a call whose response asked to come back after `hint`. Returns the end of the open period;
+    /// `unit` (0 ‥ 1) is the jitter.
+    pub(super) fn open(
+        &mut self,
+        config: &CircuitBreakerConfig,
+        hint: Option<Duration>,
+        unit: f64,
+        now: Instant,
+    ) -> Instant {
         if let Some(since) = self.closed_since.take() {
             let healthy = now.saturating_duration_since(since).as_nanos();
             let decayed = healthy / config.backoff_decay_every.as_nanos().max(1);
@@ -37,13 +37,13 @@ impl OpenBackoff {
         let grown = exponential(config.open_for, config.open_multiplier, self.openings, max);
         let period = scale(outage, config.outage_ratio).clamp(grown, max);
         self.openings = self.openings.saturating_add(1);
-        let own = after(now, spread(period, config.open_jitter, unit));
-        self.hint_until.take().map_or(own, |hint| own.max(hint))
+        let own = spread(period, config.open_jitter, unit);
+        after(now, own.max(hint.unwrap_or_default().min(config.max_retry_after)))
     }
 
     /// The circuit is closed from now on: the outage is over.
     pub(super) fn closed(&mut self, now: Instant) {
-        (self.outage_since, self.hint_until, self.closed_since) = (None, None, Some(now));
+        (self.outage_since, self.closed_since) = (None, Some(now));
     }
 }
 
@@ -60,14 +60,14 @@ mod tests {
         .max_open_for(Duration::from_secs(300));
 
     fn millis(backoff: &mut OpenBackoff, config: &CircuitBreakerConfig, now: Instant) -> u128 {
-        (backoff.open(config, 0.5, now) - now).as_millis()
+        (backoff.open(config, None, 0.5, now) - now).as_millis()
     }
 
     /// The open periods of an outage in which every probe fails at once, in milliseconds.
     fn periods(config: &CircuitBreakerConfig, count: usize) -> Vec<u128> {
         let (mut backoff, mut now) = (OpenBackoff::default(), epoch());
         let mut next = || {
-            let until = backoff.open(config, 0.5, now);
+            let until = backoff.open(config, None, 0.5, now);
             let period = (until - now).as_millis();
             now = until;
             period
@@ -109,7 +109,7 @@ mod tests {
     fn every_stretch_of_health_takes_back_one_doubling() {
         let mut backoff = OpenBackoff::default();
         for _ in 0..4 {
-            backoff.open(&DOUBLING, 0.5, epoch());
+            backoff.open(&DOUBLING, None, 0.5, epoch());
         }
         backoff.closed(epoch());
         assert_eq!(millis(&mut backoff, &DOUBLING, epoch() + Duration::from_secs(65)), 20_000);
@@ -120,9 +120,8 @@ mod tests {
     #[test]
     fn the_backend_may_ask_for_more_but_not_for_less_and_only_up_to_the_cap() {
         let hinted = |hint| {
-            let mut backoff = OpenBackoff::default();
-            backoff.hint(hint, &EXACT, epoch());
-            millis(&mut backoff, &EXACT, epoch())
+            let until = OpenBackoff::default().open(&EXACT, Some(hint), 0.5, epoch());
+            (until - epoch()).as_millis()
         };
         assert_eq!(hinted(Duration::from_millis(1)), 700);
         assert_eq!(hinted(Duration::from_secs(20)), 20_000);
@@ -130,17 +129,9 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_does_not_outlive_the_outage_that_it_was_given_in() {
-        let mut backoff = OpenBackoff::default();
-        backoff.hint(Duration::from_secs(60), &EXACT, epoch());
-        backoff.closed(epoch());
-        assert_eq!(millis(&mut backoff, &EXACT, epoch()), 700);
-    }
-
-    #[test]
     fn jitter_moves_it_both_ways() {
         let config = EXACT.open_for(Duration::from_secs(5)).open_jitter(0.2);
-        let at = |unit| (OpenBackoff::default().open(&config, unit, epoch()) - epoch()).as_millis();
+        let at = |unit| (OpenBackoff::default().open(&config, None, unit, epoch()) - epoch()).as_millis();
         assert_eq!([at(0.0), at(0.5), at(1.0)], [4_000, 5_000, 6_000]);
     }
 }

@@ -25,7 +25,10 @@ pub(super) enum Phase {
         until: Instant,
         trip: Trip,
     },
-    HalfOpen(Probes),
+    HalfOpen {
+        probes: Probes,
+        since: Instant,
+    },
     ForcedOpen,
     ForcedClosed(Health),
     Disabled,
@@ -42,7 +45,7 @@ impl Phase {
             Self::Closed(_) => CircuitState::Closed,
             Self::Ramping { .. } => CircuitState::Ramping,
             Self::Open { .. } => CircuitState::Open,
-            Self::HalfOpen(_) => CircuitState::HalfOpen,
+            Self::HalfOpen { .. } => CircuitState::HalfOpen,
             Self::ForcedOpen => CircuitState::ForcedOpen,
             Self::ForcedClosed(_) => CircuitState::ForcedClosed,
             Self::Disabled => CircuitState::Disabled,
@@ -57,7 +60,7 @@ impl Phase {
             | Self::Ramping { health, .. }
             | Self::ForcedClosed(health)
             | Self::Shadow { health, .. } => Some(health),
-            Self::Open { .. } | Self::HalfOpen(_) | Self::ForcedOpen | Self::Disabled => None,
+            Self::Open { .. } | Self::HalfOpen { .. } | Self::ForcedOpen | Self::Disabled => None,
         }
     }
 
@@ -73,7 +76,7 @@ impl Phase {
     pub(super) fn next_timeout(&self, config: &CircuitBreakerConfig) -> Option<Instant> {
         match self {
             Self::Open { until, .. } => Some(*until),
-            Self::HalfOpen(probes) => probes.next_timeout(),
+            Self::HalfOpen { probes, .. } => probes.next_timeout(),
             Self::Ramping { since, .. } => Some(after(*since, config.ramp)),
             Self::Shadow { open_until, .. } => *open_until,
             Self::Closed(_) | Self::ForcedOpen | Self::ForcedClosed(_) | Self::Disabled => None,
@@ -83,7 +86,9 @@ impl Phase {
     /// The rejection that every call gets now; `None` where some or all calls pass.
     pub(super) fn refusal(&self, config: &CircuitBreakerConfig, now: Instant) -> Option<Refusal> {
         match self {
-            Self::HalfOpen(probes) if !probes.has_place(config) => Some(Self::probes_taken(config, now)),
+            Self::HalfOpen { probes, .. } if !probes.has_place(config) => {
+                Some(Self::probes_taken(config, now))
+            }
             Self::Open { until, trip } => Some(Refusal::open(*trip, Some(*until))),
             Self::ForcedOpen => Some(Refusal::open(Trip::ByHand, None)),
             _ => None,
@@ -104,7 +109,7 @@ impl Phase {
             Self::Shadow { .. } => FastMode::Pass(Lockless::Never),
             Self::Open { until, trip } => FastMode::Reject(*trip, Some(*until)),
             Self::ForcedOpen => FastMode::Reject(Trip::ByHand, None),
-            Self::Ramping { .. } | Self::HalfOpen(_) => FastMode::Ask,
+            Self::Ramping { .. } | Self::HalfOpen { .. } => FastMode::Ask,
         }
     }
 }

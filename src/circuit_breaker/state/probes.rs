@@ -20,6 +20,8 @@ pub(super) struct Probes {
     /// Calls that ended without a vote. Each admits one more at a time, so that callers that give up early cannot
     /// keep the others out.
     undecided: u32,
+    /// The undecided calls whose callers had the patience that a silent backend is judged by.
+    unanswered: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +30,8 @@ struct Probe {
     deadline: Instant,
     /// The backend has been asked.
     called: bool,
+    /// The call has a body to send, and its caller may take its time.
+    uploads: bool,
 }
 
 /// The result of a half-open phase.
@@ -52,7 +56,12 @@ impl Probes {
         }
         let id = self.issued;
         self.issued = self.issued.wrapping_add(1);
-        self.out.push(Probe { id, deadline: after(now, config.probe_timeout), called: false });
+        self.out.push(Probe {
+            id,
+            deadline: after(now, config.probe_timeout),
+            called: false,
+            uploads: false,
+        });
         Some(id)
     }
 
@@ -60,13 +69,28 @@ impl Probes {
     pub(super) fn begin(&mut self, id: u32, config: &CircuitBreakerConfig, now: Instant) {
         self.out.retain(|probe| probe.id != id);
         if self.has_place(config) {
-            self.out.push(Probe { id, deadline: after(now, config.probe_timeout), called: true });
+            self.out.push(Probe {
+                id,
+                deadline: after(now, config.probe_timeout),
+                called: true,
+                uploads: false,
+            });
         }
     }
 
     /// Whether a place is still held.
     pub(super) fn holds(&self, id: u32) -> bool {
         self.out.iter().any(|probe| probe.id == id)
+    }
+
+    /// The call of a probe has a body to send. One more call is admitted beside it, because its caller may take its time.
+    pub(super) fn uploads(&mut self, id: u32) {
+        self.out.iter_mut().filter(|probe| probe.id == id).for_each(|probe| probe.uploads = true);
+    }
+
+    /// A probe was cut, and its caller had the patience that a silent backend is judged by.
+    pub(super) fn unanswered(&mut self) {
+        self.unanswered = self.unanswered.saturating_add(1);
     }
 
     /// A probe ended. Returns whether it still had its place; without one it has no vote.
@@ -84,18 +108,26 @@ impl Probes {
             Abandoned::ByTime | Abandoned::Failure => Some(false),
             Abandoned::Ignore => None,
         };
-        let hanging = self.out.iter().filter(|probe| probe.called && now >= probe.deadline).count();
-        self.out.retain(|probe| now < probe.deadline);
-        (0..hanging).for_each(|_| self.count(vote));
+        for probe in self
+            .out
+            .extract_if(.., |probe| now >= probe.deadline)
+            .filter(|probe| probe.called)
+            .collect::<Vec<_>>()
+        {
+            self.count(if probe.uploads { None } else { vote });
+        }
     }
 
-    /// The result, as soon as no probe that is still out could change it.
-    pub(super) fn result(&self, config: &CircuitBreakerConfig) -> Option<ProbeResult> {
+    /// The result, as soon as no probe that is still out could change it. `silent` says that the circuit is half-open for
+    /// long, and that cut calls are evidence too.
+    pub(super) fn result(&self, config: &CircuitBreakerConfig, silent: bool) -> Option<ProbeResult> {
         let tolerated = config.half_open_probes - config.half_open_successes;
         if self.passed >= config.half_open_successes {
             Some(ProbeResult::Healthy)
         } else if self.failed > tolerated || (self.failed > 0 && self.passed == 0) {
             Some(ProbeResult::Unhealthy { failed: self.failed })
+        } else if silent && self.passed == 0 && self.unanswered >= MIN_UNANSWERED {
+            Some(ProbeResult::Unhealthy { failed: self.unanswered })
         } else {
             None
         }
@@ -103,12 +135,13 @@ impl Probes {
 
     /// Whether another call may pass: one at a time until a probe has passed, then as many as may still count.
     pub(super) fn has_place(&self, config: &CircuitBreakerConfig) -> bool {
-        let out = u32::try_from(self.out.len()).unwrap_or(u32::MAX);
+        let uploads = self.out.iter().filter(|probe| probe.uploads).count().min(MAX_EXTRA);
+        let out = u32::try_from(self.out.len() - uploads).unwrap_or(u32::MAX);
         let places = match self.passed {
             0 => 1,
             _ => config.half_open_probes.saturating_sub(self.passed).saturating_sub(self.failed),
         };
-        out < places.saturating_add(self.undecided)
+        out < places.saturating_add(self.undecided.min(MAX_EXTRA as u32))
     }
 
     /// When the next place expires.
@@ -126,6 +159,11 @@ impl Probes {
     }
 }
 
+/// Calls beside the probes that are admitted at a time, for probes that ended without a vote or that have a body to send.
+const MAX_EXTRA: usize = 16;
+/// Cut probes without any answer that reopen a circuit.
+const MIN_UNANSWERED: u32 = 20;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,7 +178,7 @@ mod tests {
             let id = probes.take(&CONFIG, epoch()).expect("a free place");
             assert!(probes.settle(id, Some(*passed)));
         }
-        probes.result(&CONFIG)
+        probes.result(&CONFIG, false)
     }
 
     fn places(probes: &mut Probes) -> usize {
@@ -176,7 +214,7 @@ mod tests {
             }
             probes.undecided = u32::try_from(out).expect("a small number");
         }
-        assert_eq!(probes.result(&CONFIG), None);
+        assert_eq!(probes.result(&CONFIG, false), None);
     }
 
     #[test]

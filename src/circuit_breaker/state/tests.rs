@@ -413,6 +413,28 @@ fn an_update_keeps_what_the_window_holds_and_judges_it_by_the_new_numbers() {
 }
 
 #[test]
+fn case_83_an_update_while_half_open_is_followed_at_once() {
+    let config = CircuitBreakerConfig::consecutive(1).open_jitter(0.0);
+    let mut machine = Driven::new(config);
+    machine.calls(1, FAILURE);
+    machine.wait(SECOND);
+    machine.calls(1, SUCCESS);
+    assert_eq!(machine.tick(), S::HalfOpen, "one of two");
+    let event = machine.state.update(config.half_open_probes(1).half_open_successes(1), machine.now);
+    assert!(matches!(event, Some(EventKind::CircuitChanged(_))));
+    assert_eq!(machine.tick(), S::Closed);
+}
+
+#[test]
+fn case_80_a_hint_counts_only_from_the_call_that_opens_the_circuit() {
+    let hinted = Outcome::failure(ErrorClass::RateLimit).retry_after(SECOND * 60);
+    let mut machine = Driven::new(CircuitBreakerConfig::consecutive(1).open_jitter(0.0));
+    machine.calls(1, done(hinted, false));
+    machine.calls(1, FAILURE);
+    assert_eq!(machine.snapshot().retry_after, Some(Duration::from_millis(700)));
+}
+
+#[test]
 fn a_ramp_admits_a_growing_ratio() {
     let mut machine = machine_in(S::Ramping);
     let ratios = (0..4).map(|_| {

@@ -9,7 +9,7 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
-use super::driven::{PATIENCE, SEED, SUCCESS};
+use super::driven::{Driven, FAILURE, PATIENCE, SEED, SUCCESS};
 use crate::{
     circuit_breaker::{
         config::{Abandoned, CircuitBreakerConfig},
@@ -159,10 +159,10 @@ fn case_22_a_dead_backend_opens_the_circuit_whoever_gives_up() {
     );
     // Half, once and three times the typical latency, and a second.
     for (millis, bounds) in [
-        (10, [NEVER, NEVER, 8.0, 4.0]),
-        (19, [NEVER, 15.0, 6.0, 4.0]),
-        (60, [NEVER, 15.0, 5.0, 4.0]),
-        (1_000, [180.0, 15.0, 6.0, 4.0]),
+        (10, [NEVER, NEVER, 9.0, 9.0]),
+        (19, [NEVER, 15.0, 9.0, 9.0]),
+        (60, [NEVER, 15.0, 9.0, 9.0]),
+        (1_000, [180.0, 15.0, 9.0, 9.0]),
     ] {
         let mut row = Vec::new();
         for (rate, bound) in HONEST.into_iter().zip(bounds) {
@@ -176,5 +176,100 @@ fn case_22_a_dead_backend_opens_the_circuit_whoever_gives_up() {
             );
         }
         println!("{millis:>5} | {}", row.join(" | "));
+    }
+}
+
+const MILLI: Duration = Duration::from_millis(1);
+
+fn dropped(since: Instant) -> Ending {
+    Ending::Dropped(Timing { waiting_since: Some(since), deadline: None })
+}
+
+#[test]
+fn case_85_one_caller_that_cuts_each_probe_of_a_slow_route_does_not_reopen_the_circuit() {
+    let mut machine = Driven::new(CircuitBreakerConfig::new().open_jitter(0.0));
+    for _ in 0..1_000 {
+        machine.calls(1, SUCCESS);
+        machine.wait(MILLI * 10);
+        machine.state.sample_wait(MILLI * 20);
+    }
+    machine.calls(100, FAILURE);
+    machine.now = machine.state.next_timeout().expect("open");
+    // Each probe is held for three times the typical latency.
+    for _ in 0..15 {
+        let (probe, since) = (machine.admit().expect("a probe"), machine.now);
+        machine.wait(MILLI * 60);
+        assert_eq!(machine.end(probe, dropped(since)), CircuitState::HalfOpen);
+    }
+    machine.calls(2, SUCCESS);
+    assert_eq!(machine.state.state(), CircuitState::Closed);
+}
+
+#[test]
+fn case_22_a_dead_backend_whose_probes_are_all_cut_is_left_alone_again() {
+    let mut machine = Driven::new(CircuitBreakerConfig::new().open_jitter(0.0));
+    machine.calls(100, FAILURE);
+    machine.now = machine.state.next_timeout().expect("open");
+    let (began, mut reached) = (machine.now, 0);
+    while machine.state.state() == CircuitState::HalfOpen {
+        let since = machine.now;
+        let probes: Vec<_> = std::iter::from_fn(|| machine.admit().ok()).collect();
+        reached += probes.len();
+        machine.wait(PATIENCE);
+        for probe in probes {
+            machine.end(probe, dropped(since));
+            machine.wait(PATIENCE / 20);
+        }
+        assert!(machine.now < began + 15 * PATIENCE, "{reached} calls reached it");
+    }
+    assert_eq!(machine.state.state(), CircuitState::Open);
+    assert!(reached < 200, "{reached}");
+}
+
+#[test]
+fn case_65_a_burst_of_answered_calls_before_the_cut_ones_does_not_open_the_circuit() {
+    for (honest_gap, hold) in [(1_000_u32, 60_u32), (100, 60), (50, 60), (50, 20), (20, 60), (20, 18)] {
+        let mut state = State::new(CircuitBreakerConfig::new(), PATIENCE, SEED, epoch());
+        let (mut now, mut healthy) = (epoch(), 0_u64);
+        let collect = |state: &mut State, healthy: &mut u64, now: Instant| {
+            state.absorb(Collected { healthy: std::mem::take(healthy), rejected: 0 }, now);
+        };
+        for _ in 0..2_000 {
+            now += MILLI * honest_gap;
+            healthy += 1;
+            state.sample_wait(MILLI * 20);
+            if healthy == 20 {
+                collect(&mut state, &mut healthy, now);
+            }
+        }
+        let (began, mut next_honest) = (now, now + MILLI * honest_gap);
+        while now < began + Duration::from_secs(120) {
+            // A hundred answers within 50 ms, and then 120 calls of a slow route that are sent and cut together.
+            for n in 0..50 {
+                now += MILLI;
+                healthy += 2;
+                if n % 8 == 0 {
+                    state.sample_wait(MILLI * 2);
+                }
+            }
+            collect(&mut state, &mut healthy, now);
+            let sent = now + MILLI / 10;
+            now = sent + MILLI * hold;
+            while next_honest <= now {
+                healthy += 1;
+                next_honest += MILLI * honest_gap;
+            }
+            for _ in 0..120 {
+                collect(&mut state, &mut healthy, now);
+                let permit = state.admit(now).expect("closed until now");
+                state.record(permit, dropped(sent), now);
+            }
+            let after = now - began;
+            assert_eq!(
+                state.state(),
+                CircuitState::Closed,
+                "after {after:?}, {honest_gap} ms, held {hold} ms"
+            );
+        }
     }
 }
