@@ -8,7 +8,7 @@
 //! | read and shrink `grpc-timeout` | [`GrpcTimeout`] |
 //! | learn how streams ended | [`StreamOutcomeLayer`] |
 //! | answer rejected calls | [`GrpcRejectionLayer`] |
-//! | tell callers about own retries | [`ReportAttemptsLayer`](crate::http::ReportAttemptsLayer) |
+//! | tell callers about retries by this process | [`ReportAttemptsLayer`](crate::http::ReportAttemptsLayer) |
 //!
 //! The layers work on the HTTP inside tonic, and a generated client goes on top as it is:
 //!

@@ -31,7 +31,8 @@ use crate::{
 ///     .circuit_breaker(CircuitBreakerConfig::new())
 ///     .build()?;
 /// let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
-/// let layers = ServiceBuilder::new().layer(GrpcRejectionLayer::new().detailed()).layer(stack);
+/// let answers = GrpcRejectionLayer::new().detailed();
+/// let layers = ServiceBuilder::new().layer(answers).layer(stack);
 /// let client = HealthClient::new(layers.service(channel));
 ///
 /// let stack = grpc::stack().timeout(Duration::from_secs(5)).build()?;

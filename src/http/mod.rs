@@ -17,7 +17,9 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use tower_reliability::{circuit_breaker::CircuitBreakerConfig, http, retry::RetryConfig};
+//! use tower_reliability::{
+//!     circuit_breaker::CircuitBreakerConfig, http, retry::RetryConfig,
+//! };
 //!
 //! let stack = http::stack()
 //!     .timeout(Duration::from_secs(10))
@@ -45,7 +47,7 @@
 //! let stack = ReliabilityStack::builder().timeout(Duration::from_secs(2)).build()?;
 //! let app: Router = Router::new()
 //!     .route("/", get(|| async { "hello" }))
-//!     .layer((RejectionLayer, stack));
+//!     .layer((RejectionLayer::new(), stack));
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
 //!

@@ -53,8 +53,9 @@ use crate::call::{CallHistory, PriorAttempts, Resend};
 /// let resend = HttpResend::new();
 ///
 /// let order = Request::post("/orders").body(body())?;
-/// assert!(!resend.may_resend(&order, PriorAttempts::Ended)); // the order may have been placed
-/// assert!(resend.may_resend(&order, PriorAttempts::Unprocessed)); // no server has seen it
+/// // The order may have been placed, unless no server has seen it.
+/// assert!(!resend.may_resend(&order, PriorAttempts::Ended));
+/// assert!(resend.may_resend(&order, PriorAttempts::Unprocessed));
 ///
 /// let search = Request::post("/search").extension(Idempotent(true)).body(body())?;
 /// assert!(resend.may_resend(&search, PriorAttempts::Ended));

@@ -33,7 +33,8 @@ use crate::http::resend::nested_history;
 ///     StatusCode::BAD_GATEWAY
 /// }
 ///
-/// let app: Router = Router::new().route("/order", get(order)).layer(ReportAttemptsLayer);
+/// let app: Router =
+///     Router::new().route("/order", get(order)).layer(ReportAttemptsLayer);
 /// ```
 ///
 /// # Panics

@@ -15,7 +15,7 @@ use super::{body::DeadlineBody, future::ResponseFuture};
 ///
 /// ```
 /// # use std::{convert::Infallible, time::Duration};
-/// # use http::{Request, Response};
+/// # use ::http::{Request, Response};
 /// # use tower::service_fn;
 /// use tower::ServiceBuilder;
 /// use tower_reliability::http::{self, BodyDeadlineLayer};
@@ -24,7 +24,8 @@ use super::{body::DeadlineBody, future::ResponseFuture};
 /// #     Ok::<_, Infallible>(Response::new(String::new()))
 /// # });
 /// let stack = http::stack().timeout(Duration::from_secs(10)).build()?;
-/// let client = ServiceBuilder::new().layer(stack).layer(BodyDeadlineLayer).service(client);
+/// let client =
+///     ServiceBuilder::new().layer(stack).layer(BodyDeadlineLayer).service(client);
 /// # let _ = tower::ServiceExt::<Request<()>>::oneshot(client, Request::new(()));
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```

@@ -32,7 +32,10 @@ use crate::call::{IntoRejected, Rejected};
 /// ```
 /// use axum::{Router, routing::get};
 /// use tower::ServiceBuilder;
-/// use tower_reliability::{ReliabilityStack, circuit_breaker::CircuitBreakerConfig, http::*};
+/// use tower_reliability::{
+///     ReliabilityStack, circuit_breaker::CircuitBreakerConfig,
+///     http::{HttpClassifier, RejectionLayer},
+/// };
 ///
 /// let stack = ReliabilityStack::builder()
 ///     .circuit_breaker(CircuitBreakerConfig::new())
@@ -40,7 +43,7 @@ use crate::call::{IntoRejected, Rejected};
 ///     .build()?;
 /// let app: Router = Router::new()
 ///     .route("/", get(|| async { "hello" }))
-///     .layer(ServiceBuilder::new().layer(RejectionLayer).layer(stack));
+///     .layer(ServiceBuilder::new().layer(RejectionLayer::new()).layer(stack));
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
 ///
