@@ -81,7 +81,8 @@
 //! A stack wraps the error of its service in [`Error<E>`](Error). The enum is flat, however many layers the stack has.
 //! Log an error with [`Error::report`]; match [`Rejected::reason`] and [`Rejected::retry_after`] in code. Single layers
 //! ask for an error type that is `From<Rejected>`: a [`BoxError`], an enum of your own, or [`Error<E>`](Error) after
-//! `.map_err(Error::inner)`.
+//! `.map_err(Error::inner)`. Without it, the compiler reports that the method `ready` or `oneshot` has unsatisfied trait
+//! bounds.
 //!
 //! # Shared state
 //!

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | build a stack that knows gRPC | [`stack`], [`protocol`] |
 //! | classify answers and errors | [`GrpcClassifier`] |
-//! | resend calls | [`GrpcResend`], with a [`ReplayLayer`](crate::http::ReplayLayer) outside it |
+//! | resend calls | [`GrpcResend`], with an outer [`ReplayLayer`](crate::http::ReplayLayer) |
 //! | read and shrink `grpc-timeout` | [`GrpcTimeout`] |
 //! | learn how streams ended | [`StreamOutcomeLayer`] |
 //! | answer rejected calls | [`GrpcRejectionLayer`] |

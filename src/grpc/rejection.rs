@@ -15,7 +15,7 @@ use crate::{
 /// `DEADLINE_EXCEEDED`. The message is one fixed sentence per code; [`detailed`](Self::detailed) adds the reason. Any
 /// other error passes unchanged.
 ///
-/// Put the layer outside the layers whose rejections it answers. Without it, a server of tonic resets the stream, and
+/// Put the layer around the layers whose rejections it answers. Without it, a server of tonic resets the stream, and
 /// a client of tonic reports `UNKNOWN`.
 ///
 /// ```

@@ -25,7 +25,7 @@ pub const fn protocol() -> Protocol<HttpClassifier, HttpResend, RequestExtension
 /// A [`ReliabilityStack`] builder for HTTP clients, with the [`protocol`] of HTTP. Each part can be replaced.
 ///
 /// A stack with a retry or a hedge copies requests, so their bodies must be replayable: put a
-/// [`ReplayLayer`](super::ReplayLayer) outside the stack. reqwest's requests need none.
+/// [`ReplayLayer`](super::ReplayLayer) around the stack. reqwest's requests need none.
 ///
 /// ```
 /// use std::time::Duration;

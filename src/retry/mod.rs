@@ -4,8 +4,8 @@
 //!
 //! 1. The [class of the failure](RetryConfig::on) is retried, and neither the backend nor an inner hop forbids it.
 //! 2. It was not the [last attempt](RetryConfig::max_attempts).
-//! 3. The request can be sent twice: [`Resend`](crate::Resend) says so. A request that no backend has processed can always
-//!    be sent again.
+//! 3. The request can be copied and may be sent twice: [`Resend`](crate::Resend) decides both. A request that no backend
+//!    has processed need not be idempotent.
 //! 4. The inner [circuit](RetryLayer::stop_while) is not open.
 //! 5. The attempt can end in time: the deadline of the request leaves more than the delay and the typical time of an
 //!    attempt.

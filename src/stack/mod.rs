@@ -42,7 +42,7 @@
 //! Retry and hedge share one [`RetryBudget`](crate::retry_budget::RetryBudget).
 //! [`retry_budget`](StackBuilder::retry_budget) shares it with the other stacks that call the same backend.
 //!
-//! The retry is outside the breaker: the breaker counts every attempt, and once it opens the call ends. A stack
+//! The retry is outer to the breaker: the breaker counts every attempt, and once it opens the call ends. A stack
 //! protects one backend. For several endpoints, put one stack with a breaker around each endpoint. A second stack with a
 //! retry goes around the service that chooses among them, as in the example `gateway`. For one circuit per host inside
 //! one stack, see [`circuit_breaker::keyed`](crate::circuit_breaker::keyed).

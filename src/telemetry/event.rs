@@ -86,7 +86,19 @@ impl fmt::Display for Event {
     }
 }
 
-/// A receiver of events. Every `Fn(&Event) + Send + Sync` is a listener.
+/// A receiver of events. Every `Fn(&Event) + Send + Sync` is a listener. A closure must name the type of its argument:
+///
+/// ```
+/// use tower_reliability::{Event, Severity, circuit_breaker::CircuitBreakerConfig};
+///
+/// let breaker = CircuitBreakerConfig::new().build()?.listen(|event: &Event| {
+///     if event.severity() == Severity::Error {
+///         eprintln!("{event}");
+///     }
+/// });
+/// # let _ = breaker;
+/// # Ok::<(), tower_reliability::ConfigError>(())
+/// ```
 ///
 /// The layer calls it on the thread of the event, after every lock is free. So a listener may call the layer's handle.
 /// The listener should be quick, because the call waits for it. The layer catches and logs a panic of a listener.

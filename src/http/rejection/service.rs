@@ -15,7 +15,7 @@ use super::{
 };
 use crate::call::{IntoRejected, Rejected};
 
-/// Turns rejections into HTTP answers. It stands outside the layers that reject.
+/// Turns rejections into HTTP answers. The layer stands around the layers that reject.
 ///
 /// | rejection | status |
 /// |---|---|
