@@ -17,7 +17,7 @@ use crate::{
 ///
 /// The wrapper of the request body writes it, such as `http::ReplayBody`. Layers that judge how long a backend took read
 /// it, through [`DeadlineSource::upload`](super::DeadlineSource::upload). A backend cannot answer a request that it has
-/// not received, so the time of the upload does not count against it.
+/// not received, so the time in which the caller holds the body back does not count against the backend.
 ///
 /// Each attempt has its own upload.
 ///
@@ -39,7 +39,8 @@ pub struct Upload(Arc<State>);
 #[derive(Debug)]
 struct State {
     began: Instant,
-    /// Nanoseconds from `began` to the last progress, times two. The lowest bit is set when the body is complete.
+    /// Nanoseconds from `began` to the last progress, times four. The lowest two bits say whether the body is complete, and
+    /// whether its source has no data at the moment.
     last: AtomicU64,
 }
 
@@ -60,6 +61,19 @@ impl Upload {
         self.store(COMPLETE);
     }
 
+    /// Records that the transport asked for more of the body, and that the caller has not sent it yet.
+    pub fn wait_for_caller(&self) {
+        self.0.last.fetch_or(WAITS, Ordering::Relaxed);
+    }
+
+    /// Whether the caller holds the body back, so that the backend cannot be blamed for a call that does not end.
+    ///
+    /// A body that is incomplete and does not wait for the caller waits for the backend, which does not read it.
+    #[must_use]
+    pub fn waits_for_caller(&self) -> bool {
+        self.0.last.load(Ordering::Relaxed) & (WAITS | COMPLETE) == WAITS
+    }
+
     /// Whether the transport has taken the whole body.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -70,14 +84,14 @@ impl Upload {
     /// When the transport took the last part of the body. Before the first part, when the upload began.
     #[must_use]
     pub fn last_progress(&self) -> Instant {
-        let nanos = self.0.last.load(Ordering::Relaxed) >> 1;
+        let nanos = self.0.last.load(Ordering::Relaxed) >> 2;
         algo::after(self.0.began, Duration::from_nanos(nanos))
     }
 
-    fn store(&self, complete: u64) {
+    fn store(&self, flag: u64) {
         let elapsed = clock::now().saturating_duration_since(self.0.began);
-        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX >> 1);
-        self.0.last.store(nanos << 1 | complete, Ordering::Relaxed);
+        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX >> 2);
+        self.0.last.store(nanos << 2 | flag, Ordering::Relaxed);
     }
 }
 
@@ -88,6 +102,7 @@ impl Default for Upload {
 }
 
 const COMPLETE: u64 = 1;
+const WAITS: u64 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -103,5 +118,21 @@ mod tests {
         assert_eq!((upload.last_progress(), upload.is_complete()), (began + Duration::from_secs(2), false));
         upload.complete();
         assert_eq!((upload.last_progress(), upload.is_complete()), (began + Duration::from_secs(3), true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_waits_for_the_caller_until_the_next_part() {
+        let upload = Upload::new();
+        assert!(!upload.waits_for_caller(), "it may be the backend that does not read");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        upload.progress();
+        let progress = upload.last_progress();
+        upload.wait_for_caller();
+        assert_eq!((upload.waits_for_caller(), upload.last_progress()), (true, progress));
+        upload.progress();
+        assert!(!upload.waits_for_caller());
+        upload.complete();
+        upload.wait_for_caller();
+        assert!(upload.is_complete() && !upload.waits_for_caller());
     }
 }

@@ -69,7 +69,8 @@
 //! A call is *cut* if it ends before the backend has answered. A caller that hangs up, an outer timeout or a hedge that won
 //! drops the future of the call, or the caller's deadline ends the call. A cut call is a failure if all of this holds:
 //!
-//! 1. The backend had the whole request, as far as [`DeadlineSource::upload`](crate::DeadlineSource::upload) can tell.
+//! 1. The call did not wait for its caller to send the rest of the request, as far as
+//!    [`DeadlineSource::upload`](crate::DeadlineSource::upload) can tell.
 //! 2. The call waited longer than 99 % of the successful calls. The circuit estimates this time from its calls. Before the
 //!    first hundred samples the time is 1 s, or a shorter timeout of the stack.
 //! 3. No call was answered since this call began to wait.

@@ -131,7 +131,7 @@ where
             if let Err(refusal) = ready!(self.poll_reserve(cx)) {
                 return Poll::Ready(Err(S::Error::from_rejected(self.circuit.reject(refusal))));
             }
-        } else if !self.circuit.is_free() {
+        } else if self.circuit.fast_path.pass().is_none() {
             self.refusal = self.circuit.peek();
             if self.refusal.is_some() {
                 return Poll::Ready(Ok(()));

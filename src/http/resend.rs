@@ -53,8 +53,9 @@ use crate::call::{CallHistory, PriorAttempts, Resend};
 /// let resend = HttpResend::new();
 ///
 /// let order = Request::post("/orders").body(body())?;
-/// // The order may have been placed, unless no server has seen it.
+/// // The order may have been placed …
 /// assert!(!resend.may_resend(&order, PriorAttempts::Ended));
+/// // … unless no server has seen it.
 /// assert!(resend.may_resend(&order, PriorAttempts::Unprocessed));
 ///
 /// let search = Request::post("/search").extension(Idempotent(true)).body(body())?;

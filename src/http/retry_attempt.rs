@@ -1,7 +1,7 @@
 //! The header `x-retry-attempt`: the number of attempts before this one.
 //!
-//! In a request, the layer that retries writes it. In a response it says that a server closer to the backend has retried,
-//! so that three hops with three attempts each do not make 27 calls.
+//! In a request, the layer that retries writes it. In a response it says that a server closer to the backend has retried.
+//! Without it, three hops with three attempts each make 27 calls.
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
 

@@ -42,10 +42,12 @@ pub const fn protocol() -> Protocol<HttpClassifier, HttpResend, RequestExtension
 ///     .attempt_timeout(Duration::from_secs(2))
 ///     .build()?;
 /// let client = Client::builder(TokioExecutor::new()).build_http();
-/// let client =
-///     ServiceBuilder::new().layer(ReplayLayer::new()).layer(stack).service(client);
-/// let body = Full::new(Bytes::new());
-/// let request = ::http::Request::get("http://127.0.0.1:9/").body(body)?;
+/// let client = ServiceBuilder::new()
+///     .layer(ReplayLayer::new())
+///     .layer(stack)
+///     .service(client);
+/// let request = ::http::Request::get("http://127.0.0.1:9/");
+/// let request = request.body(Full::new(Bytes::new()))?;
 /// let refused = client.oneshot(request).await.unwrap_err();
 /// println!("tried three times: {refused}");
 /// # Ok(()) }

@@ -31,8 +31,7 @@ use crate::{
 ///
 /// # Panics
 ///
-/// If it has to wait outside a tokio runtime with time enabled, or in another runtime than the one where it first
-/// waited.
+/// If it has to wait outside a tokio runtime with time enabled, or if it is moved to another runtime after it has waited.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
@@ -163,7 +162,7 @@ fn is_over(
 }
 
 fn reject(handle: &TimeoutHandle, allowance: &Allowance, upload: Option<&Upload>) -> Rejected {
-    handle.reject(allowance.reason(upload.is_none_or(Upload::is_complete)))
+    handle.reject(allowance.reason(upload.is_some_and(Upload::waits_for_caller)))
 }
 
 /// Whether an error found now may have occurred before the time was over.

@@ -36,13 +36,13 @@ impl Allowance {
         self.until() > before
     }
 
-    /// Why the call ends at [`until`](Self::until), if its upload is or is not complete by then.
-    pub(super) fn reason(&self, upload_complete: bool) -> Reason {
+    /// Why the call ends at [`until`](Self::until), and whether the caller holds the body of the request back by then.
+    pub(super) fn reason(&self, waits_for_caller: bool) -> Reason {
         let limit = self.limit;
         match self.deadline {
             Some(deadline) if after(deadline, SLACK) < self.limit_ends => Reason::DeadlineExceeded,
-            _ if upload_complete => Reason::Timeout { limit },
-            _ => Reason::UploadStalled { limit },
+            _ if waits_for_caller => Reason::UploadStalled { limit },
+            _ => Reason::Timeout { limit },
         }
     }
 }
@@ -67,7 +67,7 @@ mod tests {
     }
 
     fn allowed(limit: u64, deadline: Option<u64>) -> Option<(u64, Reason)> {
-        allowance(limit, deadline).map(|it| ((it.until() - at(1)).as_secs(), it.reason(true)))
+        allowance(limit, deadline).map(|it| ((it.until() - at(1)).as_secs(), it.reason(false)))
     }
 
     #[test]
@@ -90,7 +90,10 @@ mod tests {
         let now = epoch() + Duration::from_nanos(80);
         let allowance =
             Allowance::new(limit, Some(Deadline::at(epoch() + limit)), now).expect("there is time");
-        assert_eq!((allowance.until(), allowance.reason(true)), (epoch() + limit, Reason::Timeout { limit }));
+        assert_eq!(
+            (allowance.until(), allowance.reason(false)),
+            (epoch() + limit, Reason::Timeout { limit })
+        );
     }
 
     #[test]
@@ -111,12 +114,12 @@ mod tests {
         assert_eq!(allowance.until(), at(6));
         assert!(allowance.extend(at(3)));
         assert_eq!(
-            (allowance.until(), allowance.reason(true)),
+            (allowance.until(), allowance.reason(false)),
             (at(8), Reason::Timeout { limit: Duration::from_secs(5) })
         );
-        assert_eq!(allowance.reason(false), Reason::UploadStalled { limit: Duration::from_secs(5) });
+        assert_eq!(allowance.reason(true), Reason::UploadStalled { limit: Duration::from_secs(5) });
         assert!(allowance.extend(at(7)));
-        assert_eq!((allowance.until(), allowance.reason(false)), (at(9), Reason::DeadlineExceeded));
+        assert_eq!((allowance.until(), allowance.reason(true)), (at(9), Reason::DeadlineExceeded));
         assert!(!allowance.extend(at(8)));
     }
 }

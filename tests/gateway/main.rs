@@ -1,4 +1,5 @@
 //! The example `gateway` as a program: its demo, and the real gateway.
+#![allow(clippy::disallowed_methods, reason = "tests of a program read the real clock")]
 
 mod clients;
 mod hedges;

@@ -1,4 +1,8 @@
 //! Servers that die, come back, and close idle connections.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the bans are for the library; these tests run against the real clock"
+)]
 
 use std::{
     convert::Infallible,

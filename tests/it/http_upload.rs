@@ -20,7 +20,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
-    BoxError, CircuitState, Reason, ReliabilityStack, Upload,
+    BoxError, CircuitState, Reason, Rejected, ReliabilityStack, Upload,
     circuit_breaker::CircuitBreakerConfig,
     http::{self as reliable, BodyReadTimeoutLayer, HttpClassifier, RejectionLayer, ReplayBody, ReplayLayer},
     retry::RetryConfig,
@@ -38,11 +38,11 @@ fn slow_body(frames: usize, ends: bool) -> AxumBody {
     AxumBody::new(StreamBody::new(frames.chain(rest)))
 }
 
-/// Answers 500, after it has read the body. Notes the upload of each request, and whether it began as complete.
-async fn fail(
-    request: Request<ReplayBody<Full<Bytes>>>,
-    seen: Arc<Mutex<Vec<Option<(Upload, bool)>>>>,
-) -> Result<Response<()>, Infallible> {
+/// The upload of each request that has one, and whether it began as complete.
+type Uploads = Arc<Mutex<Vec<Option<(Upload, bool)>>>>;
+
+/// Answers 500, after it has read the body. Notes the upload of each request.
+async fn fail(request: Request<ReplayBody<Full<Bytes>>>, seen: Uploads) -> Result<Response<()>, Infallible> {
     let upload = request.extensions().get::<Upload>().cloned();
     let upload = upload.map(|upload| (upload.clone(), upload.is_complete()));
     request.into_body().collect().await.expect("a body");
@@ -55,7 +55,7 @@ async fn fail(
 #[tokio::test]
 async fn case_66_each_attempt_with_a_body_has_an_upload_of_its_own() {
     for (body, has_upload) in [("an order", true), ("", false)] {
-        let seen = Arc::default();
+        let seen = Uploads::default();
         let inner = Arc::clone(&seen);
         let retry = RetryConfig::fixed(Duration::from_millis(1)).build().expect("in range");
         let client = ServiceBuilder::new()
@@ -87,7 +87,30 @@ async fn case_66_a_steady_upload_is_not_cut_by_the_attempt_timeout() {
 
     let error = client.oneshot(request(false)).await.expect_err("the upload stalls");
     let limit = Duration::from_millis(200);
-    assert_eq!(error.rejected().map(|rejected| rejected.reason()), Some(Reason::UploadStalled { limit }));
+    assert_eq!(error.rejected().map(Rejected::reason), Some(Reason::UploadStalled { limit }));
+}
+
+#[tokio::test]
+async fn a_backend_that_does_not_read_an_upload_has_timed_out() {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let limit = Duration::from_millis(300);
+    let stack = reliable::stack()
+        .circuit_breaker(CircuitBreakerConfig::consecutive(1))
+        .attempt_timeout(limit)
+        .build()
+        .expect("in range");
+    let client = ServiceBuilder::new()
+        .layer(ReplayLayer::new())
+        .layer(&stack)
+        .service(Client::builder(TokioExecutor::new()).build_http());
+    // Far more than the buffers of both sides hold. The connection is accepted by the kernel, and nothing reads it.
+    let parts =
+        stream::repeat(Bytes::from(vec![0; 1 << 20])).map(|part| Ok::<_, BoxError>(Frame::data(part)));
+    let request = Request::put(format!("http://{address}/")).body(AxumBody::new(StreamBody::new(parts)));
+    let error = client.oneshot(request.expect("a request")).await.expect_err("nothing reads it");
+    assert_eq!(error.rejected().map(Rejected::reason), Some(Reason::Timeout { limit }));
+    assert_eq!(stack.circuit_breaker().state(), CircuitState::Open);
 }
 
 #[tokio::test]

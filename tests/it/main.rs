@@ -1,4 +1,4 @@
-//! What is about waiting, cancellation, and real sockets: one binary.
+//! The tests of the public API: waiting, cancellation, real sockets. One binary, because linking takes long.
 #![allow(
     clippy::disallowed_methods,
     reason = "tests start servers, and read the clock that they have paused"

@@ -265,8 +265,10 @@ fn uploading(
             sleep(Duration::from_secs(*delay)).await;
             upload.progress();
         }
-        if answer_after < 1_000 {
+        if answer_after < STALLS {
             upload.complete();
+        } else {
+            upload.wait_for_caller();
         }
         sleep(Duration::from_secs(answer_after)).await;
         Ok(())

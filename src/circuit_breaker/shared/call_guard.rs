@@ -5,15 +5,15 @@ use std::{sync::Arc, time::Instant};
 use super::circuit::Circuit;
 use crate::{
     call::{Deadline, Outcome, PendingOutcome, Upload},
-    circuit_breaker::state::{Ending, Permit, Refusal, Timing},
-    rt::clock,
+    circuit_breaker::state::{Ending, Permit, Refusal, State, Timing},
+    rt::{clock, sync::thread_number},
 };
 
 /// Held by a call while it runs, and by a service that has reserved a place. Dropping it gives back what it took, and
 /// counts the call by the stage that it had reached.
 #[derive(Debug)]
 #[must_use]
-pub(in crate::circuit_breaker) struct CallGuard {
+pub(crate) struct CallGuard {
     circuit: Arc<Circuit>,
     permit: Permit,
     /// When the call began, if calls are timed; otherwise when it was first found waiting.
@@ -39,19 +39,19 @@ enum Stage {
 impl CallGuard {
     /// Admits a call that is made at once.
     #[inline]
-    pub(in crate::circuit_breaker) fn admit(circuit: &Arc<Circuit>) -> Result<Self, Refusal> {
+    pub(crate) fn admit(circuit: &Arc<Circuit>) -> Result<Self, Refusal> {
         // Not one function with a `Result`: the permit would go through memory, written in halves and read whole,
         // and the read would wait for the writes.
-        let permit = match circuit.pass() {
+        let permit = match circuit.fast_path.pass() {
             Some(permit) => permit,
-            None => circuit.ask_to_pass()?,
+            None => circuit.ask_to_pass(State::admit)?,
         };
         Ok(Self::new(circuit, permit, Stage::Inside).timed())
     }
 
     /// Reserves a place for a call that may come.
-    pub(in crate::circuit_breaker) fn reserve(circuit: &Arc<Circuit>) -> Result<Self, Refusal> {
-        let permit = circuit.pass().map_or_else(|| circuit.ask_to_reserve(), Ok)?;
+    pub(crate) fn reserve(circuit: &Arc<Circuit>) -> Result<Self, Refusal> {
+        let permit = circuit.fast_path.pass().map_or_else(|| circuit.ask_to_pass(State::reserve), Ok)?;
         Ok(Self::new(circuit, permit, Stage::Reserved))
     }
 
@@ -61,12 +61,12 @@ impl CallGuard {
     }
 
     /// Whether the reserved place is still there.
-    pub(in crate::circuit_breaker) fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         self.circuit.holds(self.permit)
     }
 
     /// The call for which the place was reserved has come.
-    pub(in crate::circuit_breaker) fn begin(mut self) -> Self {
+    pub(crate) fn begin(mut self) -> Self {
         if self.permit.probe.is_some() {
             self.circuit.begin(self.permit);
         }
@@ -77,35 +77,31 @@ impl CallGuard {
     /// Calls are timed from the start only where slow calls are watched.
     #[inline]
     fn timed(mut self) -> Self {
-        self.since = self.circuit.slow_over().map(|_| clock::now());
+        self.since = self.circuit.fast_path.slow_over().map(|_| clock::now());
         self
     }
 
     /// The request carries a deadline and an upload, or neither.
     #[inline]
-    pub(in crate::circuit_breaker) fn of_request(
-        &mut self,
-        deadline: Option<Deadline>,
-        upload: Option<Upload>,
-    ) {
+    pub(crate) fn of_request(&mut self, deadline: Option<Deadline>, upload: Option<Upload>) {
         (self.deadline, self.upload) = (deadline, upload);
     }
 
     /// Code of the inner service runs from now on: a panic in it is a failure.
     #[inline]
-    pub(in crate::circuit_breaker) fn enter(&mut self) {
+    pub(crate) fn enter(&mut self) {
         self.stage = Stage::Inside;
     }
 
     /// The inner service has been called, and its future has not been polled yet.
     #[inline]
-    pub(in crate::circuit_breaker) fn called(&mut self) {
+    pub(crate) fn called(&mut self) {
         self.stage = Stage::Unpolled;
     }
 
     /// The call waits. From now on, dropping it cuts it.
     #[inline]
-    pub(in crate::circuit_breaker) fn waiting(&mut self) {
+    pub(crate) fn waiting(&mut self) {
         self.stage = Stage::Waiting;
         if self.since.is_none() {
             self.since = Some(clock::now());
@@ -114,15 +110,15 @@ impl CallGuard {
 
     /// Whether the call has been counted.
     #[inline]
-    pub(in crate::circuit_breaker) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.stage == Stage::Settled
     }
 
     /// The call is done.
     #[inline]
-    pub(in crate::circuit_breaker) fn finish(&mut self, outcome: Outcome) {
+    pub(crate) fn finish(&mut self, outcome: Outcome) {
         // Read once for the two that may ask.
-        let ended = self.circuit.slow_over().and(self.since).map(|_| clock::now());
+        let ended = self.circuit.fast_path.slow_over().and(self.since).map(|_| clock::now());
         let slow = ended.is_some_and(|ended| self.is_slow(ended));
         self.count(outcome, slow, ended);
     }
@@ -131,7 +127,7 @@ impl CallGuard {
     ///
     /// Whether the call is slow is decided here: a stream may last for hours, which says nothing about the backend.
     #[cold]
-    pub(in crate::circuit_breaker) fn defer(&mut self) -> PendingOutcome {
+    pub(crate) fn defer(&mut self) -> PendingOutcome {
         let slow = self.is_slow(clock::now());
         if self.permit.probe.is_some() {
             // A circuit that waited for the ends of streams might never close.
@@ -149,7 +145,7 @@ impl CallGuard {
         self.stage = Stage::Settled;
         let now = || ended.unwrap_or_else(clock::now);
         if outcome == Outcome::Success && !slow {
-            match (self.circuit.count_healthy(self.permit, now), self.since) {
+            match (self.circuit.fast_path.count_healthy(self.permit, thread_number(), now), self.since) {
                 (Some(true), Some(since)) => {
                     return self.circuit.sample_wait(now().saturating_duration_since(since));
                 }
@@ -162,13 +158,13 @@ impl CallGuard {
 
     fn is_slow(&self, ended: Instant) -> bool {
         let took = self.since.map(|since| ended.saturating_duration_since(since));
-        self.circuit.slow_over().zip(took).is_some_and(|(over, took)| took > over)
+        self.circuit.fast_path.slow_over().zip(took).is_some_and(|(over, took)| took > over)
     }
 
-    /// The time that the backend had the whole request.
+    /// The time that the backend had, since it could take the last part of the request.
     fn timing(&self) -> Timing {
         let waiting_since = match &self.upload {
-            Some(upload) if !upload.is_complete() => None,
+            Some(upload) if upload.waits_for_caller() => None,
             Some(upload) => self.since.map(|since| since.max(upload.last_progress())),
             None => self.since,
         };

@@ -23,17 +23,17 @@ use crate::{
 
 /// The machine of one circuit, and everything that the calls through it share.
 #[derive(Debug)]
-pub(in crate::circuit_breaker) struct Circuit {
-    fast_path: FastPath,
+pub(crate) struct Circuit {
+    pub(crate) fast_path: FastPath,
     state: Mutex<State>,
-    pub(in crate::circuit_breaker) name: Name,
-    pub(in crate::circuit_breaker) listeners: StdMutex<Listeners>,
+    pub(crate) name: Name,
+    pub(crate) listeners: StdMutex<Listeners>,
     /// Notified whenever a call that waits might pass for another reason than time.
     pub(super) changed: std::sync::Arc<Notify>,
 }
 
 impl Circuit {
-    pub(in crate::circuit_breaker) fn new(
+    pub(crate) fn new(
         config: CircuitBreakerConfig,
         patience: Duration,
         name: Name,
@@ -51,33 +51,15 @@ impl Circuit {
         circuit
     }
 
-    /// The permit of a call that passes without a question to the machine.
-    #[inline]
-    pub(super) fn pass(&self) -> Option<Permit> {
-        self.fast_path.pass()
-    }
-
-    /// Whether every call passes now. Takes and counts nothing.
-    #[inline]
-    pub(in crate::circuit_breaker) fn is_free(&self) -> bool {
-        self.pass().is_some()
-    }
-
-    /// Admits a call, or says why not.
+    /// Asks the machine to [admit](State::admit) a call, or to [reserve](State::reserve) a place.
     #[cold]
-    pub(super) fn ask_to_pass(&self) -> Result<Permit, Refusal> {
+    pub(super) fn ask_to_pass(
+        &self,
+        question: fn(&mut State, Instant) -> Result<Permit, Refusal>,
+    ) -> Result<Permit, Refusal> {
         match self.fast_path.refusal(clock::now) {
             Some(refusal) => Err(refusal),
-            None => self.ask(|state, now| (state.admit(now), None)),
-        }
-    }
-
-    /// Reserves a place for a call that may come, or says why not.
-    #[cold]
-    pub(super) fn ask_to_reserve(&self) -> Result<Permit, Refusal> {
-        match self.fast_path.refusal(clock::now) {
-            Some(refusal) => Err(refusal),
-            None => self.ask(|state, now| (state.reserve(now), None)),
+            None => self.ask(|state, now| (question(state, now), None)),
         }
     }
 
@@ -97,20 +79,14 @@ impl Circuit {
 
     /// The rejection that every call gets now. Takes and counts nothing.
     #[cold]
-    pub(in crate::circuit_breaker) fn peek(&self) -> Option<Refusal> {
+    pub(crate) fn peek(&self) -> Option<Refusal> {
         self.fast_path.refusal(clock::now).or_else(|| self.ask(|state, now| (state.peek(now), None)))
     }
 
     /// Counts a call as rejected.
-    pub(in crate::circuit_breaker) fn reject(&self, refusal: Refusal) -> Rejected {
+    pub(crate) fn reject(&self, refusal: Refusal) -> Rejected {
         self.fast_path.count_rejected(thread_number());
         Rejected::new(self.name.clone(), refusal.reason).at(refusal.retry_at)
-    }
-
-    /// Counts a healthy call, if that needs no question to the machine. Returns whether the call shall be sampled.
-    #[inline]
-    pub(super) fn count_healthy(&self, permit: Permit, now: impl FnOnce() -> Instant) -> Option<bool> {
-        self.fast_path.count_healthy(permit, thread_number(), now)
     }
 
     /// A successful call had to wait this long.
@@ -131,17 +107,8 @@ impl Circuit {
         }
     }
 
-    /// The threshold above which a call is slow; `None` if calls are not timed.
-    #[inline]
-    pub(super) fn slow_over(&self) -> Option<Duration> {
-        self.fast_path.slow_over()
-    }
-
     /// Asks the machine, or tells it something. Time passes for the machine first, and events are emitted afterwards.
-    pub(in crate::circuit_breaker) fn ask<T>(
-        &self,
-        question: impl FnOnce(&mut State, Instant) -> (T, Option<EventKind>),
-    ) -> T {
+    pub(crate) fn ask<T>(&self, question: impl FnOnce(&mut State, Instant) -> (T, Option<EventKind>)) -> T {
         let mut events = Vec::new();
         let answer = self.look(|state, now| {
             events = state.advance(now);
@@ -163,7 +130,7 @@ impl Circuit {
     ///
     /// The machine sees every call that was counted without its lock before it answers, and the fast path follows the
     /// machine afterwards.
-    pub(in crate::circuit_breaker) fn look<T>(&self, question: impl FnOnce(&mut State, Instant) -> T) -> T {
+    pub(crate) fn look<T>(&self, question: impl FnOnce(&mut State, Instant) -> T) -> T {
         let mut state = lock(&self.state);
         let collected = self.fast_path.close();
         let now = clock::now();

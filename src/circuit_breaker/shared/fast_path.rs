@@ -19,7 +19,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub(super) struct FastPath {
+pub(crate) struct FastPath {
     /// Generation (32 bits), epoch (29 bits), mode (3 bits).
     word: AtomicU64,
     /// Nanoseconds since `start`, biased by `ZERO`: until when the published decision holds.
@@ -58,7 +58,7 @@ impl FastPath {
 
     /// The permit of a call that passes without a question to the machine.
     #[inline]
-    pub(super) fn pass(&self) -> Option<Permit> {
+    pub(crate) fn pass(&self) -> Option<Permit> {
         let word = self.word.load(Ordering::SeqCst);
         (mode(word) >= PASS).then(|| Permit::free(generation(word)))
     }

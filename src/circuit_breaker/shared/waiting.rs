@@ -18,7 +18,7 @@ use crate::rt::clock;
 
 /// Wakes when the circuit changes, or when time alone might change it. It does not poll in between.
 #[derive(Debug)]
-pub(in crate::circuit_breaker) struct Waiting {
+pub(crate) struct Waiting {
     changed: Pin<Box<OwnedNotified>>,
     /// With the runtime that drives it: a timer of a runtime that was shut down panics when it is polled.
     timeout: Option<(Id, Pin<Box<Sleep>>)>,
@@ -26,18 +26,14 @@ pub(in crate::circuit_breaker) struct Waiting {
 
 impl Waiting {
     /// Listens from now on.
-    pub(in crate::circuit_breaker) fn new(circuit: &Circuit) -> Self {
+    pub(crate) fn new(circuit: &Circuit) -> Self {
         let mut changed = Box::pin(Arc::clone(&circuit.changed).notified_owned());
         changed.as_mut().enable();
         Self { changed, timeout: None }
     }
 
     /// Ready when it is worth asking the circuit again; `None` outside a runtime, where nothing would wake the caller.
-    pub(in crate::circuit_breaker) fn poll_change(
-        &mut self,
-        circuit: &Circuit,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<()>> {
+    pub(crate) fn poll_change(&mut self, circuit: &Circuit, cx: &mut Context<'_>) -> Poll<Option<()>> {
         let Ok(runtime) = Handle::try_current() else { return Poll::Ready(None) };
         if self.timeout.as_ref().is_none_or(|(driver, _)| *driver != runtime.id()) {
             let next = circuit.ask(|state, now| (state.ask_again_at(now), None));

@@ -62,7 +62,8 @@ impl Answers {
 
     /// Whether a call that was cut now is a failure of the backend.
     ///
-    /// All of this must hold: the backend had the whole request; the call waited longer than 99 % of the successful calls
+    /// All of this must hold: the call did not wait for its caller to send the
+    /// rest of the request; the call waited longer than 99 % of the successful calls
     /// do; no answer to any call has come since then; and the backend has been silent for ten times its mean gap between
     /// answers. The last rule alone stops attackers that hold calls for just above the typical time on a slow route.
     pub(super) fn is_failure(&self, timing: Timing, now: Instant) -> bool {
@@ -119,7 +120,7 @@ mod tests {
         assert!(!answers.is_failure(cut(1_001), at(1_099)), "silent for less than ten gaps");
         assert!(!answers.is_failure(cut(1_090), at(1_101)), "the caller was impatient");
         assert!(!answers.is_failure(cut(999), at(1_500)), "an answer has come since the call was sent");
-        assert!(!answers.is_failure(Timing::default(), at(9_000)), "the request was still being sent");
+        assert!(!answers.is_failure(Timing::default(), at(9_000)), "the call waited for its caller");
     }
 
     #[test]

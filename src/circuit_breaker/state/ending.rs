@@ -14,7 +14,7 @@ use crate::{
 
 /// How an admitted call ended.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::circuit_breaker) enum Ending {
+pub(crate) enum Ending {
     /// The call returned a result.
     Done { outcome: Outcome, slow: bool, timing: Timing },
     /// The inner service or the classifier panicked.
@@ -29,12 +29,12 @@ pub(in crate::circuit_breaker) enum Ending {
 
 /// The time that the backend had for a call, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::circuit_breaker) struct Timing {
-    /// From when the backend had the whole request and the call waited for it. `None` if the request was still being
-    /// sent, or if the call never waited.
-    pub(in crate::circuit_breaker) waiting_since: Option<Instant>,
+pub(crate) struct Timing {
+    /// From when the call waited for the backend. `None` if it waited for the caller to send the rest of the request, or
+    /// if it never waited.
+    pub(crate) waiting_since: Option<Instant>,
     /// The deadline of the request.
-    pub(in crate::circuit_breaker) deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl Ending {

@@ -18,7 +18,7 @@ pub(super) struct Health {
 
 /// Until when a healthy call cannot open the circuit, so that it may be counted without the machine's lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::circuit_breaker) enum Lockless {
+pub(crate) enum Lockless {
     /// A healthy call may open it at any time.
     Never,
     /// Until the current bucket of a time window ends.

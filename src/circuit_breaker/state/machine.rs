@@ -25,7 +25,7 @@ use crate::{
 
 /// One circuit.
 #[derive(Clone, Debug)]
-pub(in crate::circuit_breaker) struct State {
+pub(crate) struct State {
     config: CircuitBreakerConfig,
     pub(super) phase: Phase,
     generation: u32,
@@ -39,12 +39,7 @@ pub(in crate::circuit_breaker) struct State {
 
 impl State {
     /// `patience` is how long a call waits before it may count as unanswered, until the circuit has learnt that.
-    pub(in crate::circuit_breaker) fn new(
-        config: CircuitBreakerConfig,
-        patience: Duration,
-        seed: u64,
-        now: Instant,
-    ) -> Self {
+    pub(crate) fn new(config: CircuitBreakerConfig, patience: Duration, seed: u64, now: Instant) -> Self {
         Self {
             config,
             phase: Phase::Closed(Health::new(&config, now)),
@@ -58,7 +53,7 @@ impl State {
     }
 
     /// Admits a call, or says why not. [`advance`](Self::advance) has brought the machine up to `now`.
-    pub(in crate::circuit_breaker) fn admit(&mut self, now: Instant) -> Result<Permit, Refusal> {
+    pub(crate) fn admit(&mut self, now: Instant) -> Result<Permit, Refusal> {
         let permit = Permit::free(self.generation);
         match &mut self.phase {
             Phase::Ramping { since, .. } => {
@@ -77,7 +72,7 @@ impl State {
     }
 
     /// Reserves a place for a call that may come, or says why not.
-    pub(in crate::circuit_breaker) fn reserve(&mut self, now: Instant) -> Result<Permit, Refusal> {
+    pub(crate) fn reserve(&mut self, now: Instant) -> Result<Permit, Refusal> {
         let Phase::HalfOpen(probes) = &mut self.phase else { return self.admit(now) };
         match probes.reserve(&self.config, now) {
             Some(id) => Ok(Permit::free(self.generation).probe(id)),
@@ -86,7 +81,7 @@ impl State {
     }
 
     /// The call for which a place was reserved has come.
-    pub(in crate::circuit_breaker) fn begin(&mut self, permit: Permit, now: Instant) {
+    pub(crate) fn begin(&mut self, permit: Permit, now: Instant) {
         if let (Phase::HalfOpen(probes), Some(id)) = (&mut self.phase, permit.probe)
             && permit.generation == self.generation
         {
@@ -95,12 +90,7 @@ impl State {
     }
 
     /// Counts how an admitted call ended. A call of an earlier generation has no vote.
-    pub(in crate::circuit_breaker) fn record(
-        &mut self,
-        permit: Permit,
-        ending: Ending,
-        now: Instant,
-    ) -> Option<EventKind> {
+    pub(crate) fn record(&mut self, permit: Permit, ending: Ending, now: Instant) -> Option<EventKind> {
         let (vote, slow) = ending.vote(&self.config, &mut self.answers, &mut self.counts, now);
         let is_probe_late =
             |probes: &mut Probes, passed| permit.probe.is_none_or(|id| !probes.settle(id, passed));
@@ -130,7 +120,7 @@ impl State {
     }
 
     /// Counts the calls that were counted without the lock.
-    pub(in crate::circuit_breaker) fn absorb(&mut self, collected: Collected, now: Instant) {
+    pub(crate) fn absorb(&mut self, collected: Collected, now: Instant) {
         self.counts.successes += collected.healthy;
         self.counts.rejected += collected.rejected;
         self.answers.count(collected.healthy, now);
@@ -140,18 +130,18 @@ impl State {
     }
 
     /// A successful call had to wait this long.
-    pub(in crate::circuit_breaker) fn sample_wait(&mut self, waited: Duration) {
+    pub(crate) fn sample_wait(&mut self, waited: Duration) {
         self.answers.sample(waited);
     }
 
     /// Whether every successful call that had to wait shall be sampled.
-    pub(in crate::circuit_breaker) fn wants_samples(&self) -> bool {
+    pub(crate) fn wants_samples(&self) -> bool {
         self.answers.wants_samples()
     }
 
     /// Makes every transition that fell due, each at the instant at which it fell due. The answers of a circuit therefore
     /// do not depend on when, or how often, it is read.
-    pub(in crate::circuit_breaker) fn advance(&mut self, now: Instant) -> Vec<EventKind> {
+    pub(crate) fn advance(&mut self, now: Instant) -> Vec<EventKind> {
         let mut events = Vec::new();
         while let Some(due) = self.next_timeout().filter(|due| *due <= now) {
             events.extend(self.on_timeout(due));
@@ -160,7 +150,7 @@ impl State {
     }
 
     /// Sets the state by hand, or returns the circuit to its own control: closed, with empty counts.
-    pub(in crate::circuit_breaker) fn take_over(&mut self, to: Override, now: Instant) -> EventKind {
+    pub(crate) fn take_over(&mut self, to: Override, now: Instant) -> EventKind {
         let health = Health::new(&self.config, now);
         let phase = match to {
             Override::Automatic => {
@@ -176,7 +166,7 @@ impl State {
     }
 
     /// Replaces the numbers. The window keeps the calls that it holds, and an open period its end.
-    pub(in crate::circuit_breaker) fn update(&mut self, config: CircuitBreakerConfig, now: Instant) {
+    pub(crate) fn update(&mut self, config: CircuitBreakerConfig, now: Instant) {
         self.config = config;
         if let Some(health) = self.phase.health_mut() {
             health.resize(&config, now);
@@ -184,7 +174,7 @@ impl State {
     }
 
     /// Whether a reserved place is still there.
-    pub(in crate::circuit_breaker) fn holds(&self, permit: Permit) -> bool {
+    pub(crate) fn holds(&self, permit: Permit) -> bool {
         permit.generation == self.generation
             && match (&self.phase, permit.probe) {
                 (Phase::HalfOpen(probes), Some(id)) => probes.holds(id),
@@ -193,17 +183,17 @@ impl State {
     }
 
     /// The rejection that every call gets now. Takes nothing.
-    pub(in crate::circuit_breaker) fn peek(&self, now: Instant) -> Option<Refusal> {
+    pub(crate) fn peek(&self, now: Instant) -> Option<Refusal> {
         self.phase.refusal(&self.config, now)
     }
 
     /// When time alone brings something about.
-    pub(in crate::circuit_breaker) fn next_timeout(&self) -> Option<Instant> {
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
         self.phase.next_timeout(&self.config)
     }
 
     /// When to ask again after a refusal. A ramp admits more and more calls, so not only at its end.
-    pub(in crate::circuit_breaker) fn ask_again_at(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn ask_again_at(&self, now: Instant) -> Option<Instant> {
         let end = self.next_timeout()?;
         match &self.phase {
             Phase::Ramping { .. } => Some(end.min(after(now, self.config.ramp / RAMP_TRIES))),
@@ -213,7 +203,7 @@ impl State {
 
     /// Whether the circuit of a key can be evicted without loss: it is closed, with hardly any failure, or it was idle for
     /// so long that its failures no longer count. A state that was set by hand is never evicted.
-    pub(in crate::circuit_breaker) fn is_evictable(&mut self, forgiven: bool, now: Instant) -> bool {
+    pub(crate) fn is_evictable(&mut self, forgiven: bool, now: Instant) -> bool {
         let ramped = self.next_timeout().is_some_and(|end| now >= end);
         let snapshot = self.snapshot(now);
         let bad = snapshot.window_failures.max(snapshot.window_slow);
@@ -226,23 +216,23 @@ impl State {
         }
     }
 
-    pub(in crate::circuit_breaker) fn fast_mode(&self) -> FastMode {
+    pub(crate) fn fast_mode(&self) -> FastMode {
         self.phase.fast_mode(&self.config)
     }
 
-    pub(in crate::circuit_breaker) const fn config(&self) -> &CircuitBreakerConfig {
+    pub(crate) const fn config(&self) -> &CircuitBreakerConfig {
         &self.config
     }
 
-    pub(in crate::circuit_breaker) const fn generation(&self) -> u32 {
+    pub(crate) const fn generation(&self) -> u32 {
         self.generation
     }
 
-    pub(in crate::circuit_breaker) const fn state(&self) -> CircuitState {
+    pub(crate) const fn state(&self) -> CircuitState {
         self.phase.name()
     }
 
-    pub(in crate::circuit_breaker) fn snapshot(&mut self, now: Instant) -> CircuitBreakerSnapshot {
+    pub(crate) fn snapshot(&mut self, now: Instant) -> CircuitBreakerSnapshot {
         let (tally, consecutive_failures) = match self.phase.health_mut() {
             Some(health) => {
                 health.advance(now);

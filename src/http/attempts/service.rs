@@ -33,8 +33,9 @@ use crate::http::resend::nested_history;
 ///     StatusCode::BAD_GATEWAY
 /// }
 ///
-/// let app: Router =
-///     Router::new().route("/order", get(order)).layer(ReportAttemptsLayer);
+/// let app: Router = Router::new()
+///     .route("/order", get(order))
+///     .layer(ReportAttemptsLayer);
 /// ```
 ///
 /// # Panics

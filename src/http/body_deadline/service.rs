@@ -18,14 +18,16 @@ use super::{body::DeadlineBody, future::ResponseFuture};
 /// # use ::http::{Request, Response};
 /// # use tower::service_fn;
 /// use tower::ServiceBuilder;
-/// use tower_reliability::http::{self, BodyDeadlineLayer};
+/// use tower_reliability::http::{BodyDeadlineLayer, stack};
 ///
 /// # let client = service_fn(|_: Request<()>| async {
 /// #     Ok::<_, Infallible>(Response::new(String::new()))
 /// # });
-/// let stack = http::stack().timeout(Duration::from_secs(10)).build()?;
-/// let client =
-///     ServiceBuilder::new().layer(stack).layer(BodyDeadlineLayer).service(client);
+/// let stack = stack().timeout(Duration::from_secs(10)).build()?;
+/// let client = ServiceBuilder::new()
+///     .layer(stack)
+///     .layer(BodyDeadlineLayer)
+///     .service(client);
 /// # let _ = tower::ServiceExt::<Request<()>>::oneshot(client, Request::new(()));
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```

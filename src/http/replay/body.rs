@@ -3,7 +3,7 @@
 use std::{
     fmt, mem,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -203,24 +203,25 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(match self.as_mut().project().source.project() {
+        let frame = match self.as_mut().project().source.project() {
             SourceProjection::Alone { body, begun } => {
                 *begun = true;
                 body.poll_frame(cx).map(|frame| frame.map(to_bytes))
             }
             SourceProjection::Shared(pass) => pass.poll_frame(cx),
             SourceProjection::Empty => Poll::Ready(None),
-        });
+        };
         if let Some(upload) = &self.upload {
             match &frame {
+                Poll::Pending => upload.wait_for_caller(),
                 // A transport asks a body whether it has ended, and may never read the end.
-                Some(Ok(_)) if self.is_at_end() => upload.complete(),
-                Some(Ok(_)) => upload.progress(),
-                Some(Err(_)) => {}
-                None => upload.complete(),
+                Poll::Ready(Some(Ok(_))) if self.is_at_end() => upload.complete(),
+                Poll::Ready(Some(Ok(_))) => upload.progress(),
+                Poll::Ready(Some(Err(_))) => {}
+                Poll::Ready(None) => upload.complete(),
             }
         }
-        Poll::Ready(frame)
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -16,17 +16,14 @@ fn outage(config: CircuitBreakerConfig, outage: Duration, seed: u64) -> (usize, 
     let (began, mut reached) = (machine.now, 0);
     while machine.now < began + outage || machine.state.state() != CircuitState::Closed {
         let dead = machine.now < began + outage;
-        match machine.admit() {
-            Ok(permit) => {
-                reached += usize::from(dead);
-                machine.end(permit, if dead { FAILURE } else { SUCCESS });
-                machine.wait(CALL);
-            }
+        if let Ok(permit) = machine.admit() {
+            reached += usize::from(dead);
+            machine.end(permit, if dead { FAILURE } else { SUCCESS });
+            machine.wait(CALL);
+        } else {
             // The calls until then are rejected.
-            Err(_) => {
-                let next = machine.state.next_timeout().expect("an open circuit ends");
-                machine.now = next.max(machine.now + CALL);
-            }
+            let next = machine.state.next_timeout().expect("an open circuit ends");
+            machine.now = next.max(machine.now + CALL);
         }
     }
     (reached, machine.now.saturating_duration_since(began + outage))
