@@ -81,7 +81,8 @@
 //! A stack wraps the error of its service in [`Error<E>`](Error). The enum is flat, however many layers the stack has.
 //! Log an error with [`Error::report`]; match [`Rejected::reason`] and [`Rejected::retry_after`] in code. Single layers
 //! ask for an error type that is `From<Rejected>`: a [`BoxError`], an enum of your own, or [`Error<E>`](Error) after
-//! `.map_err(Error::inner)`.
+//! `.map_err(Error::inner)`. Without it, the compiler reports that the method `ready` or `oneshot` has unsatisfied trait
+//! bounds.
 //!
 //! # Shared state
 //!
@@ -91,7 +92,8 @@
 //! # Observability
 //!
 //! Each layer with state has a `handle()`, and the handle a `snapshot()` of its counts. A [`Listener`] receives rare
-//! [`Event`]s, such as a circuit that opens. `named("prices")` sets the name in rejections and events.
+//! [`Event`]s, such as a circuit that opens. Only breakers emit events so far. Each event also goes to `tracing`, with
+//! the target `tower_reliability`. `named("prices")` sets the name in rejections and events.
 //!
 //! # Runtime
 //!
@@ -104,7 +106,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `http` | the module [`http`], with the errors of hyper and hyper-util |
-//! | `reqwest` | the same for the requests, responses and errors of reqwest |
+//! | `reqwest` | the same for the requests, responses and errors of reqwest; includes `http` |
 //! | `grpc` | the module [`grpc`], over tonic; includes `http` |
 //! | `tower` | `RetryBudget::of`, which takes one of tower's budgets |
 //! | `serde` | configs from and to files, with durations as `"30s"` |

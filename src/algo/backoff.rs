@@ -1,4 +1,4 @@
-//! How long to stay away: rows of growing delays, and their jitter.
+//! How long to stay away: sequences of growing delays, and their jitter.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) fn linear(step: Duration, n: u32, max: Duration) -> Duration {
 pub(crate) fn fibonacci(base: Duration, n: u32, max: Duration) -> Duration {
     let (mut delay, mut next) = (base.min(max), base.min(max));
     for _ in 0..n {
-        // The row grows until it meets the cap, however late the step is asked for.
+        // The sequence grows until it meets the cap, however late the step is asked for.
         if delay >= max || delay.is_zero() {
             break;
         }
@@ -32,14 +32,14 @@ pub(crate) fn between(from: Duration, to: Duration, unit: f64) -> Duration {
     from.saturating_add(scale(to.saturating_sub(from), unit)).min(to)
 }
 
-/// `delay` moved by at most `share` of itself, up or down, as `unit` (0 ‥ 1) says.
+/// `delay` moved by at most `ratio` of itself, up or down, as `unit` (0 ‥ 1) says.
 ///
-/// The formula is Polly's: `delay × (1 − share + 2 × share × unit)`.
-pub(crate) fn spread(delay: Duration, share: f64, unit: f64) -> Duration {
-    if share <= 0.0 {
+/// The formula is Polly's: `delay × (1 − ratio + 2 × ratio × unit)`.
+pub(crate) fn spread(delay: Duration, ratio: f64, unit: f64) -> Duration {
+    if ratio <= 0.0 {
         return delay;
     }
-    scale(delay, 1.0 - share + 2.0 * share * unit)
+    scale(delay, 1.0 - ratio + 2.0 * ratio * unit)
 }
 
 /// `delay × by`, saturating: a product that is no duration becomes the nearest one.

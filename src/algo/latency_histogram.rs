@@ -39,7 +39,7 @@ impl LatencyHistogram {
         u32::from(self.younger.total) + u32::from(self.elder.total)
     }
 
-    /// The latency that a share of the calls does not exceed; `None` while there are no samples.
+    /// The latency that a ratio of `share` of the calls does not exceed; `None` while there are no samples.
     pub(crate) fn quantile(&self, share: f64) -> Option<Duration> {
         let total = self.samples();
         if total == 0 {

@@ -27,7 +27,7 @@ pub type BoxError = Box<dyn error::Error + Send + Sync>;
 ///     .service(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n + 1) }));
 /// match service.ready().await?.call(1).await {
 ///     Ok(n) => assert_eq!(n, 2),
-///     Err(Error::Rejected(rejected)) => println!("turned away: {rejected}"),
+///     Err(Error::Rejected(rejected)) => println!("rejected by {rejected}"),
 ///     Err(Error::Inner(error)) => println!("backend failed: {error}"),
 /// }
 /// # Ok(()) }

@@ -11,7 +11,7 @@ use crate::rt::sync::{AtomicU64, Mutex, Ordering, lock};
 /// The retries of one call so far, and the endpoints that its attempts went to.
 ///
 /// The history travels with the request and with all copies of it. A balancer records the endpoint of each attempt, and
-/// sends the next attempt elsewhere. A retry layer records its retries, so that outer retry layers stand down.
+/// sends the next attempt to another endpoint. A retry layer records its retries, so that outer retry layers stand down.
 ///
 /// ```
 /// use tower_reliability::CallHistory;

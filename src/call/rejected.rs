@@ -74,9 +74,12 @@ impl Rejected {
 
     /// The outcome of the rejected call, for the outer layers.
     ///
-    /// A rejection says nothing about the backend and is [`Ignored`](Outcome::Ignored), with one exception: after a
-    /// timeout the backend has not answered, so the call failed. An open circuit says nothing about other endpoints, so
-    /// the call is [`EndpointUnavailable`](Outcome::EndpointUnavailable).
+    /// | reason | outcome |
+    /// |---|---|
+    /// | [`Timeout`](Reason::Timeout) | a failure of class [`Timeout`](ErrorClass::Timeout): the backend has not answered |
+    /// | [`CircuitOpen`](Reason::CircuitOpen), [`ProbesTaken`](Reason::ProbesTaken), [`Ramping`](Reason::Ramping) | [`EndpointUnavailable`](Outcome::EndpointUnavailable): another endpoint may take the call |
+    /// | [`UploadStalled`](Reason::UploadStalled) | [`Ignored`](Outcome::Ignored): the caller stalled |
+    /// | [`DeadlineExceeded`](Reason::DeadlineExceeded) | [`DeadlineExceeded`](Outcome::DeadlineExceeded) |
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         match self.reason {

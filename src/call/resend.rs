@@ -17,7 +17,8 @@ use crate::call::CallHistory;
 ///         Some(Order { ..*order })
 ///     }
 ///     fn may_resend(&self, copy: &Order, prior: PriorAttempts) -> bool {
-///         prior == PriorAttempts::Unprocessed || !copy.pay // a payment is not idempotent
+///         // A payment is not idempotent.
+///         prior == PriorAttempts::Unprocessed || !copy.pay
 ///     }
 /// }
 /// ```

@@ -73,11 +73,11 @@ pub(super) struct SlowCall {
     pub(super) rate: f64,
 }
 
-/// How a call counts that was cut: ended before the backend answered, by a drop of its future or by the caller's deadline.
+/// How a [cut call](super#cut-calls) counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Abandoned {
-    /// By the time that the backend had; see [cut calls](super#cut-calls). The default.
+    /// As a failure or not at all, by the time that the backend had. The default.
     #[default]
     ByTime,
     /// As a failure. An impatient caller can then open the circuit of a healthy backend.
@@ -131,7 +131,7 @@ impl CircuitBreakerConfig {
     /// Judges a rate only when the window holds at least so many calls.
     ///
     /// More calls make chance openings rarer, and a dead backend costs more calls. A smaller count window is judged when it is
-    /// full. In a cold burst, failures finish first, so a small number opens early. At least 1. Default: 20 calls.
+    /// full. In a first burst, failures may end before successes, and open the circuit early. At least 1. Default: 20 calls.
     #[must_use]
     pub const fn min_requests(mut self, calls: u32) -> Self {
         self.min_requests = calls;
@@ -281,7 +281,7 @@ impl CircuitBreakerConfig {
         self.slow_call.map(|slow| slow.over)
     }
 
-    /// The idle time after which nothing is held against a backend any more.
+    /// The idle time after which the failures of a backend no longer count.
     pub(super) fn forgiven_after(&self) -> Duration {
         self.max_open_for.max(self.open_for).saturating_add(self.backoff_decay_every)
     }

@@ -69,9 +69,8 @@ impl<C, D> CircuitBreakerLayer<C, D> {
 
     /// Reads from `deadlines` the deadline of each request, and how far its body has been sent.
     ///
-    /// The breaker needs both to judge calls that are cut: a call that ends with the caller's deadline says less about the
-    /// backend than one that the backend failed, and a request that its caller has not sent says nothing.
-    /// Default: [`NoDeadline`].
+    /// The breaker needs both to judge [cut calls](super#cut-calls). A call that ends at the caller's deadline is cut, and
+    /// a request that its caller has not sent says nothing about the backend. Default: [`NoDeadline`].
     pub fn deadlines<D2>(self, deadlines: D2) -> CircuitBreakerLayer<C, D2> {
         self.with_behaviour(|classifier, _| (classifier, deadlines))
     }
@@ -85,7 +84,7 @@ impl<C, D> CircuitBreakerLayer<C, D> {
         self.isolated()
     }
 
-    /// Adds a listener, which hears every transition.
+    /// Adds a listener, which hears every [`Event`](crate::Event) of the circuit.
     ///
     /// Services that were made before keep the old circuit; this layer gets a circuit of its own.
     #[must_use]
@@ -130,8 +129,12 @@ impl<C, D> CircuitBreakerLayer<C, D> {
 
     /// Keeps one circuit per key: per host, per route, per tenant.
     ///
+    /// Call it last: name, listeners, classifier and deadlines are set before. The new layer has a
+    /// [handle](KeyedCircuitBreakerLayer::handle) of its own; a handle from before stands for no key.
+    ///
     /// A call takes a lock for a moment to find the circuit of its key. [`wait_while_open`](Self::wait_while_open) has no
-    /// effect, because the key is known with the request only.
+    /// effect, because the breaker learns the key only with the request. The [page of the module](super::keyed) shows a
+    /// keyed breaker inside a stack.
     pub fn keyed<Req, K, F>(self, key: F) -> KeyedCircuitBreakerLayer<K, F, C, D>
     where
         F: Fn(&Req) -> K,

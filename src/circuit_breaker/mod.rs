@@ -1,5 +1,5 @@
-//! A circuit breaker: stops calls to a backend that fails, leaves it alone for a while, and asks it carefully whether it
-//! has recovered.
+//! A circuit breaker: stops calls to a backend that fails, waits for an open period, and then lets single probes pass to
+//! learn whether the backend has recovered.
 //!
 //! ```text
 //!        the failure rate, the slow-call rate or the
@@ -26,7 +26,8 @@
 //! };
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
-//! let breaker = CircuitBreakerConfig::consecutive(2).build()?.classify(BoxErrorClassifier);
+//! let config = CircuitBreakerConfig::consecutive(2);
+//! let breaker = config.build()?.classify(BoxErrorClassifier);
 //! let handle = breaker.handle();
 //! let mut service = ServiceBuilder::new()
 //!     .layer(breaker)
@@ -48,11 +49,11 @@
 //! | `failure_rate` | 0.5 | the ratio of failed calls that opens the circuit |
 //! | `min_requests` | 20 | a rate says nothing over fewer calls |
 //! | `window` | the last 100 calls | the calls from which rates are computed |
-//! | `consecutive_failures` | off | the failures in sequence that open the circuit |
+//! | `consecutive_failures` | off | the number of consecutive failures that opens the circuit |
 //! | `slow_call` | off | the threshold and the ratio of slow calls |
 //! | `open_for` | 700 ms | the shortest open period |
 //! | `outage_ratio` | 1/6 | the open period as a ratio of the outage so far |
-//! | `max_open_for` | 15 s | the longest open period of its own |
+//! | `max_open_for` | 15 s | the longest open period without a hint of the backend |
 //! | `open_jitter` | ±20 % | the spread of the open period |
 //! | `open_multiplier` | 1 (off) | the growth of `open_for` with each opening |
 //! | `backoff_decay_every` | 30 s | the closed time that takes back one growth |
@@ -65,22 +66,22 @@
 //!
 //! # Cut calls
 //!
-//! A call is *cut* if it ends before the backend has answered: its future is dropped, by a caller that hung up, an outer
-//! timeout, or a hedge that won; or the caller's deadline ends it. A cut call is a failure if all of this holds:
+//! A call is *cut* if it ends before the backend has answered. A caller that hangs up, an outer timeout or a hedge that won
+//! drops the future of the call, or the caller's deadline ends the call. A cut call is a failure if all of this holds:
 //!
-//! 1. the call did not wait for its caller to send the rest of the request, as far as
-//!    [`DeadlineSource::upload`](crate::DeadlineSource::upload) can tell;
-//! 2. the call waited longer than 99 % of the successful calls wait, which the circuit estimates as it runs; until it has
-//!    seen a hundred of them, longer than 1 s, or than the shorter timeout of its stack;
-//! 3. no call has been answered since then;
-//! 4. the circuit has seen no answer for ten times its mean time between answers.
+//! 1. The call did not wait for its caller to send the rest of the request, as far as
+//!    [`DeadlineSource::upload`](crate::DeadlineSource::upload) can tell.
+//! 2. The call waited longer than 99 % of the successful calls. The circuit estimates this time from its calls. Before the
+//!    first hundred samples the time is 1 s, or a shorter timeout of the stack.
+//! 3. No call was answered since this call began to wait.
+//! 4. The backend has been silent for at least ten times its mean time between answers.
 //!
-//! Otherwise a cut call has no vote. So a backend that answers no call opens the circuit whoever gives up, and an impatient
-//! or malicious caller cannot open the circuit of a healthy backend. A cut call that waited longer than the slow-call
-//! threshold counts as slow. A response that is dropped after its head has no vote.
+//! Otherwise a cut call has no vote. So a backend that answers no call opens the circuit although every caller gives up.
+//! An impatient or malicious caller cannot open the circuit of a healthy backend. A cut call that waited longer than the
+//! slow-call threshold counts as slow. A response that is dropped after its head has no vote.
 //!
-//! The rule has a limit: a route that is far slower than all others, and whose callers all give up, looks like a dead
-//! backend while no other route is called. Give such a route a circuit of its own.
+//! The rule has a limit. A route that is far slower than all others looks like a dead backend if all its callers give up
+//! and no other route is called. Give such a route a circuit of its own.
 //!
 //! While half-open, a probe that is cut without a vote admits one more call at a time. Callers that cut every probe
 //! therefore cannot keep the circuit half-open for long: the calls of patient callers soon pass too.
@@ -88,8 +89,8 @@
 //! # Runtime
 //!
 //! The breaker starts no task and no timer, reads the time of tokio's clock, and runs in every runtime and outside of
-//! one. Only [`wait_while_open`](CircuitBreakerLayer::wait_while_open) needs a runtime with time. It does not panic; a
-//! panic of the inner service counts as a failure.
+//! one. Only [`wait_while_open`](CircuitBreakerLayer::wait_while_open) needs a tokio runtime with time enabled. The breaker
+//! does not panic. A panic of the inner service counts as a failure.
 
 mod config;
 pub mod future;

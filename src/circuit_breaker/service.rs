@@ -101,7 +101,7 @@ impl<S, C, D> CircuitBreaker<S, C, D> {
     }
 
     /// The call of a waiting service, which has its place.
-    // Were this one way with the calls without a place, the guard of every call would have to go through memory, which
+    // Separate from the calls without a place: in one function, the guard of every call has to go through memory, which
     // was a third of the cost of a closed circuit.
     #[cold]
     fn call_with_place<Req>(&mut self, place: CallGuard, request: Req) -> ResponseFuture<S::Future, C>

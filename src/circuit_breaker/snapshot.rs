@@ -14,7 +14,7 @@ pub struct CircuitBreakerSnapshot {
     pub generation: u32,
     /// Why the circuit opened last; `None` if it never did.
     pub last_trip: Option<Trip>,
-    /// How long until an open circuit admits a probe.
+    /// The wait until an open circuit admits a probe; `None` in other states.
     pub retry_after: Option<Duration>,
     /// The number of calls in the window. 0 in states that count no calls.
     pub window_calls: u32,

@@ -33,8 +33,8 @@ pub struct FallbackConfig {
 impl FallbackConfig {
     /// Answers rejections only.
     ///
-    /// A layer on this side makes a rejection: an open circuit, a full queue, a timeout, a deadline.
-    /// [`AsRejected`](crate::AsRejected) tells it from an error of the backend. So a timeout on this side is a
+    /// A layer on this side makes a rejection: a breaker or a timeout, for example.
+    /// [`AsRejected`](crate::AsRejected) tells a rejection from an error of the backend. So a timeout on this side is a
     /// rejection, and "timed out" from the backend is a failure of class [`Timeout`](ErrorClass::Timeout).
     #[must_use]
     pub const fn new() -> Self {

@@ -7,11 +7,11 @@
 //! | [`service`](FallbackBuilder::service) | the response of another service to a copy of the request | the copy |
 //! | [`last_good`](FallbackBuilder::last_good) | the last good answer for the same key (stale if error) | its key, a clone of the answer, a short lock |
 //!
-//! A fallback answers every rejection on this side: by an open circuit, a full queue, a timeout or a deadline, and also
-//! by a stack further in. It answers a failure of the backend, an error or a response such as a 503, only if
-//! [`FallbackConfig::on`] names its class. It has no answer if the function returns `None`, the other service fails, or
-//! no good answer is remembered. Then the caller gets the original result. A response that is handed back is whole: the
-//! fallback does not touch the body or the connection of a response that it holds.
+//! A fallback answers every rejection on this side: by an open circuit, a timeout or a deadline, and also by an inner
+//! stack. The fallback answers a failure of the backend, an error or a response such as a 503, only if
+//! [`FallbackConfig::on`] names the class of the failure. It has no answer if the function returns `None`, the other
+//! service fails, or no good answer is remembered. Then the caller gets the original result. A response that is handed
+//! back is whole: the fallback does not touch the body or the connection of a response that it holds.
 //!
 //! The fallback is the outermost layer, around the layers whose rejections it answers. It counts each answer by its
 //! cause; see [`FallbackSnapshot`].

@@ -95,7 +95,7 @@ impl GrpcClassifier {
 
     /// Reports an answer that has begun as [`Deferred`](Outcome::Deferred), so that a breaker votes by its trailers.
     ///
-    /// Put a [`StreamOutcomeLayer`](super::StreamOutcomeLayer) outside the breaker: it sees the end and settles the
+    /// Put a [`StreamOutcomeLayer`](super::StreamOutcomeLayer) around the breaker: it sees the end and settles the
     /// vote. Without it, or with it inside the breaker, no layer settles the pending outcome. Successful calls then
     /// have no vote.
     ///

@@ -4,11 +4,11 @@
 //! |---|---|
 //! | build a stack that knows gRPC | [`stack`], [`protocol`] |
 //! | classify answers and errors | [`GrpcClassifier`] |
-//! | resend calls | [`GrpcResend`], with a [`ReplayLayer`](crate::http::ReplayLayer) outside it |
+//! | resend calls | [`GrpcResend`], with an outer [`ReplayLayer`](crate::http::ReplayLayer) |
 //! | read and shrink `grpc-timeout` | [`GrpcTimeout`] |
 //! | learn how streams ended | [`StreamOutcomeLayer`] |
 //! | answer rejected calls | [`GrpcRejectionLayer`] |
-//! | tell callers about own retries | [`ReportAttemptsLayer`](crate::http::ReportAttemptsLayer) |
+//! | tell callers about retries by this process | [`ReportAttemptsLayer`](crate::http::ReportAttemptsLayer) |
 //!
 //! The layers work on the HTTP inside tonic, and a generated client goes on top as it is:
 //!

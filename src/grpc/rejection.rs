@@ -15,7 +15,7 @@ use crate::{
 /// `DEADLINE_EXCEEDED`. The message is one fixed sentence per code; [`detailed`](Self::detailed) adds the reason. Any
 /// other error passes unchanged.
 ///
-/// Put the layer outside the layers whose rejections it answers. Without it, a server of tonic resets the stream, and
+/// Put the layer around the layers whose rejections it answers. Without it, a server of tonic resets the stream, and
 /// a client of tonic reports `UNKNOWN`.
 ///
 /// ```
@@ -31,7 +31,8 @@ use crate::{
 ///     .circuit_breaker(CircuitBreakerConfig::new())
 ///     .build()?;
 /// let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
-/// let layers = ServiceBuilder::new().layer(GrpcRejectionLayer::new().detailed()).layer(stack);
+/// let answers = GrpcRejectionLayer::new().detailed();
+/// let layers = ServiceBuilder::new().layer(answers).layer(stack);
 /// let client = HealthClient::new(layers.service(channel));
 ///
 /// let stack = grpc::stack().timeout(Duration::from_secs(5)).build()?;

@@ -17,8 +17,8 @@ pub const fn protocol() -> Protocol<GrpcClassifier, GrpcResend, GrpcTimeout> {
 /// By default, a retry resends only calls that no server has processed. [`GrpcResend::idempotent_if`] names the calls
 /// that it may also resend after a failure.
 ///
-/// A retry and a hedge need requests whose bodies can be sent twice. In a client, put a
-/// [`ReplayLayer`](crate::http::ReplayLayer) outside the stack, and turn the body back into tonic's inside it:
+/// A retry and a hedge need requests whose bodies can be sent twice. In a client, an outer
+/// [`ReplayLayer`](crate::http::ReplayLayer) makes such bodies, and an inner `map_request` turns them back into tonic's:
 ///
 /// ```
 /// use std::time::Duration;

@@ -10,8 +10,9 @@ use crate::call::{ConfigError, ErrorClass, ErrorClasses};
 /// use std::time::Duration;
 /// use tower_reliability::hedge::HedgeConfig;
 ///
-/// const READS: HedgeConfig =
-///     HedgeConfig::quantile(0.99).start(Duration::from_millis(200)).max_delay(Duration::from_secs(2));
+/// const READS: HedgeConfig = HedgeConfig::quantile(0.99)
+///     .start(Duration::from_millis(200))
+///     .max_delay(Duration::from_secs(2));
 /// let layer = READS.build()?;
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
@@ -51,12 +52,13 @@ impl HedgeConfig {
         Self::quantile(0.95)
     }
 
-    /// Sends a hedge when a call takes longer than this share of the calls of its [class](super::HedgeLayer::class_of).
+    /// Sends a hedge when a call takes longer than this ratio of the calls of its [class](super::HedgeLayer::class_of).
     ///
-    /// The layer learns the delay. A higher share sends fewer hedges and helps fewer calls. Above 0 and below 1.
+    /// The layer learns the delay. A higher quantile sends fewer hedges and helps fewer calls. Above 0 and below 1.
+    /// Default: 0.95.
     #[must_use]
-    pub const fn quantile(share: f64) -> Self {
-        Self::when(After::Quantile(share))
+    pub const fn quantile(quantile: f64) -> Self {
+        Self::when(After::Quantile(quantile))
     }
 
     /// Sends a hedge when a call takes longer than this. With `Duration::ZERO` the call sends all its requests as soon as it
@@ -138,7 +140,9 @@ impl HedgeConfig {
         self
     }
 
-    /// Returns failures of this class at once, and drops the other requests. Default: authentication, validation and unknown.
+    /// Returns failures of this class at once, and drops the other requests.
+    ///
+    /// Default: authentication, validation and unknown.
     #[must_use]
     pub const fn never(mut self, class: ErrorClass) -> Self {
         self.on = self.on.without(class);

@@ -88,10 +88,11 @@ impl<P, K> HedgeLayer<P, K> {
     /// use tower_reliability::hedge::HedgeConfig;
     ///
     /// enum Query { Lookup(u64), Report }
-    /// let layer = HedgeConfig::quantile(0.95).build()?.class_of(|query: &Query| match query {
+    /// let class = |query: &Query| match query {
     ///     Query::Lookup(_) => 0,
     ///     Query::Report => 1,
-    /// });
+    /// };
+    /// let layer = HedgeConfig::quantile(0.95).build()?.class_of(class);
     /// # Ok::<(), tower_reliability::ConfigError>(())
     /// ```
     pub fn class_of<K2>(self, classes: K2) -> HedgeLayer<P, K2> {

@@ -11,8 +11,8 @@
 //! The request must be [safe to send twice](crate::Resend::may_resend), the call must have
 //! [hedges left](HedgeConfig::max_hedges), and the [budget](crate::retry_budget) must grant the hedge. Without a grant the
 //! call waits for its running requests, as if there were no hedge. [`Resend::prepare`](crate::Resend::prepare) marks each
-//! attempt with its number and the history of the call, by which a balancer sends it elsewhere. A hedge is no retry: it
-//! does not count in [`CallHistory::retries`](crate::CallHistory::retries).
+//! attempt with its number and the history of the call, by which a balancer chooses another endpoint. A hedge is no retry:
+//! it does not count in [`CallHistory::retries`](crate::CallHistory::retries).
 //!
 //! **The default protocol takes every request for idempotent** ([`CloneRequest`](crate::CloneRequest)). Around HTTP use
 //! `http::HttpResend`, so that a slow POST is not sent twice.
@@ -37,13 +37,14 @@
 //! static ASKED: AtomicU32 = AtomicU32::new(0);
 //! let hedge = HedgeConfig::quantile(0.95).start(Duration::from_millis(100)).build()?;
 //! let handle = hedge.handle();
-//! let mut service = ServiceBuilder::new().layer(hedge).service(service_fn(|n: u32| async move {
-//!     // The first one is stuck for a minute.
+//! let backend = service_fn(|n: u32| async move {
+//!     // The first request is stuck for a minute.
 //!     if ASKED.fetch_add(1, Ordering::Relaxed) == 0 {
 //!         tokio::time::sleep(Duration::from_secs(60)).await;
 //!     }
 //!     Ok::<_, std::io::Error>(n + 1)
-//! }));
+//! });
+//! let mut service = ServiceBuilder::new().layer(hedge).service(backend);
 //! let began = tokio::time::Instant::now();
 //! assert_eq!(service.ready().await?.call(1).await?, 2);
 //! assert!(began.elapsed() < Duration::from_millis(150));
@@ -60,8 +61,8 @@
 //!
 //! # In a breaker's window
 //!
-//! Around a breaker every attempt that ends is a sample of the breaker. The layer drops losers without a word; the breaker
-//! judges a dropped call by the time that the backend had.
+//! Around a breaker, every attempt that ends is a sample of the breaker. The layer drops the slower attempts. The breaker
+//! judges a [dropped call](crate::circuit_breaker#cut-calls) by the time that the backend had.
 //!
 //! # Defaults
 //!

@@ -11,6 +11,9 @@
 //! | [`RejectionLayer`] | answers to rejected calls |
 //! | [`ReportAttemptsLayer`] | a header for callers that retry too |
 //!
+//! A `use tower_reliability::http` hides the crate `http` in its scope: write `::http::Request`, or import the types from
+//! hyper or axum.
+//!
 //! # Clients
 //!
 //! The client is hyper's, or any other service of HTTP requests:
@@ -31,7 +34,7 @@
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
 //!
-//! Retries and hedges ask [`HttpResend`] whether a request may be sent again. A [`ReplayLayer`] outside the stack gives
+//! Retries and hedges ask [`HttpResend`] whether a request may be sent again. An outer [`ReplayLayer`] gives
 //! requests a body that can be sent more than once. The header `x-retry-attempt` tells the backend that a request is a
 //! retry. [`ReportAttemptsLayer`] puts it into responses too, so that outer callers do not retry again.
 //!
@@ -47,7 +50,7 @@
 //! let stack = ReliabilityStack::builder().timeout(Duration::from_secs(2)).build()?;
 //! let app: Router = Router::new()
 //!     .route("/", get(|| async { "hello" }))
-//!     .layer((RejectionLayer, stack));
+//!     .layer((RejectionLayer::new(), stack));
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
 //!

@@ -25,7 +25,7 @@ pub const fn protocol() -> Protocol<HttpClassifier, HttpResend, RequestExtension
 /// A [`ReliabilityStack`] builder for HTTP clients, with the [`protocol`] of HTTP. Each part can be replaced.
 ///
 /// A stack with a retry or a hedge copies requests, so their bodies must be replayable: put a
-/// [`ReplayLayer`](super::ReplayLayer) outside the stack. reqwest's requests need none.
+/// [`ReplayLayer`](super::ReplayLayer) around the stack. reqwest's requests need none.
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,7 +47,8 @@ pub const fn protocol() -> Protocol<HttpClassifier, HttpResend, RequestExtension
 ///     .layer(stack)
 ///     .service(client);
 /// let request = ::http::Request::get("http://127.0.0.1:9/");
-/// let refused = client.oneshot(request.body(Full::new(Bytes::new()))?).await.unwrap_err();
+/// let request = request.body(Full::new(Bytes::new()))?;
+/// let refused = client.oneshot(request).await.unwrap_err();
 /// println!("tried three times: {refused}");
 /// # Ok(()) }
 /// ```

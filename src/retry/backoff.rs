@@ -34,7 +34,7 @@ pub enum Jitter {
     ///
     /// The formula is from the AWS architecture blog.
     Decorrelated,
-    /// Between `d` minus and `d` plus this share of it. From 0 to 1.
+    /// Between `d` minus and `d` plus this ratio of `d`. From 0 to 1.
     Spread(f64),
 }
 

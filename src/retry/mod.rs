@@ -4,8 +4,8 @@
 //!
 //! 1. The [class of the failure](RetryConfig::on) is retried, and neither the backend nor an inner hop forbids it.
 //! 2. It was not the [last attempt](RetryConfig::max_attempts).
-//! 3. The request can be sent twice: [`Resend`](crate::Resend) says so. A request that no backend has processed can always
-//!    be sent again.
+//! 3. The request can be copied and may be sent twice: [`Resend`](crate::Resend) decides both. A request that no backend
+//!    has processed need not be idempotent.
 //! 4. The inner [circuit](RetryLayer::stop_while) is not open.
 //! 5. The attempt can end in time: the deadline of the request leaves more than the delay and the typical time of an
 //!    attempt.
@@ -25,14 +25,16 @@
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! static ASKED: AtomicU32 = AtomicU32::new(0);
-//! let retry = RetryConfig::exponential(Duration::from_millis(50)).max_attempts(3).build()?;
+//! let config = RetryConfig::exponential(Duration::from_millis(50)).max_attempts(3);
+//! let retry = config.build()?;
 //! let handle = retry.handle();
-//! let mut service = ServiceBuilder::new().layer(retry).service(service_fn(|n: u32| async move {
+//! let backend = service_fn(|n: u32| async move {
 //!     match ASKED.fetch_add(1, Ordering::Relaxed) {
 //!         0 | 1 => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
 //!         _ => Ok(n + 1),
 //!     }
-//! }));
+//! });
+//! let mut service = ServiceBuilder::new().layer(retry).service(backend);
 //! assert_eq!(service.ready().await?.call(1).await?, 2);
 //! assert_eq!(handle.snapshot().counts.retries, 2);
 //! # Ok(()) }
@@ -40,21 +42,21 @@
 //!
 //! # Endpoints
 //!
-//! A `Retry-After` delays the next attempt, because it says when this endpoint takes requests again. A balancer that tells
-//! the call's [`CallHistory`](crate::CallHistory::visit_one_of) how many endpoints it has sends the next attempt elsewhere.
-//! That attempt waits only for the retry's own delay.
+//! A `Retry-After` delays the next attempt, because it says when this endpoint takes requests again. A balancer can tell
+//! the call's [`CallHistory`](crate::CallHistory::visit_one_of) how many endpoints it has. The next attempt then goes to
+//! another endpoint, and waits only for the retry's own delay.
 //!
 //! # In a breaker's window
 //!
-//! Around a breaker, each attempt is a sample of the breaker. Inside a breaker, each call is. The attempt whose failure
-//! opens the circuit is the result of its call; see [`stop_while`](RetryLayer::stop_while).
+//! Around a breaker, each attempt is a sample of the breaker. Inside a breaker, each call is one sample. In a stack, the
+//! failure that opens the circuit is the result of its call; single layers set [`stop_while`](RetryLayer::stop_while).
 //!
 //! # Defaults
 //!
 //! | setting | default | range |
 //! |---|---|---|
 //! | [`max_attempts`](RetryConfig::max_attempts) | 3, the first included | at least 1 |
-//! | backoff | [`exponential`](RetryConfig::exponential), 50 ms | any |
+//! | backoff | [`exponential`](RetryConfig::exponential), 50 ms | any; an adaptive one above 0; 1 to 8 listed delays |
 //! | [`multiplier`](RetryConfig::multiplier) | 2 | 1 to 100 |
 //! | [`max_delay`](RetryConfig::max_delay) | 20 s | any |
 //! | [`jitter`](RetryConfig::jitter) | [`Jitter::Full`] | |

@@ -9,7 +9,8 @@ use crate::call::ConfigError;
 /// ```
 /// use tower_reliability::retry_budget::RetryBudgetConfig;
 ///
-/// const CAREFUL: RetryBudgetConfig = RetryBudgetConfig::new().ratio(0.1).health_gate(0.1, 0.3);
+/// const CAREFUL: RetryBudgetConfig =
+///     RetryBudgetConfig::new().ratio(0.1).health_gate(0.1, 0.3);
 /// let budget = CAREFUL.build()?;
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
@@ -29,7 +30,7 @@ pub struct RetryBudgetConfig {
     pub(super) health_window: Duration,
 }
 
-/// Between which failed shares of the attempts the gate closes.
+/// Between which failure ratios of the attempts the gate closes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub(super) enum HealthGate {
@@ -83,13 +84,13 @@ impl RetryBudgetConfig {
         self
     }
 
-    /// The failed shares of the attempts between which the gate closes.
+    /// The failure ratios of the attempts between which the gate closes.
     ///
     /// Below the first, the ratio alone limits retries. From the second on, one retry in a hundred passes. In between, fewer
     /// pass the more attempts fail. Five consecutive failures over at least 100 ms close the gate too, until the next
     /// success.
     ///
-    /// Lower shares protect the backend earlier, and give up retries that random failures need. Both from 0 to 1, the first
+    /// Lower ratios protect the backend earlier, and give up retries that random failures need. Both from 0 to 1, the first
     /// below the second. In a file: `health_gate = { between = [0.25, 0.5] }` or `health_gate = "off"`. Default: 0.25 and
     /// 0.5.
     #[must_use]

@@ -2,10 +2,12 @@
 //!
 //! A budget grants one more attempt while both rules hold:
 //!
-//! - **Ratio**: over the last minute, retries stay below 20 % of the requests.
-//! - **Health**: of the attempts of the last 2 s, a share `f` failed. Below `f` = 25 % every retry passes. From 50 % on,
-//!   one retry in a hundred passes. In between, a share of `(0.5 − f) ÷ (0.5 − 0.25)` passes. Five consecutive
-//!   failures over at least 100 ms count as an outage at once, until the next success.
+//! - **Ratio**: over the last minute, retries are at most 20 % of the requests, plus a [reserve](RetryBudgetConfig::reserve)
+//!   of 10 retries.
+//! - **Health**: of the attempts of the last 2 s, a ratio `f` failed. Below `f` = 25 % every retry passes. From 50 % on,
+//!   one retry in a hundred passes. In between, a ratio of `(0.5 − f) ÷ (0.5 − 0.25)` passes. Five consecutive
+//!   failures over at least 100 ms count as an outage at once, until the next success. Five successes are assumed
+//!   beforehand, so that a single failure of a quiet client stops no retry.
 //!
 //! The ratio alone keeps a storm of retries small. But a backend that comes back still works off a queue, and 20 % more
 //! load may keep it down. The health rule stops retries while they cannot help. The budget has no floor such as "ten

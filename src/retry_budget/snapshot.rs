@@ -6,9 +6,9 @@
 pub struct RetryBudgetSnapshot {
     /// How many retries the ratio and the reserve grant now.
     pub balance: f64,
-    /// The failed share of the recent attempts. Five successes are assumed beforehand.
+    /// The ratio of failures in the recent attempts. Five successes are assumed beforehand.
     pub failure_rate: f64,
-    /// The share of the retries that the health rule lets pass.
+    /// The ratio of the retries that the health rule lets pass.
     pub health_gate: f64,
     /// Retries and hedges that were withdrawn and sent.
     pub spent: u64,

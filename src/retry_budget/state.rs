@@ -173,13 +173,13 @@ impl State {
         traffic.deposited(&self.config) - f64::from(traffic.retries) - f64::from(self.held)
     }
 
-    /// The failed share of the attempts, as the health rule sees it.
+    /// The ratio of failures in the attempts, as the health rule sees it.
     pub(super) fn failure_rate(&self) -> f64 {
         let Tally { total, failed, .. } = self.health.sum();
         f64::from(failed) / f64::from(total.saturating_add(PRIOR_SUCCESSES))
     }
 
-    /// The share of the retries that the health rule lets pass.
+    /// The ratio of the retries that the health rule lets pass.
     pub(super) fn health_gate(&self) -> f64 {
         let HealthGate::Between(healthy_below, unhealthy_from) = self.config.health_gate else { return 1.0 };
         let span = self.looked.saturating_duration_since(self.consecutive_since);

@@ -14,7 +14,8 @@ impl RetryBudget {
     /// use tower::retry::budget::TpsBudget;
     /// use tower_reliability::{retry::RetryConfig, retry_budget::RetryBudget};
     ///
-    /// let layer = RetryConfig::new().build()?.budget(RetryBudget::of(TpsBudget::default()));
+    /// let budget = RetryBudget::of(TpsBudget::default());
+    /// let layer = RetryConfig::new().build()?.budget(budget);
     /// # Ok::<(), tower_reliability::ConfigError>(())
     /// ```
     pub fn of(budget: impl Budget + Send + Sync + 'static) -> Self {

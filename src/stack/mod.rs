@@ -13,7 +13,8 @@
 //! use std::time::Duration;
 //! use tower::{Layer, Service, ServiceExt, service_fn};
 //! use tower_reliability::{
-//!     Error, ReliabilityStack, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig,
+//!     Error, ReliabilityStack, circuit_breaker::CircuitBreakerConfig,
+//!     retry::RetryConfig,
 //! };
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,9 +28,7 @@
 //! let mut client = stack.layer(backend);
 //! match client.ready().await?.call(1).await {
 //!     Ok(n) => assert_eq!(n, 2),
-//!     Err(Error::Rejected(rejected)) => {
-//!         println!("turned away: {rejected}, again in {:?}", rejected.retry_after());
-//!     }
+//!     Err(Error::Rejected(rejected)) => println!("rejected by {rejected}"),
 //!     Err(Error::Inner(error)) => println!("backend failed: {error}"),
 //! }
 //! println!("{:?}", stack.circuit_breaker().snapshot());
@@ -43,9 +42,10 @@
 //! Retry and hedge share one [`RetryBudget`](crate::retry_budget::RetryBudget).
 //! [`retry_budget`](StackBuilder::retry_budget) shares it with the other stacks that call the same backend.
 //!
-//! The retry is outside the breaker: the breaker counts every attempt, and once it opens the call ends. A stack
+//! The retry is outer to the breaker: the breaker counts every attempt, and once it opens the call ends. A stack
 //! protects one backend. For several endpoints, put one stack with a breaker around each endpoint. A second stack with a
-//! retry goes around the service that chooses among them, as in the example `gateway`.
+//! retry goes around the service that chooses among them, as in the example `gateway`. For one circuit per host inside
+//! one stack, see [`circuit_breaker::keyed`](crate::circuit_breaker::keyed).
 //!
 //! # Defaults
 //!
@@ -58,7 +58,7 @@
 //! | [`protocol`](StackBuilder::protocol) | [`Protocol::new`](crate::Protocol::new) |
 //! | [`retry_budget`](StackBuilder::retry_budget) | [`RetryBudgetConfig::new`](crate::retry_budget::RetryBudgetConfig::new), one per stack |
 //! | [`flat_errors`](StackBuilder::flat_errors) | off: errors are wrapped in [`Error`](crate::Error) |
-//! | [`named`](StackBuilder::named) | no name: stages carry their own |
+//! | [`named`](StackBuilder::named) | no name: a rejection carries the name of its stage alone |
 //! | [`listen`](StackBuilder::listen) | no listener |
 //!
 //! # Naming the type

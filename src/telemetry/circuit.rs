@@ -71,7 +71,7 @@ pub enum Trip {
     Probes {
         /// The failed and slow probes.
         failed: u32,
-        /// All admitted probes.
+        /// The configured number of probes, which may be more than were admitted.
         total: u32,
     },
     /// An operator opened the circuit.

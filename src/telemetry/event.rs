@@ -8,9 +8,9 @@ use std::{
 
 use crate::telemetry::{CircuitState, CircuitTransition, Name, Trip};
 
-/// A rare event inside a layer, such as a circuit that opens.
+/// A rare event inside a layer, such as a circuit that opens. Only breakers emit events so far.
 ///
-/// Layers count the events of every call instead: the `snapshot()` of a layer's handle has the counts. `Display` prints
+/// Each event also goes to `tracing`, with the target `tower_reliability`. Layers count the events of every call instead: the `snapshot()` of a layer's handle has the counts. `Display` prints
 /// the event as one line, with the name escaped.
 ///
 /// Clones share the name.
@@ -31,12 +31,12 @@ pub enum EventKind {
     CircuitChanged(CircuitTransition),
     /// A circuit in shadow mode would have opened.
     CircuitWouldTrip(Trip),
-    /// A keyed layer is full, and all its keys are in use. Calls with a new key pass unprotected until a key is idle.
+    /// A keyed layer is full, and it can evict no key. Calls with a new key pass unprotected until it can.
     KeysExhausted {
         /// The maximum number of keys.
         max_keys: usize,
     },
-    /// A handle changed the numbers of a running layer.
+    /// A handle changed the numbers of a running circuit.
     Reconfigured,
 }
 
@@ -86,10 +86,22 @@ impl fmt::Display for Event {
     }
 }
 
-/// A receiver of events. Every `Fn(&Event) + Send + Sync` is a listener.
+/// A receiver of events. Every `Fn(&Event) + Send + Sync` is a listener. A closure must name the type of its argument:
+///
+/// ```
+/// use tower_reliability::{Event, Severity, circuit_breaker::CircuitBreakerConfig};
+///
+/// let breaker = CircuitBreakerConfig::new().build()?.listen(|event: &Event| {
+///     if event.severity() == Severity::Error {
+///         eprintln!("{event}");
+///     }
+/// });
+/// # let _ = breaker;
+/// # Ok::<(), tower_reliability::ConfigError>(())
+/// ```
 ///
 /// The layer calls it on the thread of the event, after every lock is free. So a listener may call the layer's handle.
-/// It should be quick, because the call waits for it. The layer catches and logs a panic of a listener.
+/// The listener should be quick, because the call waits for it. The layer catches and logs a panic of a listener.
 pub trait Listener: Send + Sync + 'static {
     /// Receives one event.
     fn on_event(&self, event: &Event);

@@ -60,9 +60,8 @@ impl<L> TimeoutLayer<L> {
     /// progress for the limit ends the call as [`UploadStalled`](crate::Reason::UploadStalled), which does not count
     /// against the backend. A call may then take longer than the limit; deadlines stay absolute.
     ///
-    /// It needs a [deadline source](Self::deadlines) that knows uploads, such as `http::RequestExtensions`, and a
-    /// `http::ReplayLayer` outside this layer. The stack sets it for its attempt timeout. Default: off, the limit counts
-    /// from the call.
+    /// It needs a [deadline source](Self::deadlines) that knows uploads, such as `http::RequestExtensions`, and an outer
+    /// `http::ReplayLayer`. The stack sets it for its attempt timeout. Default: off, the limit counts from the call.
     #[must_use]
     pub fn after_upload(mut self) -> Self {
         self.after_upload = true;

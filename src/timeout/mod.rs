@@ -1,6 +1,6 @@
 //! A limit on how long a call may take, which respects the deadline of the whole request.
 //!
-//! The earlier of the limit and the request's deadline ends the call, and the reason tells them apart. A backend that
+//! The earlier of the limit and the request's deadline ends the call, and the reason of the rejection tells them apart. A backend that
 //! did not answer within the limit has [timed out](crate::Reason::Timeout). A caller with less time left than the
 //! limit has met its [deadline](crate::Reason::DeadlineExceeded), which is not the backend's fault.
 //!
@@ -22,6 +22,14 @@
 //! assert_eq!(rejected.to_string(), "timeout: no answer within 2s");
 //! # Ok(()) }
 //! ```
+//!
+//! # Defaults
+//!
+//! | setting | default | range |
+//! |---|---|---|
+//! | [limit](TimeoutConfig::new) | none: each timeout names its limit | above 0 |
+//! | [`deadlines`](TimeoutLayer::deadlines) | [`NoDeadline`](crate::NoDeadline) | |
+//! | [`after_upload`](TimeoutLayer::after_upload) | off; on in the attempt timeout of a stack | |
 //!
 //! # Runtime
 //!

@@ -301,7 +301,7 @@ fn case_24_a_layer_used_under_a_clock_that_is_behind_opens_for_as_long_as_it_sho
 #[tokio::test(start_paused = true)]
 async fn case_60_the_source_of_an_error_reaches_the_root() {
     let bench = Bench::new(CONFIG);
-    let failed = bench.call(Act::BAD).await.expect_err("the peer failed");
+    let failed = bench.call(Act::BAD).await.expect_err("the backend failed");
     let peer = failed.source().and_then(|source| source.downcast_ref::<Peer>());
     assert_eq!(peer, Some(&Peer(Answer::Fail(ErrorClass::Server))));
     let turned_away = bench.call(Act::GOOD).await.expect_err("it is open");

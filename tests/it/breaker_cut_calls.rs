@@ -1,4 +1,4 @@
-//! Calls that are cut, through the whole breaker: callers that give up early, and a peer that answers no call.
+//! Calls that are cut, through the whole breaker: callers that give up early, and a backend that answers no call.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ async fn case_65_callers_with_deadlines_of_a_millisecond_do_not_open_the_circuit
             for _ in 0..200 {
                 assert!(client.clone().oneshot(within(slow, MILLI)).await.is_err());
             }
-            // The peer knows the deadline too, and says so at that moment.
+            // The backend knows the deadline too, and says so at that moment.
             let honours = Act::now(Answer::Fail(ErrorClass::Timeout)).after(MILLI);
             for _ in 0..200 {
                 assert!(client.clone().oneshot(within(honours, MILLI)).await.is_err());
@@ -102,7 +102,7 @@ async fn case_22_deadlines_in_front_of_a_peer_that_answers_no_call_open_the_circ
     assert_eq!(stack.circuit_breaker().state(), CircuitState::Open);
 }
 
-/// A peer that has answered for a while, in 20 ms.
+/// A backend that has answered for a while, in 20 ms.
 async fn healthy(config: CircuitBreakerConfig) -> Bench {
     let bench = Bench::new(config);
     for _ in 0..200 {

@@ -71,7 +71,7 @@ fn case_27_overrides_that_race_with_calls_lose_no_transition() {
 #[test]
 fn healthy_calls_of_many_threads_are_all_counted() {
     healthy_calls_are_all_counted(Window::Calls(100));
-    // Buckets of 10 ms: the calm ends many times in the course of the test.
+    // Buckets of 10 ms: the fast path closes many times in the course of the test.
     healthy_calls_are_all_counted(Window::Time(Duration::from_millis(100)));
 }
 

@@ -277,15 +277,16 @@ async fn half_open(given: &Value, expect: &Value, name: &str) {
         states.push(bench.handle.state().as_str());
     }
     if name == "ignored outcome returns the probe permit" {
-        // There the verdict waits for the fourth recorded probe; ours falls with the third that passes, because
-        // nothing can change it any more. So it is closed two calls earlier, and the last failure is its first.
+        // resilience4j waits for the fourth recorded probe. Our result comes with the third probe that passes, because no
+        // further probe can change it. So our circuit closes two calls earlier, and the last failure is the first in its
+        // window.
         assert_eq!(states, ["half_open", "half_open", "closed", "closed", "closed"]);
         assert_eq!(bench.handle.snapshot().window_failures, 1);
         return;
     }
     if states[0] == "open" && expect["state"] == "closed" {
         // There one bad probe of four is tolerated wherever it stands; ours reopens when the first one fails, so that a
-        // peer that is still down gets a single call.
+        // backend that is still down gets a single call.
         assert_ne!(act(&list(&given["calls"])[0]), Act::GOOD);
         return;
     }

@@ -132,7 +132,7 @@ async fn case_40_a_body_of_known_size_is_sent_again_with_its_length() {
     let second = RESEND.copy(&mut first).expect("a copy");
     let error = send(first, &hang_up_after("an order").await).await.expect_err("no server answers");
     let outcome = HttpClassifier::new().classify(Err::<&Response<()>, _>(&error));
-    assert_eq!(outcome, Outcome::failure(ErrorClass::Connection), "the peer may have processed it");
+    assert_eq!(outcome, Outcome::failure(ErrorClass::Connection), "the backend may have processed it");
     assert!(RESEND.may_resend(&second, PriorAttempts::Ended));
 
     let response = send(second, &echo).await.expect("an answer");

@@ -58,7 +58,7 @@ async fn an_attempt_timeout_is_a_failure_of_the_peer() {
         .expect("the numbers go together");
     let client = stack.layer(service_fn(|()| pending::<Result<(), io::Error>>()));
     for _ in 0..2 {
-        let error = client.clone().oneshot(()).await.expect_err("the peer hangs");
+        let error = client.clone().oneshot(()).await.expect_err("the backend hangs");
         let rejected = error.rejected().expect("it is turned away");
         assert_eq!(rejected.layer().as_str(), "attempt_timeout");
     }
@@ -90,7 +90,7 @@ async fn case_60_a_rejection_survives_the_whole_stack_and_a_box_around_it() {
         .build()
         .expect("in range");
     let client = stack.layer(service_fn(|()| ready(Err::<(), _>(refused()))));
-    let failed = client.clone().oneshot(()).await.expect_err("the peer is down");
+    let failed = client.clone().oneshot(()).await.expect_err("the backend is down");
     let root = failed.source().expect("it has a source").downcast_ref::<io::Error>().expect("the root");
     assert_eq!(root.kind(), io::ErrorKind::ConnectionRefused);
 
@@ -129,7 +129,7 @@ async fn flat_errors_leave_the_error_type_alone() {
         .build()
         .expect("in range");
     let service = stack.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
-    let error: BoxError = service.oneshot(()).await.expect_err("the peer hangs");
+    let error: BoxError = service.oneshot(()).await.expect_err("the backend hangs");
     assert!(error.is::<Rejected>());
 }
 
@@ -197,7 +197,7 @@ async fn a_default_probe_timeout_yields_to_the_attempt_timeout() {
         tokio::time::sleep(delay.ok_or_else(refused)?).await;
         Ok::<_, io::Error>(())
     }));
-    client.clone().oneshot(None).await.expect_err("the peer is down");
+    client.clone().oneshot(None).await.expect_err("the backend is down");
     let open = stack.circuit_breaker().snapshot().retry_after.expect("the circuit is open");
     tokio::time::advance(open).await;
     let probe = tokio::spawn(client.oneshot(Some(35 * SECOND)));

@@ -184,7 +184,7 @@ async fn other_numbers_do_not_lose_the_time_of_the_whole_call() {
     stack.retry().update(RETRY.max_attempts(9)).expect("valid");
     assert!(
         matches!(stack.layer(refusing(9)).oneshot(()).await, Err(Error::Inner(_))),
-        "the peer's own error"
+        "the backend's own error"
     );
     assert_eq!(stack.retry().snapshot().counts.out_of_time, 1);
 }

@@ -29,7 +29,7 @@ pub(crate) struct Act {
 pub(crate) enum Answer {
     Good,
     Fail(ErrorClass),
-    /// An error that says nothing about the peer.
+    /// An error that says nothing about the backend.
     Unrelated,
     Hang,
     Panic,
@@ -52,13 +52,13 @@ impl Act {
     }
 }
 
-/// The peer's own error.
+/// The backend's own error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Peer(pub(crate) Answer);
 
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the peer answered {:?}", self.0)
+        write!(f, "the backend answered {:?}", self.0)
     }
 }
 

@@ -39,9 +39,10 @@ impl<K, F, C, D> KeyedCircuitBreakerLayer<K, F, C, D> {
     /// Bounds how many keys have a circuit at a time.
     ///
     /// At the bound, a new key takes the place of a circuit that no call and no handle refers to, and that is closed and
-    /// healthy: no consecutive failures, and at most a tenth of its window failed. A circuit that was idle for longer than
-    /// `max_open_for` and `backoff_decay_every` together is evicted in any state. Without such a circuit, calls with a new
-    /// key pass unprotected, and an event says so. A larger bound costs memory, about 3 KB for each key.
+    /// healthy: no consecutive failures, and at most a tenth of its window failed or slow. A circuit that was idle for
+    /// longer than `max_open_for` and `backoff_decay_every` together is evicted in any state that was not set by hand.
+    /// Without such a circuit, calls with a new key pass unprotected, and an event says so. A larger bound costs memory,
+    /// about 3 KB for each key.
     ///
     /// At least 1; 0 is taken as 1. Default: 1 000 keys. Services that were made before keep the old circuits.
     #[must_use]

@@ -16,7 +16,8 @@ use crate::{
 
 /// A service behind one circuit breaker per key.
 ///
-/// The key is known with the request only, so `poll_ready` waits for the inner service even if a circuit is open.
+/// The breaker learns the key only with the request, so `poll_ready` waits for the inner service even if a circuit is
+/// open.
 ///
 /// # Clone
 ///

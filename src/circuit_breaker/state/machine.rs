@@ -163,7 +163,7 @@ impl State {
         events
     }
 
-    /// Sets the state by hand, or hands the circuit back to itself: closed, with nothing held against the backend.
+    /// Sets the state by hand, or returns the circuit to its own control: closed, with empty counts.
     pub(crate) fn take_over(&mut self, to: Override, now: Instant) -> EventKind {
         let health = Health::new(&self.config, now);
         let phase = match to {
@@ -216,8 +216,8 @@ impl State {
         }
     }
 
-    /// Whether the circuit of a key can be evicted without loss: closed, with hardly any failure, or, after an idle time
-    /// in which everything is forgiven, in any state that was not set by hand.
+    /// Whether the circuit of a key can be evicted without loss: it is closed, with hardly any failure, or it was idle for
+    /// so long that its failures no longer count. A state that was set by hand is never evicted.
     pub(crate) fn is_evictable(&mut self, forgiven: bool, now: Instant) -> bool {
         let ramped = self.next_timeout().is_some_and(|end| now >= end);
         let snapshot = self.snapshot(now);

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::call::{IntoRejected, Rejected};
 
-/// Turns rejections into HTTP answers. It stands outside the layers that reject.
+/// Turns rejections into HTTP answers. The layer stands around the layers that reject.
 ///
 /// | rejection | status |
 /// |---|---|
@@ -33,7 +33,8 @@ use crate::call::{IntoRejected, Rejected};
 /// use axum::{Router, routing::get};
 /// use tower::ServiceBuilder;
 /// use tower_reliability::{
-///     ReliabilityStack, circuit_breaker::CircuitBreakerConfig, http::*,
+///     ReliabilityStack, circuit_breaker::CircuitBreakerConfig,
+///     http::{HttpClassifier, RejectionLayer},
 /// };
 ///
 /// let stack = ReliabilityStack::builder()
@@ -42,7 +43,7 @@ use crate::call::{IntoRejected, Rejected};
 ///     .build()?;
 /// let app: Router = Router::new()
 ///     .route("/", get(|| async { "hello" }))
-///     .layer(ServiceBuilder::new().layer(RejectionLayer).layer(stack));
+///     .layer(ServiceBuilder::new().layer(RejectionLayer::new()).layer(stack));
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
 ///

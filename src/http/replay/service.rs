@@ -10,7 +10,7 @@ use tower_service::Service;
 use super::body::{MAX_BYTES, ReplayBody};
 use crate::call::Upload;
 
-/// Gives requests a body that can be sent more than once. It stands outside the stack that retries or hedges.
+/// Gives requests a body that can be sent more than once. The layer stands around the stack that retries or hedges.
 ///
 /// A request whose body is not at its end also gets an [`Upload`] in its extensions. Each further attempt gets its
 /// own. A request without a body costs no allocation.

@@ -165,7 +165,7 @@ fn sums_of_tenths_that_make_a_whole_retry_grant_it() {
     assert_eq!(retries(&mut state, 2), 1, "{}", state.reserve());
 }
 
-/// A state whose health window holds successes enough for any share.
+/// A state whose health window holds successes enough for any ratio.
 fn busy() -> State {
     let mut state = State::new(RetryBudgetConfig::new(), epoch());
     state.look(10_000, at(0));
