@@ -1,4 +1,4 @@
-//! Our breaker in each of its states, and everybody in a row.
+//! Our breaker in each of its states, and all breakers one after the other.
 
 use std::{
     pin::Pin,

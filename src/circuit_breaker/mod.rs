@@ -74,7 +74,9 @@
 //! 2. The call waited longer than 99 % of the successful calls. The circuit estimates this time from its calls. Before the
 //!    first hundred samples the time is 1 s, or a shorter timeout of the stack.
 //! 3. No call was answered since this call began to wait.
-//! 4. The backend has been silent for at least ten times its mean time between answers.
+//! 4. The backend has been silent for three times the longest pause between answers of the last one to two minutes, and
+//!    for at least 1 s, or a shorter timeout of the stack.
+//! 5. No other cut call was a failure in the last twentieth of that time: calls that are cut together count once.
 //!
 //! Otherwise a cut call has no vote. So a backend that answers no call opens the circuit although every caller gives up.
 //! An impatient or malicious caller cannot open the circuit of a healthy backend. A cut call that waited longer than the
@@ -83,8 +85,10 @@
 //! The rule has a limit. A route that is far slower than all others looks like a dead backend if all its callers give up
 //! and no other route is called. Give such a route a circuit of its own.
 //!
-//! While half-open, a probe that is cut without a vote admits one more call at a time. Callers that cut every probe
-//! therefore cannot keep the circuit half-open for long: the calls of patient callers soon pass too.
+//! While half-open, a cut probe has no vote and admits one more call at a time, up to 16, so that the calls of patient
+//! callers soon pass too. Only when twenty such probes had patience, and no call was answered for ten times the patience
+//! and at least 10 s, does the circuit open again. A probe with a request body admits one more call beside it, because its
+//! caller may take its time.
 //!
 //! # Runtime
 //!

@@ -170,7 +170,8 @@ impl HedgeHandle {
     #[cold]
     pub(super) fn failed(&self, call: &mut Call, primary: bool, outcome: Outcome) -> Next {
         let unhealthy = outcome.blames_backend();
-        if unhealthy.is_some() {
+        // A hedge was withdrawn, so the budget has to hear of its end, also where that says nothing about the backend.
+        if unhealthy.is_some() || !primary {
             self.shared.account.record(unhealthy);
         }
         if primary {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 use super::{
     config::{RetryConfig, RetryPolicy},
@@ -50,7 +50,7 @@ struct RetryShared {
 struct Memory {
     config: RetryConfig,
     stats: Stats,
-    random: Option<Box<StdRng>>,
+    random: SmallRng,
 }
 
 /// Whether an inner circuit is open, where the layer was told how to find out.
@@ -74,7 +74,8 @@ impl RetryHandle {
         circuit: CircuitCheck,
         seed: Option<u64>,
     ) -> Self {
-        let random = seed.map(|seed| Box::new(StdRng::seed_from_u64(seed)));
+        // Its own: the generator of a thread must not be touched under a lock.
+        let random = SmallRng::seed_from_u64(seed.unwrap_or_else(rand::random));
         let shared = RetryShared {
             name,
             account: budget.account(),
@@ -192,7 +193,8 @@ impl RetryHandle {
         let RetryShared { name, account, circuit, memory, .. } = &*self.shared;
         let Retrying { call, policy, withdrawal } = retrying;
         let (now, class, unhealthy) = (clock::now(), failed.outcome.class(), failed.outcome.blames_backend());
-        if unhealthy.is_some() {
+        // A retry was withdrawn, so the budget has to hear of its end, also where that says nothing about the backend.
+        if unhealthy.is_some() || call.attempt > 1 {
             account.record(unhealthy);
         }
         // Before `judge`, which moves the call on.
@@ -205,7 +207,7 @@ impl RetryHandle {
             if unhealthy == Some(true) {
                 stats.learn(config, call, false);
             }
-            let unit = random.as_mut().map_or_else(rand::random, RngExt::random);
+            let unit = random.random();
             call.judge(config, &failed, stats, unit, now)
         };
         let decision = judged.and_then(|delay| {

@@ -131,7 +131,7 @@ impl RetryBudgetConfig {
         ConfigError::check(
             gate,
             "health_gate",
-            "must be two shares from 0 to 1, the first below the second",
+            "must be two ratios from 0 to 1, the first below the second",
         )?;
         ConfigError::check(
             span(self.health_window),

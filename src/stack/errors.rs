@@ -21,10 +21,10 @@ pub trait Errors: Copy {
 pub struct WrappedErrors;
 
 impl Errors for WrappedErrors {
-    type Classifier<C> = PeerClassifier<C>;
+    type Classifier<C> = InnerClassifier<C>;
 
-    fn classifier<C>(self, classifier: C) -> PeerClassifier<C> {
-        PeerClassifier(classifier)
+    fn classifier<C>(self, classifier: C) -> InnerClassifier<C> {
+        InnerClassifier(classifier)
     }
 }
 
@@ -61,9 +61,9 @@ impl<S> Layer<S> for FlatErrors {
 /// [`Rejected::outcome`](crate::Rejected::outcome) classifies rejections of this process. The inner classifier sees
 /// only results of the service.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PeerClassifier<C>(pub C);
+pub struct InnerClassifier<C>(pub C);
 
-impl<Res, E, C: Classifier<Res, E>> Classifier<Res, Error<E>> for PeerClassifier<C> {
+impl<Res, E, C: Classifier<Res, E>> Classifier<Res, Error<E>> for InnerClassifier<C> {
     fn classify(&self, result: Result<&Res, &Error<E>>) -> Outcome {
         match result {
             Ok(response) => self.0.classify(Ok(response)),
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn the_inner_classifier_sees_only_results_of_the_service() {
-        let classifier = PeerClassifier(|result: Result<&(), &u8>| match result {
+        let classifier = InnerClassifier(|result: Result<&(), &u8>| match result {
             Ok(()) => Outcome::Success,
             Err(_) => Outcome::failure(ErrorClass::Server),
         });
@@ -115,9 +115,9 @@ mod tests {
             }
         }
         let mut response = Vec::new();
-        let deferred = PeerClassifier(Takes).defer(&mut response, PendingOutcome::hold(()));
+        let deferred = InnerClassifier(Takes).defer(&mut response, PendingOutcome::hold(()));
         assert!(deferred.is_ok() && response.len() == 1);
-        let closure = PeerClassifier(|_: Result<&(), &u8>| Outcome::Deferred);
+        let closure = InnerClassifier(|_: Result<&(), &u8>| Outcome::Deferred);
         assert!(closure.defer(&mut (), PendingOutcome::hold(())).is_err(), "a closure cannot take it");
     }
 }

@@ -91,7 +91,7 @@ mod stage;
 mod wrap;
 
 pub use builder::StackBuilder;
-pub use errors::{Errors, FlatErrors, PeerClassifier, WrappedErrors};
+pub use errors::{Errors, FlatErrors, InnerClassifier, WrappedErrors};
 pub use layer::ReliabilityStack;
 pub use slots::{Slots, Stages};
 pub use stage::{Common, HasHandle, Stage, Unused};

@@ -71,7 +71,7 @@ pub enum Trip {
     Probes {
         /// The failed and slow probes.
         failed: u32,
-        /// The configured number of probes, which may be more than were admitted.
+        /// The probes that have come to a result.
         total: u32,
     },
     /// An operator opened the circuit.
@@ -110,7 +110,7 @@ impl Trip {
 impl fmt::Display for Trip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ConsecutiveFailures(count) => write!(f, "{count} calls in a row failed"),
+            Self::ConsecutiveFailures(count) => write!(f, "consecutive failures: {count}"),
             Self::FailureRate { failed, total } => write!(f, "{failed} of {total} calls failed"),
             Self::SlowCallRate { slow, total } => write!(f, "{slow} of {total} calls were slow"),
             Self::Probes { failed, total } => write!(f, "{failed} of {total} probes did not pass"),

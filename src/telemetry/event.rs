@@ -79,7 +79,7 @@ impl fmt::Display for Event {
             }
             EventKind::CircuitWouldTrip(trip) => write!(f, "circuit would have opened ({trip})"),
             EventKind::KeysExhausted { max_keys } => {
-                write!(f, "all {max_keys} keys are in use, new ones pass unprotected")
+                write!(f, "none of the {max_keys} keys can be evicted, calls with new keys pass unprotected")
             }
             EventKind::Reconfigured => f.write_str("reconfigured"),
         }

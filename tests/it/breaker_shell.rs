@@ -162,5 +162,5 @@ async fn a_listener_may_join_while_the_breaker_runs() {
     });
     call(&mut service, false).await;
     let heard: Vec<String> = told.try_iter().collect();
-    assert_eq!(heard, ["circuit_breaker: circuit closed -> open (1 calls in a row failed)"]);
+    assert_eq!(heard, ["circuit_breaker: circuit closed -> open (consecutive failures: 1)"]);
 }

@@ -48,7 +48,7 @@ async fn case_74_an_open_circuit_answers_503_and_names_layer_and_reason_only_in_
 
     let (status, retry_after, problem) = fetch(&detailed, "/other").await;
     assert_eq!((status.as_u16(), retry_after.as_deref()), (503, Some("5")));
-    assert_eq!(problem["detail"], "circuit open (2 calls in a row failed)");
+    assert_eq!(problem["detail"], "circuit open (consecutive failures: 2)");
     assert_eq!(problem["layer"], "circuit_breaker");
 }
 

@@ -169,7 +169,7 @@ async fn a_listener_of_the_stack_hears_every_transition_once() {
     assert_eq!(
         *heard.lock().expect("no panic"),
         [
-            "db.circuit_breaker: circuit closed -> open (1 calls in a row failed)",
+            "db.circuit_breaker: circuit closed -> open (consecutive failures: 1)",
             "db.circuit_breaker: circuit open -> half_open",
             "db.circuit_breaker: circuit half_open -> closed",
         ]

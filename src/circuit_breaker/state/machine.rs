@@ -336,9 +336,8 @@ impl State {
                     if ramping { Phase::Ramping { health, since: now } } else { Phase::Closed(health) };
                 Some(self.enter(phase, now))
             }
-            ProbeResult::Unhealthy { failed } => {
-                let total = self.config.half_open_probes;
-                Some(self.open(Trip::Probes { failed, total }, hint, now))
+            ProbeResult::Unhealthy { failed, of } => {
+                Some(self.open(Trip::Probes { failed, total: of }, hint, now))
             }
         }
     }

@@ -38,7 +38,7 @@ struct Probe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProbeResult {
     Healthy,
-    Unhealthy { failed: u32 },
+    Unhealthy { failed: u32, of: u32 },
 }
 
 impl Probes {
@@ -125,9 +125,9 @@ impl Probes {
         if self.passed >= config.half_open_successes {
             Some(ProbeResult::Healthy)
         } else if self.failed > tolerated || (self.failed > 0 && self.passed == 0) {
-            Some(ProbeResult::Unhealthy { failed: self.failed })
+            Some(ProbeResult::Unhealthy { failed: self.failed, of: self.passed.saturating_add(self.failed) })
         } else if silent && self.passed == 0 && self.unanswered >= MIN_UNANSWERED {
-            Some(ProbeResult::Unhealthy { failed: self.unanswered })
+            Some(ProbeResult::Unhealthy { failed: self.unanswered, of: self.unanswered })
         } else {
             None
         }
@@ -191,8 +191,8 @@ mod tests {
         assert_eq!(after_votes(&[true, true, true]), Some(ProbeResult::Healthy));
         assert_eq!(after_votes(&[true, false, true]), None);
         assert_eq!(after_votes(&[true, false, true, true]), Some(ProbeResult::Healthy));
-        assert_eq!(after_votes(&[true, false, false]), Some(ProbeResult::Unhealthy { failed: 2 }));
-        assert_eq!(after_votes(&[false]), Some(ProbeResult::Unhealthy { failed: 1 }));
+        assert_eq!(after_votes(&[true, false, false]), Some(ProbeResult::Unhealthy { failed: 2, of: 3 }));
+        assert_eq!(after_votes(&[false]), Some(ProbeResult::Unhealthy { failed: 1, of: 1 }));
     }
 
     #[test]

@@ -257,7 +257,7 @@ fn case_19_a_probe_that_hangs_is_cancelled_or_slow_is_no_recovery() {
 
     let mut slow = machine_in(S::HalfOpen);
     slow.calls(1, SLOW);
-    let trip = Trip::Probes { failed: 1, total: 2 };
+    let trip = Trip::Probes { failed: 1, total: 1 };
     assert_eq!((slow.tick(), slow.snapshot().last_trip), (S::Open, Some(trip)));
 }
 

@@ -121,7 +121,9 @@ pub(super) fn met_closed_connection(error: &(dyn Error + 'static)) -> bool {
 
 impl<T: Connection> Connection for TrackedConnection<T> {
     fn connected(&self) -> Connected {
-        self.inner.connected().extra(self.history.clone())
+        let connected = self.inner.connected();
+        // Over HTTP/2 many requests share a connection, so an earlier answer says nothing about a race on reuse.
+        if connected.is_negotiated_h2() { connected } else { connected.extra(self.history.clone()) }
     }
 }
 

@@ -112,5 +112,5 @@ where
     }
 }
 
-/// As many closed connections in a row as a pool holds after a burst of a few parallel requests.
+/// As many closed connections, one after the other, as a pool holds after a burst of a few parallel requests.
 const MAX_FURTHER: u8 = 3;

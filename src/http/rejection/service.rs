@@ -64,7 +64,7 @@ impl RejectionLayer {
         Self
     }
 
-    /// Answers with the layer's name and the reason, such as `circuit open (5 calls in a row failed)`.
+    /// Answers with the layer's name and the reason, such as `circuit open (consecutive failures: 5)`.
     ///
     /// Details help operators, and tell clients the names and numbers of the layers. Use it only where all clients are
     /// your own. Default: off.

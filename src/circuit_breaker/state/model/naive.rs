@@ -112,9 +112,10 @@ impl Naive {
             }
             S::HalfOpen => {
                 let with = |fate| self.probes.iter().filter(|probe| probe.fate == fate).count();
-                let left = self.config.half_open_probes as usize - with(Fate::Passed) - with(Fate::Failed);
+                let left = (self.config.half_open_probes as usize)
+                    .saturating_sub(with(Fate::Passed) + with(Fate::Failed));
                 let places = if with(Fate::Passed) == 0 { 1 } else { left };
-                with(Fate::Out) < places + with(Fate::NoVote)
+                with(Fate::Out) < places + with(Fate::NoVote).min(16)
             }
             _ => true,
         };
@@ -237,7 +238,8 @@ impl Naive {
         if passed >= config.half_open_successes {
             (self.healthy_since, self.outage_since) = (Some(now), None);
             self.enter(if config.ramp.is_zero() { S::Closed } else { S::Ramping }, now);
-        } else if config.half_open_probes - failed < config.half_open_successes || (failed > 0 && passed == 0)
+        } else if config.half_open_probes.saturating_sub(failed) < config.half_open_successes
+            || (failed > 0 && passed == 0)
         {
             self.open(now);
         }
