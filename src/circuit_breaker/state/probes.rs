@@ -135,13 +135,14 @@ impl Probes {
 
     /// Whether another call may pass: one at a time until a probe has passed, then as many as may still count.
     pub(super) fn has_place(&self, config: &CircuitBreakerConfig) -> bool {
-        let uploads = self.out.iter().filter(|probe| probe.uploads).count().min(MAX_EXTRA);
-        let out = u32::try_from(self.out.len() - uploads).unwrap_or(u32::MAX);
+        let count = |probes: usize| u32::try_from(probes).unwrap_or(u32::MAX);
+        let uploads = count(self.out.iter().filter(|probe| probe.uploads).count());
+        let out = count(self.out.len()) - uploads.min(MAX_EXTRA);
         let places = match self.passed {
             0 => 1,
             _ => config.half_open_probes.saturating_sub(self.passed).saturating_sub(self.failed),
         };
-        out < places.saturating_add(self.undecided.min(MAX_EXTRA as u32))
+        out < places.saturating_add(self.undecided.min(MAX_EXTRA))
     }
 
     /// When the next place expires.
@@ -160,7 +161,7 @@ impl Probes {
 }
 
 /// Calls beside the probes that are admitted at a time, for probes that ended without a vote or that have a body to send.
-const MAX_EXTRA: usize = 16;
+const MAX_EXTRA: u32 = 16;
 /// Cut probes without any answer that reopen a circuit.
 const MIN_UNANSWERED: u32 = 20;
 
