@@ -184,6 +184,21 @@ async fn the_timeout_of_an_attempt_is_a_failure_after_which_another_one_is_sent(
 }
 
 #[tokio::test(start_paused = true)]
+async fn case_71_a_loser_above_the_slow_threshold_is_a_slow_call() {
+    let stack = ReliabilityStack::builder()
+        .hedge(FIXED)
+        .circuit_breaker(CircuitBreakerConfig::new().slow_call(millis(50), 0.9))
+        .classify(ByPeer)
+        .flat_errors()
+        .build()
+        .expect("they go together");
+    let script = Script::new([Act::HANG, Act::GOOD]);
+    stack.layer(script.service()).oneshot(()).await.expect("the hedge wins after 100 ms");
+    let snapshot = stack.circuit_breaker().snapshot();
+    assert_eq!((snapshot.window_calls, snapshot.window_slow, snapshot.window_failures), (2, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_losers_of_hedges_do_not_open_the_circuit_of_a_healthy_backend() {
     let stack = ReliabilityStack::builder()
         .hedge(HedgeConfig::new())
