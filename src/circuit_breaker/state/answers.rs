@@ -96,7 +96,7 @@ impl Answers {
 
 /// Pauses are remembered for one to two minutes, so that a burst of calls cannot make a pause look unusual.
 const PERIOD: Duration = Duration::from_secs(60);
-/// Of random arrivals, the longest of twenty pauses is about three times their mean.
+/// If calls arrive at random, the longest of twenty pauses is about three times their mean.
 const LONGEST_TO_MEAN: u32 = 3;
 /// With random arrivals, one pause in many thousands is three times as long as the longest of the last minute.
 const SILENT_PAUSES: u32 = 3;
