@@ -1,4 +1,4 @@
-//! The circuit breaker beside its peers: closed, open, half-way, shared by two threads, with much in its window.
+//! The circuit breaker beside other crates: closed, open, half-way, shared by two threads, with much in its window.
 
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 use tower_reliability_benches::{breakers, drive::Contender, inner::FAIL};

@@ -1,4 +1,4 @@
-//! Our breaker in each of its states, and all breakers one after the other.
+//! Our breaker in each of its states, and the breakers of other crates.
 
 use std::{
     pin::Pin,
@@ -18,7 +18,7 @@ use tower_reliability::{
 use crate::{
     drive::{Contender, drive, drive_many},
     inner::{Bare, Down, FAIL, OurError},
-    peers::{self, Blocking, Waiting},
+    other_crates::{self, Blocking, Waiting},
     threads::Crowd,
 };
 
@@ -49,7 +49,7 @@ pub const fn time() -> CircuitBreakerConfig {
     CircuitBreakerConfig::new().window(Window::Time(TEN_SECONDS)).open_for(DAY).max_open_for(DAY)
 }
 
-/// The bare service, with a peer's error type and with ours.
+/// The bare service, with its own error type and with ours.
 #[must_use]
 pub fn bare() -> Vec<Contender> {
     vec![
@@ -58,7 +58,7 @@ pub fn bare() -> Vec<Contender> {
     ]
 }
 
-/// Everybody closed.
+/// All breakers, closed.
 #[must_use]
 pub fn closed() -> Vec<Contender> {
     vec![
@@ -66,30 +66,40 @@ pub fn closed() -> Vec<Contender> {
         Contender::new("ours, time 10 s", ours(time())),
         Contender::new("ours, time 10 s, slow calls", ours(time().slow_call(Duration::from_secs(1), 0.5))),
         Contender::new("ours, consecutive 5", ours(CircuitBreakerConfig::consecutive(5))),
-        Contender::new("recloser, count 100", Blocking(Arc::new(peers::recloser()))),
-        Contender::new("recloser async, count 100", Waiting(AsyncRecloser::from(peers::recloser()))),
-        Contender::new("failsafe, consecutive 5", Blocking(peers::failsafe_consecutive())),
-        Contender::new("failsafe, rate 10 s", Blocking(peers::failsafe_rate(SPAN))),
-        Contender::new("failsafe async, rate 10 s", Waiting(peers::failsafe_rate(SPAN))),
-        Contender::new("seatbelt, rate 10 s", peers::seatbelt()),
-        Contender::new("tower-resilience, count 100", peers::tower_resilience_count()),
+        Contender::new("recloser, count 100", Blocking(Arc::new(other_crates::recloser()))),
+        Contender::new("recloser async, count 100", recloser_async()),
+        Contender::new("failsafe, consecutive 5", Blocking(other_crates::failsafe_consecutive())),
+        Contender::new("failsafe, rate 10 s", Blocking(other_crates::failsafe_rate(SPAN))),
+        Contender::new(
+            "failsafe async, rate 10 s",
+            Waiting::new(other_crates::failsafe_rate(SPAN), Bare::<Down>::new()),
+        ),
+        Contender::new("seatbelt, rate 10 s", other_crates::seatbelt()),
+        Contender::new("tower-resilience, count 100", other_crates::tower_resilience_count()),
         // Its window holds every call that it counts, so a long one would be measured by its memory.
-        Contender::new("tower-resilience, time 1 ms", peers::tower_resilience_time(MOMENT)),
+        Contender::new("tower-resilience, time 1 ms", other_crates::tower_resilience_time(MOMENT)),
     ]
 }
 
-/// Everybody open, tripped by failures, and not to close before a day is over.
+/// All breakers, open: failures tripped them, and they stay open for a day.
 #[must_use]
 pub fn open() -> Vec<Contender> {
     vec![
         Contender::new("ours, open", tripped(ours(count()))),
-        Contender::new("recloser, open", tripped(Blocking(Arc::new(peers::recloser())))),
-        Contender::new("recloser async, open", tripped(Waiting(AsyncRecloser::from(peers::recloser())))),
-        Contender::new("failsafe, consecutive, open", tripped(Blocking(peers::failsafe_consecutive()))),
-        Contender::new("failsafe, rate, open", tripped(Blocking(peers::failsafe_rate(MOMENT)))),
-        Contender::new("seatbelt, open", tripped(peers::seatbelt())),
-        Contender::new("tower-resilience, open", tripped(peers::tower_resilience_count())),
+        Contender::new("recloser, open", tripped(Blocking(Arc::new(other_crates::recloser())))),
+        Contender::new("recloser async, open", tripped(recloser_async())),
+        Contender::new(
+            "failsafe, consecutive, open",
+            tripped(Blocking(other_crates::failsafe_consecutive())),
+        ),
+        Contender::new("failsafe, rate, open", tripped(Blocking(other_crates::failsafe_rate(MOMENT)))),
+        Contender::new("seatbelt, open", tripped(other_crates::seatbelt())),
+        Contender::new("tower-resilience, open", tripped(other_crates::tower_resilience_count())),
     ]
+}
+
+fn recloser_async() -> Waiting<AsyncRecloser> {
+    Waiting::new(AsyncRecloser::from(other_crates::recloser()), Bare::new())
 }
 
 /// Ours on its way back. Each of these calls asks the state under its lock.
@@ -109,10 +119,10 @@ pub fn shared() -> Vec<Crowd> {
         Crowd::new("ours, count 100", ours(count())),
         Crowd::new("ours, time 10 s", ours(time())),
         Crowd::new("ours, open", tripped(ours(count()))),
-        Crowd::new("recloser, count 100", Blocking(Arc::new(peers::recloser()))),
-        Crowd::new("recloser async, count 100", Waiting(AsyncRecloser::from(peers::recloser()))),
-        Crowd::new("failsafe, rate 10 s", Blocking(peers::failsafe_rate(SPAN))),
-        Crowd::new("recloser, open", tripped(Blocking(Arc::new(peers::recloser())))),
+        Crowd::new("recloser, count 100", Blocking(Arc::new(other_crates::recloser()))),
+        Crowd::new("recloser async, count 100", recloser_async()),
+        Crowd::new("failsafe, rate 10 s", Blocking(other_crates::failsafe_rate(SPAN))),
+        Crowd::new("recloser, open", tripped(Blocking(Arc::new(other_crates::recloser())))),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! One call at a time, without a runtime: `poll_ready`, `call`, one `poll`.
+//! One call at a time, without a task: `poll_ready`, `call` and `poll`.
 
 use std::{
     fmt,
@@ -34,7 +34,21 @@ pub fn drive_many<S: Service<u64>>(service: &mut S, calls: u64) {
     }
 }
 
-/// Something that is measured.
+/// Makes that many calls, each on a clone of its own, and each pending once.
+#[inline]
+pub fn drive_clones<S: Service<u64> + Clone>(service: &mut S, calls: u64) {
+    let mut cx = Context::from_waker(Waker::noop());
+    for request in 0..calls {
+        let mut clone = service.clone();
+        let Poll::Ready(Ok(())) = clone.poll_ready(&mut cx) else { panic!("the service is always ready") };
+        let mut future = pin!(clone.call(black_box(request)));
+        assert!(future.as_mut().poll(&mut cx).is_pending(), "the first poll is pending");
+        let Poll::Ready(result) = future.poll(&mut cx) else { panic!("the second poll has the answer") };
+        drop(black_box(result));
+    }
+}
+
+/// A row of the tables.
 pub struct Contender {
     /// What the tables call it.
     pub name: &'static str,

@@ -31,7 +31,7 @@ pub fn towers() -> Hedge<Bare<Down>, Always> {
     Hedge::new(Bare::new(), Always, 0, SHARE, Duration::from_secs(10))
 }
 
-/// Whatever it is may be sent twice.
+/// Every request may be sent twice.
 #[derive(Clone, Copy, Debug)]
 pub struct Always;
 

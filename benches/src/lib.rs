@@ -1,4 +1,4 @@
-//! Shared pieces of the benches: what is called, how it is driven, and who takes part.
+//! The shared parts of the benches: the service that is called, the drivers, and the measured crates.
 //!
 //! `cargo bench -p tower-reliability-benches` runs criterion over everything; `cargo run --profile bench -p
 //! tower-reliability-benches --bin ratios` measures all contenders in one interleaved run and prints the tables of
@@ -14,7 +14,9 @@ pub mod drive;
 pub mod fallbacks;
 pub mod hedges;
 pub mod inner;
-pub mod peers;
+pub mod other_crates;
+pub mod pending;
+
 pub mod retries;
 pub mod rounds;
 pub mod stacks;

@@ -37,6 +37,12 @@ pub type Ours = retry::Retry<Bare<OurError>>;
 /// tower's, put together as its documentation does.
 #[must_use]
 pub fn towers() -> Retry<Attempts, Bare<Down>> {
+    Retry::new(attempts(), Bare::new())
+}
+
+/// The policy of tower's, with its budget and its backoff.
+#[must_use]
+pub fn attempts() -> Attempts {
     let mut backoff = ExponentialBackoffMaker::new(
         Duration::from_millis(50),
         Duration::from_secs(20),
@@ -44,8 +50,7 @@ pub fn towers() -> Retry<Attempts, Bare<Down>> {
         HasherRng::default(),
     )
     .expect("the delays are in range");
-    let policy = Attempts { left: 2, budget: Arc::default(), backoff: backoff.make_backoff() };
-    Retry::new(policy, Bare::new())
+    Attempts { left: 2, budget: Arc::default(), backoff: backoff.make_backoff() }
 }
 
 /// Three attempts, if the budget allows.
@@ -56,20 +61,20 @@ pub struct Attempts {
     backoff: ExponentialBackoff,
 }
 
-impl Policy<u64, u64, Down> for Attempts {
+impl<E> Policy<u64, u64, E> for Attempts {
     type Future = Sleep;
 
-    fn retry(&mut self, _: &mut u64, result: &mut Result<u64, Down>) -> Option<Sleep> {
+    fn retry(&mut self, _: &mut u64, result: &mut Result<u64, E>) -> Option<Sleep> {
         match result {
             Ok(_) => {
                 self.budget.deposit();
                 None
             }
-            Err(Down) if self.left > 0 && self.budget.withdraw() => {
+            Err(_) if self.left > 0 && self.budget.withdraw() => {
                 self.left -= 1;
                 Some(self.backoff.next_backoff())
             }
-            Err(Down) => None,
+            Err(_) => None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Everybody in turn, round after round, so that noise hits all alike; the fastest round counts.
+//! All rows in turn, round after round, so that noise hits all alike. The fastest round counts.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ pub fn fastest(contenders: &mut [Contender], rounds: u32, calls: u64) -> Vec<f64
     let mut best = vec![Duration::MAX; contenders.len()];
     for round in 0..rounds as usize {
         for step in 0..contenders.len() {
-            // Another one begins each round, so that nobody always follows the same one.
+            // Another row begins each round, so that no row always follows the same one.
             let at = (round + step) % contenders.len();
             best[at] = best[at].min(contenders[at].time(calls));
         }

@@ -7,27 +7,29 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::runtime::Handle;
 use tower::Service;
 
-use crate::drive::drive_many;
+use crate::drive::{drive_clones, drive_many};
 
 /// The time from the first thread's start to the last one's end, while each makes that many calls.
 ///
-/// Threads that happen to run one after the other take the longer for it, so this never flatters.
-pub fn time<S: Service<u64> + Clone + Send>(service: &S, threads: usize, calls: u64) -> Duration {
+/// Timers are those of the current runtime. If the threads happen to run one after the other, the time is longer.
+pub fn time<S: Clone + Send>(service: &S, drive: fn(&mut S, u64), threads: usize, calls: u64) -> Duration {
     // They spin for each other: a barrier that sleeps wakes one well after the other, often on the same core.
     let arrived = AtomicUsize::new(0);
     let spans = thread::scope(|scope| {
         let spawn = |_| {
-            let (mut service, arrived) = (service.clone(), &arrived);
+            let (mut service, arrived, runtime) = (service.clone(), &arrived, Handle::current());
             scope.spawn(move || {
-                drive_many(&mut service, calls / 10);
+                let _inside = runtime.enter();
+                drive(&mut service, calls / 10);
                 arrived.fetch_add(1, Ordering::SeqCst);
                 while arrived.load(Ordering::SeqCst) < threads {
                     hint::spin_loop();
                 }
                 let start = Instant::now();
-                drive_many(&mut service, calls);
+                drive(&mut service, calls);
                 (start, Instant::now())
             })
         };
@@ -49,7 +51,12 @@ pub struct Crowd {
 impl Crowd {
     /// Clones of that service, one per thread.
     pub fn new<S: Service<u64> + Clone + Send + 'static>(name: &'static str, service: S) -> Self {
-        Self { name, time: Box::new(move |threads, calls| time(&service, threads, calls)) }
+        Self { name, time: Box::new(move |threads, calls| time(&service, drive_many, threads, calls)) }
+    }
+
+    /// A service around [`Later`](crate::inner::Later), cloned for each call.
+    pub fn clones<S: Service<u64> + Clone + Send + 'static>(name: &'static str, service: S) -> Self {
+        Self { name, time: Box::new(move |threads, calls| time(&service, drive_clones, threads, calls)) }
     }
 
     /// The time that threads take which make that many calls each.

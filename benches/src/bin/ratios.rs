@@ -1,4 +1,4 @@
-//! Measures everybody in one interleaved run and prints the tables of `RESULTS.md`.
+//! Measures all crates in one interleaved run and prints the tables of `RESULTS.md`.
 #![allow(clippy::disallowed_methods, reason = "the clock itself is measured, and by real time")]
 
 use std::mem::size_of_val;
@@ -9,7 +9,7 @@ use tower_reliability_benches::{
     drive::Contender,
     fallbacks, hedges,
     inner::{Bare, Down, FAIL, OurError},
-    retries,
+    pending, retries,
     rounds::{fastest, fastest_shared, per_call},
     stacks, timeouts,
 };
@@ -17,7 +17,8 @@ use tower_reliability_benches::{
 fn main() {
     let runtime = breakers::runtime();
     let _inside = runtime.enter();
-    let mut bars = alone();
+    let mut bars = pending();
+    bars.extend(alone());
     bars.extend(shared());
     bars.extend(held());
     println!("| bar | measured | limit | |\n|---|---:|---:|---|");
@@ -27,7 +28,7 @@ fn main() {
     println!("\nBytes that a response future is wider than the inner one: {}.", extra_bytes());
 }
 
-/// What was promised, and what came of it.
+/// A limit that a measured ratio should keep.
 struct Bar {
     claim: String,
     measured: f64,
@@ -43,6 +44,27 @@ impl Bar {
     fn at_least(limit: f64, claim: &str, measured: f64) -> Self {
         Self { claim: claim.to_owned(), measured, limit: format!("≥ {limit}"), met: measured >= limit }
     }
+}
+
+/// Calls that are pending once, on a clone, with one thread and with two.
+fn pending() -> Vec<Bar> {
+    let rows = pending::rows();
+    let nanos = fastest_shared(&rows, PENDING_ROUNDS, PENDING_CALLS);
+    let (floor, _) = nanos[0];
+    println!("| pending once, on a clone | ns per call, one thread | over bare | two threads | two ÷ one |");
+    println!("|---|---:|---:|---:|---:|");
+    for (row, (one, two)) in rows.iter().zip(&nanos) {
+        println!("| {} | {one:.1} | {:.1} | {two:.1} | {:.2} |", row.name, one - floor, one / two);
+    }
+    println!();
+    let one = |name: &str| nanos[rows.iter().position(|row| row.name == name).expect("the row exists")].0;
+    PENDING_RATIOS
+        .iter()
+        .map(|(ours, other, limit)| {
+            let ratio = (one(ours) - floor) / (one(other) - floor);
+            Bar::at_most(*limit, &format!("pending: {ours} ÷ {other}"), ratio)
+        })
+        .collect()
 }
 
 /// One thread.
@@ -71,18 +93,18 @@ fn alone() -> Vec<Bar> {
         .collect();
 
     let floor = nanos[0];
-    println!("| one thread | ns per call | over bare | allocations per call |\n|---|---:|---:|---:|");
+    println!("| ready at once, one thread | ns per call | over bare | allocations per call |\n|---|---:|---:|---:|");
     for ((contender, nanos), allocations) in contenders.iter().zip(&nanos).zip(&allocations) {
         println!("| {} | {nanos:.1} | {:.1} | {allocations:.1} |", contender.name, nanos - floor);
     }
     println!();
 
     let find =
-        |name: &str| contenders.iter().position(|contender| contender.name == name).expect("it took part");
+        |name: &str| contenders.iter().position(|contender| contender.name == name).expect("the row exists");
     let mut bars: Vec<_> = RATIOS
         .iter()
-        .map(|(ours, peer, limit)| {
-            Bar::at_most(*limit, &format!("{ours} ÷ {peer}"), nanos[find(ours)] / nanos[find(peer)])
+        .map(|(ours, other, limit)| {
+            Bar::at_most(*limit, &format!("{ours} ÷ {other}"), nanos[find(ours)] / nanos[find(other)])
         })
         .collect();
     let added = |name| nanos[find(name)] - floor;
@@ -109,7 +131,7 @@ fn shared() -> Vec<Bar> {
     }
     println!();
     let scale = |name| {
-        let (one, two) = nanos[crowds.iter().position(|crowd| crowd.name == name).expect("it took part")];
+        let (one, two) = nanos[crowds.iter().position(|crowd| crowd.name == name).expect("the row exists")];
         Bar::at_least(1.5, &format!("two threads ÷ one, {name}"), one / two)
     };
     vec![scale("ours, count 100"), scale("ours, time 10 s")]
@@ -156,7 +178,7 @@ fn extra_bytes() -> String {
     )
 }
 
-/// Ours, its peer, and the most that the one may cost of the other.
+/// Two rows, and the highest ratio of the first to the second.
 const RATIOS: [(&str, &str, f64); 7] = [
     ("ours, count 100", "recloser, count 100", 0.8),
     ("ours, count 100", "recloser async, count 100", 0.8),
@@ -166,6 +188,16 @@ const RATIOS: [(&str, &str, f64); 7] = [
     ("ours, open", "recloser async, open", 0.4),
     ("ours, timeout", "tower, timeout", 1.0),
 ];
+/// The same for calls that are pending once, by the time that they add to the bare service.
+const PENDING_RATIOS: [(&str, &str, f64); 5] = [
+    ("ours, stack of four", "assembly of four", 0.7),
+    ("ours, timeout", "tower, timeout", 1.0),
+    ("ours, retry", "tower, retry", 0.6),
+    ("ours, breaker, count 100", "recloser async, count 100", 0.8),
+    ("ours, breaker, time 10 s", "failsafe async, rate 10 s", 0.7),
+];
+const PENDING_ROUNDS: u32 = 200;
+const PENDING_CALLS: u64 = 10_000;
 const ROUNDS: u32 = 400;
 const CALLS: u64 = 4_000;
 const SHARED_ROUNDS: u32 = 400;

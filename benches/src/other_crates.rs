@@ -1,4 +1,4 @@
-//! Breakers of other crates, as tower services where they are none.
+//! Breakers of other crates, each as a tower service.
 
 use std::{
     future::{Ready, ready},
@@ -24,9 +24,19 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Blocking<B>(pub B);
 
-/// A breaker that takes a future, as an async program uses it.
+/// A breaker that takes a future, as an async program uses it, around a service.
 #[derive(Clone, Debug)]
-pub struct Waiting<B>(pub B);
+pub struct Waiting<B, S = Bare<Down>> {
+    breaker: B,
+    inner: S,
+}
+
+impl<B, S> Waiting<B, S> {
+    /// Puts a breaker around a service.
+    pub const fn new(breaker: B, inner: S) -> Self {
+        Self { breaker, inner }
+    }
+}
 
 /// tower-resilience's breaker around the bare service.
 pub type TowerResilience = CircuitBreaker<Bare<Down>, DefaultClassifier>;
@@ -113,19 +123,19 @@ impl Service<u64> for Blocking<Arc<Recloser>> {
     }
 }
 
-impl Service<u64> for Waiting<AsyncRecloser> {
-    type Response = u64;
-    type Error = recloser::Error<Down>;
-    type Future = RecloserFuture<Ready<Result<u64, Down>>, AnyError>;
+impl<S: Service<u64>> Service<u64> for Waiting<AsyncRecloser, S> {
+    type Response = S::Response;
+    type Error = recloser::Error<S::Error>;
+    type Future = RecloserFuture<S::Future, AnyError>;
 
     #[inline]
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(recloser::Error::Inner)
     }
 
     #[inline]
     fn call(&mut self, request: u64) -> Self::Future {
-        self.0.call(Bare::<Down>::new().call(request))
+        self.breaker.call(self.inner.call(request))
     }
 }
 
@@ -145,19 +155,19 @@ impl<P: FailurePolicy> Service<u64> for Blocking<StateMachine<P, ()>> {
     }
 }
 
-impl<P: FailurePolicy + Send + Sync> Service<u64> for Waiting<StateMachine<P, ()>> {
-    type Response = u64;
-    type Error = failsafe::Error<Down>;
-    type Future = failsafe::futures::ResponseFuture<Ready<Result<u64, Down>>, P, (), failsafe::Any>;
+impl<P: FailurePolicy + Send + Sync, S: Service<u64>> Service<u64> for Waiting<StateMachine<P, ()>, S> {
+    type Response = S::Response;
+    type Error = failsafe::Error<S::Error>;
+    type Future = failsafe::futures::ResponseFuture<S::Future, P, (), failsafe::Any>;
 
     #[inline]
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(failsafe::Error::Inner)
     }
 
     #[inline]
     fn call(&mut self, request: u64) -> Self::Future {
-        failsafe::futures::CircuitBreaker::call(&self.0, Bare::<Down>::new().call(request))
+        failsafe::futures::CircuitBreaker::call(&self.breaker, self.inner.call(request))
     }
 }
 
