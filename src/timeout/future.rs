@@ -8,7 +8,7 @@ use std::{
 };
 
 use pin_project::pin_project;
-use tokio::time::Sleep;
+use tokio::{task::coop::has_budget_remaining, time::Sleep};
 
 use super::{handle::TimeoutHandle, state::Allowance};
 use crate::{
@@ -96,7 +96,7 @@ where
 // Separate functions, so that an answer at once is not moved through the memory that these use.
 impl<F> ResponseFuture<F> {
     /// Starts the timer when the call is found waiting for the first time.
-    #[cold]
+    #[inline(never)]
     fn wait<R, E: FromRejected>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<R, E>> {
         let mut phase = self.project().phase;
         let PhaseProj::Running { mut timer, allowance, upload, handle, .. } = phase.as_mut().project() else {
@@ -113,7 +113,7 @@ impl<F> ResponseFuture<F> {
     }
 
     /// Polls a call that was found waiting before, or was rejected at its start.
-    #[cold]
+    #[inline(never)]
     fn poll_again<R, E>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<R, E>>
     where
         F: Future<Output = Result<R, E>>,
@@ -121,12 +121,11 @@ impl<F> ResponseFuture<F> {
     {
         let mut phase = self.project().phase;
         if let PhaseProj::Running { inner, timer, allowance, upload, handle } = phase.as_mut().project() {
-            let over = is_over(timer, allowance, upload.as_ref(), cx);
             match inner.poll(cx) {
-                Poll::Ready(result) if result.is_ok() || !over || is_long_over(allowance) => {
+                Poll::Ready(result) if result.is_ok() || !is_at_the_limit(allowance, upload.as_ref()) => {
                     return Poll::Ready(result);
                 }
-                Poll::Pending if !over => return Poll::Pending,
+                Poll::Pending if !is_over(timer, allowance, upload.as_ref(), cx) => return Poll::Pending,
                 Poll::Ready(_) | Poll::Pending => {}
             }
             let rejected = reject(handle, allowance, upload.as_ref());
@@ -143,8 +142,8 @@ impl<F> ResponseFuture<F> {
     }
 }
 
-/// Whether the time is over. The clock is read too: an inner service that uses up tokio's cooperative budget on every
-/// poll keeps the timer from firing.
+/// Whether the time is over. An inner service that uses up tokio's cooperative budget on every poll keeps the timer from
+/// firing, so the clock is read in that case.
 fn is_over(
     mut timer: Pin<&mut Option<Sleep>>,
     allowance: &mut Allowance,
@@ -152,7 +151,7 @@ fn is_over(
     cx: &mut Context<'_>,
 ) -> bool {
     let Some(mut timer) = timer.as_mut().as_pin_mut() else { return false };
-    while timer.as_mut().poll(cx).is_ready() || clock::now() >= allowance.until() {
+    while timer.as_mut().poll(cx).is_ready() || !has_budget_remaining() && clock::now() >= allowance.until() {
         if !upload.is_some_and(|upload| allowance.extend(upload.last_progress())) {
             return true;
         }
@@ -165,9 +164,16 @@ fn reject(handle: &TimeoutHandle, allowance: &Allowance, upload: Option<&Upload>
     handle.reject(allowance.reason(upload.is_some_and(Upload::waits_for_caller)))
 }
 
-/// Whether an error found now may have occurred before the time was over.
-fn is_long_over(allowance: &Allowance) -> bool {
-    clock::now() > after(allowance.until(), AT_THE_LIMIT)
+/// Whether an error found now may come from a transport that knows the deadline too. An error found much later may have
+/// occurred in time.
+fn is_at_the_limit(allowance: &mut Allowance, upload: Option<&Upload>) -> bool {
+    let now = clock::now();
+    while now >= allowance.until() {
+        if !upload.is_some_and(|upload| allowance.extend(upload.last_progress())) {
+            return now <= after(allowance.until(), AT_THE_LIMIT);
+        }
+    }
+    false
 }
 
 /// Two timers for the same moment fire within a millisecond, and a busy thread polls their tasks a little later.

@@ -295,6 +295,19 @@ async fn case_66_a_steady_upload_is_not_cut_and_the_peer_has_the_full_limit_afte
 }
 
 #[tokio::test(start_paused = true)]
+async fn case_66_an_error_at_the_first_limit_of_an_upload_that_went_on_is_an_error() {
+    let layer = layer(5 * SECOND).deadlines(InRequest).after_upload();
+    let fails = layer.layer(service_fn(|request: Request| async move {
+        sleep(4 * SECOND).await;
+        request.upload.expect("the request has a body").progress();
+        sleep(SECOND).await;
+        Err::<(), BoxError>("the connection was closed".into())
+    }));
+    let failed = fails.oneshot(upload()).await.expect_err("it fails");
+    assert_eq!(failed.to_string(), "the connection was closed");
+}
+
+#[tokio::test(start_paused = true)]
 async fn case_66_an_upload_that_stalls_ends_the_call_and_has_no_vote() {
     let layer = layer(5 * SECOND).deadlines(InRequest).after_upload();
     let began = Instant::now();

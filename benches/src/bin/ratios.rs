@@ -93,7 +93,9 @@ fn alone() -> Vec<Bar> {
         .collect();
 
     let floor = nanos[0];
-    println!("| ready at once, one thread | ns per call | over bare | allocations per call |\n|---|---:|---:|---:|");
+    println!(
+        "| ready at once, one thread | ns per call | over bare | allocations per call |\n|---|---:|---:|---:|"
+    );
     for ((contender, nanos), allocations) in contenders.iter().zip(&nanos).zip(&allocations) {
         println!("| {} | {nanos:.1} | {:.1} | {allocations:.1} |", contender.name, nanos - floor);
     }
