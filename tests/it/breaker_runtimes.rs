@@ -1,7 +1,7 @@
 //! A circuit needs no runtime: it opens and half-opens on time in each of them, and outside of them.
 
 use std::{
-    future::{Future, ready},
+    future::ready,
     io,
     time::{Duration, Instant},
 };
@@ -150,29 +150,6 @@ fn case_68_it_opens_without_timers_and_without_a_runtime_and_no_panic_is_caught(
         }
     });
     assert_eq!(count, 0);
-}
-
-#[test]
-fn case_68_a_call_may_be_dropped_in_the_destructor_of_a_thread_local() {
-    type Call = Box<dyn std::any::Any>;
-    thread_local!(static LAST: std::cell::RefCell<Option<Call>> = const { std::cell::RefCell::new(None) });
-    let layer = CircuitBreakerConfig::consecutive(1)
-        .abandoned(tower_reliability::circuit_breaker::Abandoned::Failure)
-        .build()
-        .expect("in range");
-    let handle = layer.handle();
-    let dropped = std::thread::spawn(move || {
-        LAST.with(|last| {
-            let hanging = service_fn(|()| std::future::pending::<Result<(), Error<io::Error>>>());
-            let mut call = Box::pin(layer.layer(hanging).call(()));
-            let waker = futures::task::noop_waker_ref();
-            let polled = call.as_mut().poll(&mut std::task::Context::from_waker(waker));
-            assert!(polled.is_pending());
-            *last.borrow_mut() = Some(Box::new(call));
-        });
-    });
-    dropped.join().expect("the thread ends well");
-    assert_eq!((handle.state(), handle.snapshot().counts.abandoned), (CircuitState::Open, 1));
 }
 
 #[test]
