@@ -122,7 +122,8 @@ impl RetryHandle {
         }
     }
 
-    /// Replaces the numbers. They hold for every attempt that fails from now on. The memory stays.
+    /// Replaces the numbers. They hold for every attempt that fails from now on. Learnt delays, statistics and the budget
+    /// stay.
     ///
     /// A stack does not check them again against the numbers of its other stages.
     ///

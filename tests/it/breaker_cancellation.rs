@@ -116,7 +116,7 @@ async fn case_08_a_panic_is_a_failure_and_nothing_stays_locked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_08_a_listener_that_panics_harms_nobody() {
+async fn case_08_a_listener_that_panics_harms_no_call() {
     let layer = CONFIG.build().expect("valid").classify(ByPeer).listen(|_: &Event| panic!("as it likes"));
     let (backend, handle) = (Backend::default(), layer.handle());
     // Told in the middle of another panic, it must not end the process.
@@ -132,13 +132,13 @@ async fn a_listener_may_ask_the_handle() {
     let seen = Arc::new(Mutex::new((None::<CircuitBreakerHandle>, Vec::new())));
     let inside = Arc::clone(&seen);
     let layer = CONFIG.build().expect("valid").classify(ByPeer).listen(move |_: &Event| {
-        let mut seen = inside.lock().expect("nobody panics with it");
+        let mut seen = inside.lock().expect("no thread panics with it");
         let state = seen.0.as_ref().map(CircuitBreakerHandle::state);
         seen.1.push(state);
     });
-    seen.lock().expect("nobody panics with it").0 = Some(layer.handle());
+    seen.lock().expect("no thread panics with it").0 = Some(layer.handle());
     let _ = layer.layer(Backend::default()).oneshot(Act::BAD).await;
-    let mut seen = seen.lock().expect("nobody panics with it");
+    let mut seen = seen.lock().expect("no thread panics with it");
     assert_eq!(seen.1, [Some(CircuitState::Open)]);
     seen.0 = None;
 }

@@ -112,7 +112,7 @@ async fn healthy(config: CircuitBreakerConfig) -> Bench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn case_22_a_peer_that_falls_silent_opens_the_circuit_whoever_gives_up() {
+async fn case_22_a_peer_that_falls_silent_opens_the_circuit_although_every_caller_gives_up() {
     let bench = healthy(CircuitBreakerConfig::new()).await;
     let mut calls = 0;
     while bench.handle.state() == CircuitState::Closed {

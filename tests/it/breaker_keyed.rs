@@ -119,7 +119,7 @@ async fn case_21_room_for_no_key_is_room_for_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_nobody_calls_any_more_is_forgiven_in_the_end() {
+async fn a_key_without_further_calls_is_forgiven_in_the_end() {
     let layer = keyed(2, CONFIG, |_| {});
     let _ = (call(&layer, 1, Act::BAD).await, call(&layer, 2, Act::BAD).await);
     advance(Duration::from_secs(3_600)).await;
@@ -149,7 +149,7 @@ async fn a_listener_may_ask_the_keys_while_one_is_being_forgotten() {
     });
     assert!(asked.set(layer.handle()).is_ok());
     let _ = call(&layer, 1, Act::BAD).await;
-    // The time of its circuit is up, and nobody has asked it since.
+    // The time of its circuit is up, and no call has asked it since.
     advance(Duration::from_secs(5)).await;
     let _ = call(&layer, 2, Act::GOOD).await;
     assert_eq!(call(&layer, 1, Act::GOOD).await, Ok(()));

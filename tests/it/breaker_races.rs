@@ -49,7 +49,7 @@ fn case_27_overrides_that_race_with_calls_lose_no_transition() {
             thread::yield_now();
         }
         done.store(true, Ordering::SeqCst);
-        callers.into_iter().map(|caller| caller.join().expect("nobody panics")).sum()
+        callers.into_iter().map(|caller| caller.join().expect("no thread panics")).sum()
     });
 
     let last = bench.handle.snapshot();

@@ -182,7 +182,7 @@ async fn run_linkerd_and_finagle(given: &Value, expect: &Value, area: &str, name
             let _ = bench.call(call).await;
             assert_eq!(bench.handle.state() == CircuitState::Closed, expect["probe_ok"]);
         }
-        _ => panic!("nobody drives the vector {area}: {name}"),
+        _ => panic!("no test drives the vector {area}: {name}"),
     }
 }
 

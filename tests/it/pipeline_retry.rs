@@ -70,7 +70,7 @@ async fn no_attempt_outlives_the_whole_call() {
         .expect("they go together");
     let began = Instant::now();
     let hanging = service_fn(|()| pending::<io::Result<()>>());
-    let error = stack.layer(hanging).oneshot(()).await.expect_err("nobody answers");
+    let error = stack.layer(hanging).oneshot(()).await.expect_err("the backend hangs");
     // Attempts begin after 0, 2 and 4 s. An attempt after 6 s would be too late.
     assert_eq!(began.elapsed(), 5 * SECOND);
     assert_eq!(error.rejected().map(|rejected| rejected.layer().as_str()), Some("timeout"));

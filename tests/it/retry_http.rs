@@ -189,10 +189,13 @@ async fn case_40_a_post_without_a_key_is_sent_once_and_its_error_is_the_servers(
     let (retry, order) = (retry(SEQUENCE), long_order());
     let call = client(&retry).oneshot(request(Method::POST, &address, order));
     let (answer, ()) = tokio::join!(call, hang_up_on_one(&listener));
-    let error = answer.expect_err("nobody answers");
+    let error = answer.expect_err("no server answers");
     assert!(!error.is_connect(), "{error:?}");
     assert_eq!(retry.handle().snapshot().counts.not_resendable, 1);
-    assert!(timeout(Duration::from_millis(50), listener.accept()).await.is_err(), "nobody comes again");
+    assert!(
+        timeout(Duration::from_millis(50), listener.accept()).await.is_err(),
+        "no further connection comes"
+    );
 }
 
 #[tokio::test]

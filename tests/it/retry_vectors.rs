@@ -165,7 +165,7 @@ async fn backoff(given: &Value, expect: &Value, name: &str) {
             let row = row(config.max_delay(Duration::from_secs(120)), 12).await;
             assert_close(&row, &numbers(&expect["delay_s"]), 1e-4);
         }
-        _ => panic!("nobody drives the vector {name}"),
+        _ => panic!("no test drives the vector {name}"),
     }
 }
 
@@ -214,7 +214,7 @@ async fn jitter(given: &Value, expect: &Value, name: &str) {
                 assert_close(&[found], &[expected], 100.0 * GIVE);
             }
         }
-        _ => panic!("nobody drives the vector {name}"),
+        _ => panic!("no test drives the vector {name}"),
     }
 }
 
@@ -268,7 +268,7 @@ async fn aws_and_grpc(given: &Value, expect: &Value, name: &str) {
                 delays_of(&layer.handle()).iter().map(|delay| delay.as_secs_f64().floor()).collect();
             assert_eq!(whole, numbers(&expect["nominal_delay_s"]));
         }
-        _ => panic!("nobody drives the vector {name}"),
+        _ => panic!("no test drives the vector {name}"),
     }
 }
 
@@ -325,7 +325,7 @@ async fn finagle(given: &Value, expect: &Value, name: &str) {
                 assert_eq!(seen.spent, spent, "{outcomes:?}");
             }
         }
-        _ => panic!("nobody drives the vector {name}"),
+        _ => panic!("no test drives the vector {name}"),
     }
 }
 
@@ -363,7 +363,7 @@ async fn every_vector_holds_or_differs_on_purpose() {
             "retry.aws" | "retry.grpc" => aws_and_grpc(given, expect, name).await,
             "classify" if name == "gRPC failure map for health" => grpc_classes(given, expect),
             "retry.finagle" | "classify" => finagle(given, expect, name).await,
-            _ => panic!("nobody drives the vector {area}: {name}"),
+            _ => panic!("no test drives the vector {area}: {name}"),
         }
     }
 }

@@ -133,11 +133,11 @@ pub(crate) struct Diary(Arc<Mutex<Vec<EventKind>>>);
 impl Diary {
     pub(crate) fn writer(&self) -> impl Fn(&Event) + Send + Sync + 'static {
         let Self(events) = self.clone();
-        move |event| events.lock().expect("nobody panics with it").push(event.kind)
+        move |event| events.lock().expect("no thread panics with it").push(event.kind)
     }
 
     pub(crate) fn events(&self) -> Vec<EventKind> {
-        self.0.lock().expect("nobody panics with it").clone()
+        self.0.lock().expect("no thread panics with it").clone()
     }
 
     pub(crate) fn transitions(&self) -> Vec<CircuitTransition> {

@@ -39,7 +39,7 @@ impl Refusal {
     }
 }
 
-/// The decision for every call until the machine says otherwise, taken without its lock.
+/// How calls are decided without the lock of the state machine, until the machine publishes another mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FastMode {
     /// Every call passes.

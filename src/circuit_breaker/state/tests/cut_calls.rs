@@ -1,5 +1,5 @@
 //! A simulation of cut calls over the machine: attackers who cannot open the circuit of a healthy backend, and dead backends
-//! that open it whoever gives up.
+//! that open it although every caller gives up.
 
 use std::{
     cmp::Reverse,
@@ -153,7 +153,7 @@ fn case_65_no_attacker_opens_the_circuit_of_a_healthy_backend() {
 }
 
 #[test]
-fn case_22_a_dead_backend_opens_the_circuit_whoever_gives_up() {
+fn case_22_a_dead_backend_opens_the_circuit_although_every_caller_gives_up() {
     println!(
         "a dead backend; the callers give up after so many ms; opened after so many s, at 1, 10, 50, 500 calls per s"
     );
