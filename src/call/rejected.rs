@@ -19,10 +19,13 @@ use crate::{
 /// prints one sentence, such as `payments: circuit open (60 of 100 calls failed), retry after 4.2s`. A rejection has no
 /// source.
 ///
-/// Clones share the name of the layer, and cloning allocates nothing.
+/// A rejection is one word, because the result of every call has room for it. Making or cloning one allocates once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Rejected {
+pub struct Rejected(Box<Parts>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Parts {
     layer: Name,
     reason: Reason,
     retry_at: Option<Instant>,
@@ -30,8 +33,8 @@ pub struct Rejected {
 
 impl Rejected {
     /// A rejection by the layer of this name. Your own layers may use it too.
-    pub const fn new(layer: Name, reason: Reason) -> Self {
-        Self { layer, reason, retry_at: None }
+    pub fn new(layer: Name, reason: Reason) -> Self {
+        Self(Box::new(Parts { layer, reason, retry_at: None }))
     }
 
     /// The same rejection, with the wait before the next try.
@@ -40,21 +43,21 @@ impl Rejected {
     }
 
     /// The same rejection, with the instant of the next try, if it is known.
-    pub const fn at(mut self, instant: Option<Instant>) -> Self {
-        self.retry_at = instant;
+    pub fn at(mut self, instant: Option<Instant>) -> Self {
+        self.0.retry_at = instant;
         self
     }
 
     /// The name of the layer that rejected the call.
     #[must_use]
-    pub const fn layer(&self) -> &Name {
-        &self.layer
+    pub fn layer(&self) -> &Name {
+        &self.0.layer
     }
 
     /// The reason.
     #[must_use]
-    pub const fn reason(&self) -> Reason {
-        self.reason
+    pub fn reason(&self) -> Reason {
+        self.0.reason
     }
 
     /// The wait from now until the next try.
@@ -63,13 +66,13 @@ impl Rejected {
     /// wait shrinks as time passes.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_at.map(|at| at.saturating_duration_since(clock::now()))
+        self.0.retry_at.map(|at| at.saturating_duration_since(clock::now()))
     }
 
     /// The instant from which a new try makes sense.
     #[must_use]
-    pub const fn retry_at(&self) -> Option<Instant> {
-        self.retry_at
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.0.retry_at
     }
 
     /// The outcome of the rejected call, for the outer layers.
@@ -81,8 +84,8 @@ impl Rejected {
     /// | [`UploadStalled`](Reason::UploadStalled) | [`Ignored`](Outcome::Ignored): the caller stalled |
     /// | [`DeadlineExceeded`](Reason::DeadlineExceeded) | [`DeadlineExceeded`](Outcome::DeadlineExceeded) |
     #[must_use]
-    pub const fn outcome(&self) -> Outcome {
-        match self.reason {
+    pub fn outcome(&self) -> Outcome {
+        match self.0.reason {
             Reason::Timeout { .. } => Outcome::failure(ErrorClass::Timeout),
             Reason::CircuitOpen(_) | Reason::ProbesTaken | Reason::Ramping => Outcome::EndpointUnavailable,
             Reason::UploadStalled { .. } => Outcome::Ignored,
@@ -93,7 +96,7 @@ impl Rejected {
 
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.layer, self.reason)?;
+        write!(f, "{}: {}", self.0.layer, self.0.reason)?;
         match self.retry_after() {
             Some(delay) => write!(f, ", retry after {:?}", whole_millis_up(delay)),
             None => Ok(()),
