@@ -11,10 +11,9 @@ use tower_service::Service;
 use super::{
     future::ResponseFuture,
     handle::CircuitBreakerHandle,
-    shared::{CallGuard, Circuit, Waiting},
-    state::Refusal,
+    shared::{CallGuard, Circuit, Reservation},
 };
-use crate::call::{Classifier, DeadlineSource, FromRejected, NoDeadline, StandardClassifier};
+use crate::call::{Classifier, DeadlineSource, FromRejected, NoDeadline, Rejected, StandardClassifier};
 
 /// A service behind a circuit breaker.
 ///
@@ -31,18 +30,16 @@ pub struct CircuitBreaker<S, C = StandardClassifier, D = NoDeadline> {
     classifier: C,
     deadlines: D,
     circuit: Arc<Circuit>,
-    waits: bool,
     /// Set by a `poll_ready` that found the circuit open, and so did not ask the inner service.
-    refusal: Option<Refusal>,
-    /// The place that a waiting service has reserved by being ready.
-    reserved: Option<CallGuard>,
-    waiting: Option<Waiting>,
+    rejected: Option<Rejected>,
+    /// Only of a service that waits. Behind a pointer, because a retry moves a clone of the service with every call.
+    reservation: Option<Box<Reservation>>,
 }
 
 impl<S, C, D> CircuitBreaker<S, C, D> {
     pub(super) fn new(inner: S, classifier: C, deadlines: D, circuit: Arc<Circuit>, waits: bool) -> Self {
-        let (refusal, reserved, waiting) = (None, None, None);
-        Self { inner, classifier, deadlines, circuit, waits, refusal, reserved, waiting }
+        let reservation = waits.then(Box::default);
+        Self { inner, classifier, deadlines, circuit, rejected: None, reservation }
     }
 
     /// The handle of the circuit.
@@ -63,27 +60,6 @@ impl<S, C, D> CircuitBreaker<S, C, D> {
     /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
-    }
-
-    /// Waits for a place and keeps it. An error is the refusal of a caller that no runtime would wake.
-    fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        // A place may be gone: the circuit has opened since, or no call came for too long.
-        if self.reserved.as_ref().is_some_and(|place| !place.is_held()) {
-            self.reserved = None;
-        }
-        while self.reserved.is_none() {
-            // Listening begins before the question, so that no change falls in between.
-            let waiting = self.waiting.get_or_insert_with(|| Waiting::new(&self.circuit));
-            match CallGuard::reserve(&self.circuit) {
-                Ok(place) => self.reserved = Some(place),
-                Err(refusal) => match ready!(waiting.poll_change(&self.circuit, cx)) {
-                    Some(()) => {}
-                    None => return Poll::Ready(Err(refusal)),
-                },
-            }
-            self.waiting = None;
-        }
-        Poll::Ready(Ok(()))
     }
 
     /// Calls the inner service for an admitted call.
@@ -126,30 +102,31 @@ where
     type Future = ResponseFuture<S::Future, C>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.refusal = None;
-        if self.waits {
-            if let Err(refusal) = ready!(self.poll_reserve(cx)) {
+        self.rejected = None;
+        if let Some(reservation) = &mut self.reservation {
+            if let Err(refusal) = ready!(reservation.poll_reserve(&self.circuit, cx)) {
                 return Poll::Ready(Err(S::Error::from_rejected(self.circuit.reject(refusal))));
             }
-        } else if self.circuit.fast_path.pass().is_none() {
-            self.refusal = self.circuit.peek();
-            if self.refusal.is_some() {
-                return Poll::Ready(Ok(()));
-            }
+        } else if self.circuit.fast_path.pass().is_none()
+            && let Some(refusal) = self.circuit.peek()
+        {
+            self.rejected = Some(self.circuit.rejection(refusal));
+            return Poll::Ready(Ok(()));
         }
         let ready = self.inner.poll_ready(cx);
-        if let Poll::Ready(Err(_)) = ready {
+        if let (Poll::Ready(Err(_)), Some(reservation)) = (&ready, &mut self.reservation) {
             // This service has ended, and must not keep a place from the others.
-            self.reserved = None;
+            drop(reservation.take());
         }
         ready
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        if let Some(refusal) = self.refusal.take() {
-            return ResponseFuture::rejected(self.circuit.reject(refusal));
+        if let Some(rejected) = self.rejected.take() {
+            self.circuit.count_rejected();
+            return ResponseFuture::rejected(rejected);
         }
-        if let Some(place) = self.reserved.take() {
+        if let Some(place) = self.reservation.as_mut().and_then(|reservation| reservation.take()) {
             return self.call_with_place(place, request);
         }
         match CallGuard::admit(&self.circuit) {
@@ -162,7 +139,8 @@ where
 impl<S: Clone, C: Clone, D: Clone> Clone for CircuitBreaker<S, C, D> {
     fn clone(&self) -> Self {
         let (classifier, deadlines) = (self.classifier.clone(), self.deadlines.clone());
-        Self::new(self.inner.clone(), classifier, deadlines, Arc::clone(&self.circuit), self.waits)
+        let (circuit, waits) = (Arc::clone(&self.circuit), self.reservation.is_some());
+        Self::new(self.inner.clone(), classifier, deadlines, circuit, waits)
     }
 }
 

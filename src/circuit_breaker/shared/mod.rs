@@ -7,7 +7,7 @@ mod waiting;
 
 pub(super) use call_guard::CallGuard;
 pub(super) use circuit::Circuit;
-pub(super) use waiting::Waiting;
+pub(super) use waiting::Reservation;
 
 #[cfg(all(test, shuttle))]
 mod concurrency;
