@@ -70,7 +70,7 @@ impl<S, C, D> CircuitBreaker<S, C, D> {
         C: Clone,
         D: DeadlineSource<Req>,
     {
-        guard.of_request(self.deadlines.deadline(&request), self.deadlines.upload(&request));
+        guard.start(self.deadlines.deadline(&request), self.deadlines.upload(&request));
         let inner = self.inner.call(request);
         guard.called();
         ResponseFuture::running(inner, self.classifier.clone(), guard)

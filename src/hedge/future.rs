@@ -20,7 +20,7 @@ use super::{
 use crate::{
     algo::after,
     call::{CallHistory, Classifier, Outcome, PriorAttempts, Protocol, Resend},
-    rt::clock,
+    rt::{clock, descent},
 };
 
 /// The answer of the inner service, to the first request or to a hedge.
@@ -207,7 +207,7 @@ where
             match this.handle.delay(this.call.class) {
                 None => return false,
                 Some(Duration::ZERO) => return true,
-                Some(delay) => this.timer.set(Some(clock::alarm(after(clock::now(), delay)))),
+                Some(delay) => this.timer.set(Some(clock::alarm(after(descent::now(), delay)))),
             }
         }
         this.timer.as_pin_mut().is_some_and(|timer| clock::poll_alarm(timer, cx).is_ready())

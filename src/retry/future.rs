@@ -20,7 +20,7 @@ use super::{
 use crate::{
     algo::after,
     call::{CallHistory, Classifier, Deadline, DeadlineSource, Outcome, PriorAttempts, Protocol, Resend},
-    rt::clock,
+    rt::{clock, descent},
 };
 
 /// The result of the last attempt.
@@ -42,8 +42,9 @@ pub struct ResponseFuture<S: Service<Req>, Req, P, Q> {
     #[pin]
     phase: Phase<S::Future>,
     next: Result<NextAttempt<S, Req>, NoNext>,
-    /// When the attempt was first found waiting.
+    /// The begin of the attempt, where a stage has read the clock then; otherwise the first time at which it was found waiting.
     started: Option<Instant>,
+    waited: bool,
     history: Option<CallHistory>,
     /// `None` until the first attempt has failed.
     retrying: Option<Box<Retrying>>,
@@ -86,13 +87,14 @@ impl<S: Service<Req>, Req, P, Q> ResponseFuture<S, Req, P, Q> {
     pub(super) fn new(
         inner: S::Future,
         next: Result<NextAttempt<S, Req>, NoNext>,
+        started: Option<Instant>,
         history: Option<CallHistory>,
         protocol: P,
         policies: Q,
         handle: RetryHandle,
     ) -> Self {
         let phase = Phase::Running(inner);
-        Self { phase, next, started: None, history, retrying: None, protocol, policies, handle }
+        Self { phase, next, started, waited: false, history, retrying: None, protocol, policies, handle }
     }
 
     /// Drops everything, since the caller may hold the completed future for long. An unspent withdrawal is refunded.
@@ -121,14 +123,16 @@ where
                 // Running => Waiting | Readying | Done
                 PhaseProj::Running(inner) => {
                     let Poll::Ready(result) = inner.poll(cx) else {
-                        this.started.get_or_insert_with(clock::now);
+                        *this.waited = true;
+                        this.started.get_or_insert_with(descent::now);
                         return Poll::Pending;
                     };
                     let outcome = this.protocol.classifier.classify(result.as_ref());
                     if outcome.is_success() {
+                        let started = this.started.filter(|_| *this.waited);
                         match this.retrying {
-                            None => this.handle.succeeded(*this.started),
-                            Some(retrying) => this.handle.recovered(retrying, *this.started),
+                            None => this.handle.succeeded(started),
+                            Some(retrying) => this.handle.recovered(retrying, started),
                         }
                         self.finish();
                         return Poll::Ready(result);
@@ -182,7 +186,8 @@ where
     #[cold]
     fn failed(self: Pin<&mut Self>, outcome: Outcome) -> Option<Duration> {
         let this = self.project();
-        let (Protocol { resend, deadlines, .. }, started) = (this.protocol, *this.started);
+        let (Protocol { resend, deadlines, .. }, started) =
+            (this.protocol, this.started.filter(|_| *this.waited));
         let copy = this.next.as_ref().ok().map(|next| &next.request);
         let retrying = this.retrying.get_or_insert_with(|| {
             let began = started.unwrap_or_else(clock::now);
@@ -234,7 +239,7 @@ where
         if let Some(history) = this.history {
             history.retried();
         }
-        *this.started = None;
+        (*this.started, *this.waited) = (descent::reading(), false);
         this.phase.set(Phase::Running(service.call(request)));
         // Only now is it sent. If `call` panics, the withdrawal is refunded.
         if let Some(withdrawal) = retrying.withdrawal.take() {

@@ -9,7 +9,10 @@ use super::{
     handle::RetryHandle,
     policy::{OnePolicy, Policies},
 };
-use crate::call::{Classifier, DeadlineSource, Protocol, Resend};
+use crate::{
+    call::{Classifier, DeadlineSource, Protocol, Resend},
+    rt::descent,
+};
 
 /// A service that retries failed calls.
 ///
@@ -81,6 +84,7 @@ where
         let mut history = None;
         self.protocol.resend.prepare(&mut request, 1, &mut history);
         let (protocol, policies) = (self.protocol.clone(), self.policies.clone());
-        ResponseFuture::new(self.inner.call(request), next, history, protocol, policies, self.handle.clone())
+        let (handle, started) = (self.handle.clone(), descent::reading());
+        ResponseFuture::new(self.inner.call(request), next, started, history, protocol, policies, handle)
     }
 }

@@ -1,4 +1,4 @@
-//! The future of the innermost service of a stack.
+//! The futures of the outermost and the innermost services of a stack.
 
 use std::{
     future::Future,
@@ -8,7 +8,7 @@ use std::{
 
 use pin_project::pin_project;
 
-use crate::call::Error;
+use crate::{call::Error, rt::descent::Scope};
 
 /// Waits for the inner service and wraps its error in [`Error`].
 ///
@@ -31,5 +31,28 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(ready!(self.project().inner.poll(cx)).map_err(Error::Inner))
+    }
+}
+
+/// Waits for the inner service, inside the stack or outside.
+///
+/// # Cancellation
+///
+/// Dropping the future drops the call of the inner service.
+#[pin_project]
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct BoundaryFuture<F, const INSIDE: bool> {
+    #[pin]
+    pub(super) inner: F,
+}
+
+impl<F: Future, const INSIDE: bool> Future for BoundaryFuture<F, INSIDE> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let _scope = Scope::new(INSIDE);
+        self.project().inner.poll(cx)
     }
 }

@@ -3,6 +3,7 @@
 use tower_layer::Layer;
 
 use super::{
+    boundary::Boundary,
     errors::WrappedErrors,
     slots::Slots,
     stage::{HasHandle, Unused},
@@ -80,24 +81,25 @@ impl<E, F, T, R, H, B, A> ReliabilityStack<E, Slots<F, T, R, H, B, A>> {
 
 impl<Svc, E, F, T, R, H, B, A> Layer<Svc> for ReliabilityStack<E, Slots<F, T, R, H, B, A>>
 where
-    E: Layer<Svc>,
+    E: Layer<Boundary<Svc, false>>,
     A: Layer<E::Service>,
     B: Layer<A::Service>,
     H: Layer<B::Service>,
     R: Layer<H::Service>,
     T: Layer<R::Service>,
-    F: Layer<T::Service>,
+    F: Layer<Boundary<T::Service, true>>,
 {
     type Service = F::Service;
 
     fn layer(&self, inner: Svc) -> F::Service {
-        let inner = self.errors.layer(inner);
+        let inner = self.errors.layer(Boundary::new(inner));
         let inner = self.layers.attempt_timeout.layer(inner);
         let inner = self.layers.circuit_breaker.layer(inner);
         let inner = self.layers.hedge.layer(inner);
         let inner = self.layers.retry.layer(inner);
         let inner = self.layers.timeout.layer(inner);
-        self.layers.fallback.layer(inner)
+        // The fallback calls code of the user, and needs no time.
+        self.layers.fallback.layer(Boundary::new(inner))
     }
 }
 

@@ -61,6 +61,22 @@
 //! | [`named`](StackBuilder::named) | no name: a rejection carries the name of its stage alone |
 //! | [`listen`](StackBuilder::listen) | no listener |
 //!
+//! # One clock reading and one timer
+//!
+//! The stages of a stack run nested in one `call` or one `poll`. Meanwhile they share one reading of the clock, and an
+//! outer timeout sets no timer while the timer of an inner timeout wakes the task earlier. Behaviour and limits are those of
+//! separate layers. The shared instant is that of the start of the call or of the poll.
+//!
+//! Sharing ends where code of the user begins: at the service inside of the stack, and at the source of a fallback.
+//! Therefore it does not reach
+//!
+//! - a call that goes on in another task, through `tokio::spawn` or `tower::buffer::Buffer`;
+//! - an inner stack, which shares among its own stages;
+//! - layers that are stacked by hand, because a layer of a user may stand between them;
+//! - the timers of a hedge and of a delay between attempts, which are their own.
+//!
+//! A classifier, a resend rule and a source of deadlines run among the stages. They must not poll a future.
+//!
 //! # Naming the type
 //!
 //! The type of a stack grows with its stages. To keep the service in a struct, box it once:
@@ -81,6 +97,7 @@
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
 
+mod boundary;
 mod builder;
 mod errors;
 pub mod future;
@@ -90,6 +107,7 @@ mod slots;
 mod stage;
 mod wrap;
 
+pub use boundary::Boundary;
 pub use builder::StackBuilder;
 pub use errors::{Errors, FlatErrors, InnerClassifier, WrappedErrors};
 pub use layer::ReliabilityStack;

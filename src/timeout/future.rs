@@ -14,13 +14,16 @@ use super::{handle::TimeoutHandle, state::Allowance};
 use crate::{
     algo::after,
     call::{FromRejected, Rejected, Upload},
-    rt::clock,
+    rt::{
+        clock,
+        descent::{self, Announced},
+    },
 };
 
 /// The inner service's answer, or a rejection when the time is over.
 ///
 /// The timer starts when the inner call is found waiting for the first time. A call that is ready at once costs no
-/// timer. At the limit the inner call is dropped before the rejection is returned.
+/// timer. In a stack, a timeout starts no timer while an inner timeout has one that fires earlier. At the limit the inner call is dropped before the rejection is returned.
 ///
 /// An answer at the limit is returned. An error up to 20 ms after the limit is not: a transport that knows the
 /// deadline ends the call at the same moment, and its error does not say that the time was over.
@@ -46,8 +49,11 @@ enum Phase<F> {
     Running {
         #[pin]
         inner: F,
+        /// Set when the call is found waiting, unless an inner timeout of the stack has announced an earlier timer.
         #[pin]
         timer: Option<Sleep>,
+        /// `None` until the call is found waiting.
+        waits: Option<Announced>,
         allowance: Allowance,
         /// The upload that the limit waits for.
         upload: Option<Upload>,
@@ -64,7 +70,7 @@ impl<F> ResponseFuture<F> {
         upload: Option<Upload>,
         handle: TimeoutHandle,
     ) -> Self {
-        Self { phase: Phase::Running { inner, timer: None, allowance, upload, handle } }
+        Self { phase: Phase::Running { inner, timer: None, waits: None, allowance, upload, handle } }
     }
 
     pub(super) fn rejected(rejected: Rejected) -> Self {
@@ -81,9 +87,8 @@ where
 
     // Running => Running | (returned)
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let PhaseProj::Running { inner, timer, .. } = self.as_mut().project().phase.project()
-            && timer.is_none()
-        {
+        descent::forget_timers();
+        if let PhaseProj::Running { inner, waits: None, .. } = self.as_mut().project().phase.project() {
             if let Poll::Ready(result) = inner.poll(cx) {
                 return Poll::Ready(result);
             }
@@ -95,14 +100,15 @@ where
 
 // Separate functions, so that an answer at once is not moved through the memory that these use.
 impl<F> ResponseFuture<F> {
-    /// Starts the timer when the call is found waiting for the first time.
+    /// The call is found waiting for the first time.
     #[inline(never)]
     fn wait<R, E: FromRejected>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<R, E>> {
         let mut phase = self.project().phase;
-        let PhaseProj::Running { mut timer, allowance, upload, handle, .. } = phase.as_mut().project() else {
+        let PhaseProj::Running { timer, waits, allowance, upload, handle, .. } = phase.as_mut().project()
+        else {
             unreachable!("the only caller has seen it running")
         };
-        timer.set(Some(clock::alarm(allowance.until())));
+        *waits = Some(Announced);
         if !is_over(timer, allowance, upload.as_ref(), cx) {
             return Poll::Pending;
         }
@@ -120,7 +126,7 @@ impl<F> ResponseFuture<F> {
         E: FromRejected,
     {
         let mut phase = self.project().phase;
-        if let PhaseProj::Running { inner, timer, allowance, upload, handle } = phase.as_mut().project() {
+        if let PhaseProj::Running { inner, timer, allowance, upload, handle, .. } = phase.as_mut().project() {
             match inner.poll(cx) {
                 Poll::Ready(result) if result.is_ok() || !is_at_the_limit(allowance, upload.as_ref()) => {
                     return Poll::Ready(result);
@@ -142,21 +148,30 @@ impl<F> ResponseFuture<F> {
     }
 }
 
-/// Whether the time is over. An inner service that uses up tokio's cooperative budget on every poll keeps the timer from
-/// firing, so the clock is read in that case.
+/// Whether the time of a waiting call is over. If not, a timer wakes the task at the end: the call's own, or one that an
+/// inner timeout has announced.
 fn is_over(
     mut timer: Pin<&mut Option<Sleep>>,
     allowance: &mut Allowance,
     upload: Option<&Upload>,
     cx: &mut Context<'_>,
 ) -> bool {
-    let Some(mut timer) = timer.as_mut().as_pin_mut() else { return false };
+    if timer.is_none() {
+        if descent::wakes_by(allowance.until()) {
+            return false;
+        }
+        timer.set(Some(clock::alarm(allowance.until())));
+    }
+    let mut timer = timer.as_pin_mut().expect("it has just been set if there was none");
+    // An inner service that uses up tokio's cooperative budget on every poll keeps the timer from firing, so the clock is
+    // read in that case.
     while timer.as_mut().poll(cx).is_ready() || !has_budget_remaining() && clock::now() >= allowance.until() {
         if !upload.is_some_and(|upload| allowance.extend(upload.last_progress())) {
             return true;
         }
         timer.as_mut().reset(allowance.until().into());
     }
+    descent::announce(allowance.until());
     false
 }
 

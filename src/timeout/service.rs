@@ -7,7 +7,7 @@ use tower_service::Service;
 use super::{future::ResponseFuture, handle::TimeoutHandle, state::Allowance};
 use crate::{
     call::{Deadline, DeadlineSource, FromRejected, NoDeadline, Reason},
-    rt::clock,
+    rt::descent,
 };
 
 /// A service whose calls are limited in time. Made by [`TimeoutLayer`](super::TimeoutLayer).
@@ -69,7 +69,7 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let limit = self.deadlines.timeout(&request).unwrap_or_else(|| self.handle.limit());
         let deadline = self.deadlines.deadline(&request);
-        let Some(allowance) = Allowance::new(limit, deadline, clock::now()) else {
+        let Some(allowance) = Allowance::new(limit, deadline, descent::now()) else {
             return ResponseFuture::rejected(self.handle.reject(Reason::DeadlineExceeded));
         };
         let upload = if self.after_upload { self.deadlines.upload(&request) } else { None };

@@ -49,6 +49,7 @@ mod http_vectors;
 mod outage;
 mod peers;
 mod pipeline;
+mod pipeline_descent;
 mod pipeline_hedge;
 mod pipeline_retry;
 mod public_types;

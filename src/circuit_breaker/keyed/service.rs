@@ -87,7 +87,7 @@ where
         match CallGuard::admit(&circuit) {
             Err(refusal) => ResponseFuture::rejected(circuit.reject(refusal)),
             Ok(mut guard) => {
-                guard.of_request(self.deadlines.deadline(&request), self.deadlines.upload(&request));
+                guard.start(self.deadlines.deadline(&request), self.deadlines.upload(&request));
                 let inner = self.inner.call(request);
                 guard.called();
                 ResponseFuture::running(inner, self.classifier.clone(), guard)

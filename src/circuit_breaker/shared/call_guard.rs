@@ -6,7 +6,7 @@ use super::circuit::Circuit;
 use crate::{
     call::{Deadline, Outcome, PendingOutcome, Upload},
     circuit_breaker::state::{Ending, Permit, Refusal, State, Timing},
-    rt::{clock, sync::thread_number},
+    rt::{clock, descent, sync::thread_number},
 };
 
 /// Held by a call while it runs, and by a service that has reserved a place. Dropping it gives back what it took, and
@@ -16,8 +16,9 @@ use crate::{
 pub(crate) struct CallGuard {
     circuit: Arc<Circuit>,
     permit: Permit,
-    /// When the call began, if calls are timed; otherwise when it was first found waiting.
+    /// The begin of the call, where a stage has read the clock then; otherwise the first time at which it was found waiting.
     since: Option<Instant>,
+    waited: bool,
     deadline: Option<Deadline>,
     upload: Option<Upload>,
     stage: Stage,
@@ -46,7 +47,7 @@ impl CallGuard {
             Some(permit) => permit,
             None => circuit.ask_to_pass(State::admit)?,
         };
-        Ok(Self::new(circuit, permit, Stage::Inside).timed())
+        Ok(Self::new(circuit, permit, Stage::Inside))
     }
 
     /// Reserves a place for a call that may come.
@@ -57,7 +58,8 @@ impl CallGuard {
 
     #[inline]
     fn new(circuit: &Arc<Circuit>, permit: Permit, stage: Stage) -> Self {
-        Self { circuit: Arc::clone(circuit), permit, since: None, deadline: None, upload: None, stage }
+        let circuit = Arc::clone(circuit);
+        Self { circuit, permit, since: None, waited: false, deadline: None, upload: None, stage }
     }
 
     /// Whether the reserved place is still there.
@@ -71,20 +73,15 @@ impl CallGuard {
             self.circuit.begin(self.permit);
         }
         self.enter();
-        self.timed()
-    }
-
-    /// Calls are timed from the start only where slow calls are watched.
-    #[inline]
-    fn timed(mut self) -> Self {
-        self.since = self.circuit.fast_path.slow_over().map(|_| clock::now());
         self
     }
 
-    /// The request carries a deadline and an upload, or neither.
+    /// The call starts. Its request carries a deadline and an upload, or neither.
     #[inline]
-    pub(crate) fn of_request(&mut self, deadline: Option<Deadline>, upload: Option<Upload>) {
+    pub(crate) fn start(&mut self, deadline: Option<Deadline>, upload: Option<Upload>) {
         (self.deadline, self.upload) = (deadline, upload);
+        let timed = self.circuit.fast_path.slow_over().is_some();
+        self.since = if timed { Some(descent::now()) } else { descent::reading() };
         if self.upload.is_some() && self.permit.probe.is_some() {
             self.circuit.ask(|state, _| (state.uploads(self.permit), None));
         }
@@ -106,9 +103,8 @@ impl CallGuard {
     #[inline]
     pub(crate) fn waiting(&mut self) {
         self.stage = Stage::Waiting;
-        if self.since.is_none() {
-            self.since = Some(clock::now());
-        }
+        self.waited = true;
+        self.since.get_or_insert_with(descent::now);
     }
 
     /// Whether the call has been counted.
@@ -121,7 +117,7 @@ impl CallGuard {
     #[inline]
     pub(crate) fn finish(&mut self, outcome: Outcome) {
         // Read once for the two that may ask.
-        let ended = self.circuit.fast_path.slow_over().and(self.since).map(|_| clock::now());
+        let ended = self.circuit.fast_path.slow_over().map(|_| clock::now());
         let slow = ended.is_some_and(|ended| self.is_slow(ended));
         self.count(outcome, slow, ended);
     }
@@ -140,7 +136,7 @@ impl CallGuard {
         self.stage = Stage::Settled;
         // Without a time: a stream that is dropped after its head has no vote.
         let mut rest = Self::new(&self.circuit, self.permit, Stage::Waiting);
-        rest.deadline = self.deadline;
+        (rest.deadline, rest.since) = (self.deadline, None);
         PendingOutcome::new(move |outcome| rest.count(outcome, slow, None))
     }
 
@@ -150,7 +146,7 @@ impl CallGuard {
         let now = || ended.unwrap_or_else(clock::now);
         if outcome == Outcome::Success && !slow {
             match self.circuit.fast_path.count_healthy(self.permit, thread_number(), now) {
-                Some(true) if self.since.is_some() => {
+                Some(true) if self.waited => {
                     if let Some(since) = self.timing().waiting_since {
                         self.circuit.sample_wait(now().saturating_duration_since(since));
                     }
