@@ -11,12 +11,6 @@ use tower_service::Service;
 use super::handle::Grant;
 use crate::call::Outcome;
 
-/// A service that is not ready yet, and a copy of the request.
-pub(super) struct NextAttempt<S, Req> {
-    pub(super) service: S,
-    pub(super) request: Req,
-}
-
 /// The part of a call that is allocated with its first hedge.
 pub(super) struct Hedges<S: Service<Req>, Req> {
     attempts: Vec<Attempt<S, Req>>,
@@ -28,7 +22,8 @@ pub(super) struct Hedges<S: Service<Req>, Req> {
 pub(super) type Answer<S, Req> = Result<<S as Service<Req>>::Response, <S as Service<Req>>::Error>;
 
 enum Attempt<S: Service<Req>, Req> {
-    Readying(NextAttempt<S, Req>, Grant),
+    /// The service is not ready yet, and the request waits for it.
+    Readying(S, Req, Grant),
     Running(Pin<Box<S::Future>>),
     /// The service panicked in `call`.
     Gone,
@@ -47,8 +42,8 @@ impl<S: Service<Req>, Req> Hedges<S, Req> {
     }
 
     /// Sends one more hedge as soon as its service is ready.
-    pub(super) fn send(&mut self, next: NextAttempt<S, Req>, grant: Grant) {
-        self.attempts.push(Attempt::Readying(next, grant));
+    pub(super) fn send(&mut self, service: S, request: Req, grant: Grant) {
+        self.attempts.push(Attempt::Readying(service, request, grant));
     }
 
     /// Whether no hedge is on its way.
@@ -80,15 +75,15 @@ impl<S: Service<Req>, Req> Hedges<S, Req> {
 
 impl<S: Service<Req>, Req> Attempt<S, Req> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended<S::Response, S::Error>> {
-        if let Self::Readying(next, _) = self
-            && ready!(next.service.poll_ready(cx)).is_err()
+        if let Self::Readying(service, ..) = self
+            && ready!(service.poll_ready(cx)).is_err()
         {
             return Poll::Ready(Ended::Unready);
         }
         if let Self::Readying(..) = self
-            && let Self::Readying(mut next, grant) = std::mem::replace(self, Self::Gone)
+            && let Self::Readying(mut service, request, grant) = std::mem::replace(self, Self::Gone)
         {
-            let future = next.service.call(next.request);
+            let future = service.call(request);
             // Only now is it sent. If `call` panics, the withdrawal is refunded.
             grant.spend();
             *self = Self::Running(Box::pin(future));

@@ -13,13 +13,13 @@ use tokio::time::Sleep;
 use tower_service::Service;
 
 use super::{
-    attempt::{Answer, Ended, Hedges, NextAttempt},
+    attempt::{Answer, Ended, Hedges},
     handle::{End, HedgeHandle},
     state::{Call, Next},
 };
 use crate::{
     algo::after,
-    call::{CallHistory, Classifier, Outcome, PriorAttempts, Protocol, Resend},
+    call::{CallHistory, Classifier, Origin, Outcome, PriorAttempts, Protocol, Resend},
     rt::{clock, descent},
 };
 
@@ -48,28 +48,28 @@ pub struct ResponseFuture<S: Service<Req>, Req, P> {
     primary: Option<S::Future>,
     #[pin]
     timer: Option<Sleep>,
-    /// `None` if there will be no further hedge.
-    next: Option<NextAttempt<S, Req>>,
+    /// A copy of the request; `None` if there will be no further hedge.
+    next: Option<Req>,
     /// `None` until the first hedge.
     hedges: Option<Box<Hedges<S, Req>>>,
     call: Call,
     done: bool,
     history: Option<CallHistory>,
     protocol: P,
-    handle: HedgeHandle,
+    origin: Origin<S, HedgeHandle>,
 }
 
 impl<S: Service<Req>, Req, P> ResponseFuture<S, Req, P> {
     pub(super) fn new(
         primary: S::Future,
-        next: Option<NextAttempt<S, Req>>,
+        next: Option<Req>,
         history: Option<CallHistory>,
         call: Call,
         protocol: P,
-        handle: HedgeHandle,
+        origin: Origin<S, HedgeHandle>,
     ) -> Self {
         let (primary, timer, hedges, done) = (Some(primary), None, None, false);
-        Self { primary, timer, next, hedges, call, done, history, protocol, handle }
+        Self { primary, timer, next, hedges, call, done, history, protocol, origin }
     }
 }
 
@@ -89,7 +89,7 @@ where
             let outcome = this.protocol.classifier.classify(result.as_ref());
             this.primary.set(None);
             if outcome.is_success() {
-                this.handle.won_by_primary(this.call);
+                this.origin.handle().won_by_primary(this.call);
                 self.finish();
                 return Poll::Ready(result);
             }
@@ -181,7 +181,7 @@ where
     /// An attempt has failed. Returns whether the failure ends the call; otherwise a hedge may have been sent.
     fn failed(mut self: Pin<&mut Self>, primary: bool, outcome: Outcome) -> bool {
         let this = self.as_mut().project();
-        match this.handle.failed(this.call, primary, outcome) {
+        match this.origin.handle().failed(this.call, primary, outcome) {
             Next::Final => return true,
             // Nothing was sent in place of a rejected attempt, so the hedge that replaces it is free.
             Next::HedgeNow => self.hedge(outcome == Outcome::EndpointUnavailable),
@@ -198,13 +198,13 @@ where
         let mut this = self.project();
         // The learnt delay and the count of requests without a copy are about first attempts that had to wait.
         if this.primary.is_some() && !this.call.is_over() && this.call.wait() {
-            this.handle.waits(this.call, this.next.is_some());
+            this.origin.handle().waits(this.call, this.next.is_some());
         }
         if this.call.is_over() || this.next.is_none() {
             return false;
         }
         if this.timer.is_none() {
-            match this.handle.delay(this.call.class) {
+            match this.origin.handle().delay(this.call.class) {
                 None => return false,
                 Some(Duration::ZERO) => return true,
                 Some(delay) => this.timer.set(Some(clock::alarm(after(descent::now(), delay)))),
@@ -222,21 +222,20 @@ where
         // A hedge that is not ready yet counts as running: the backend may still see it.
         let running = this.primary.is_some() || this.hedges.as_ref().is_some_and(|hedges| !hedges.is_empty());
         let (resend, prior) = (&this.protocol.resend, this.call.prior(running));
-        let may_resend = this.next.as_ref().is_some_and(|next| resend.may_resend(&next.request, prior));
-        let grant = this.handle.grant(this.call, may_resend, free);
+        let may_resend = this.next.as_ref().is_some_and(|copy| resend.may_resend(copy, prior));
+        let grant = this.origin.handle().grant(this.call, may_resend, free);
         // Without a grant there will be no further hedge, so the copy is dropped.
-        let Some(NextAttempt { service, mut request }) = this.next.take() else { return };
+        let Some(mut request) = this.next.take() else { return };
         let Some(grant) = grant else { return };
         if prior != PriorAttempts::Running && !resend.take_over(&mut request) {
             return;
         }
         if !grant.last {
-            let copy = resend.copy(&mut request);
-            *this.next = copy.map(|request| NextAttempt { service: service.clone(), request });
+            *this.next = resend.copy(&mut request);
         }
         resend.prepare(&mut request, this.call.attempt(), this.history);
         let hedges = this.hedges.get_or_insert_with(|| Box::new(Hedges::new()));
-        hedges.send(NextAttempt { service, request }, grant);
+        hedges.send(this.origin.service(), request, grant);
     }
 }
 
@@ -246,7 +245,7 @@ impl<S: Service<Req>, Req, P> ResponseFuture<S, Req, P> {
     #[cold]
     fn end(mut self: Pin<&mut Self>, end: End) {
         let this = self.as_mut().project();
-        this.handle.ended(this.call, end);
+        this.origin.handle().ended(this.call, end);
         self.finish();
     }
 
@@ -261,7 +260,7 @@ impl<S: Service<Req>, Req, P> ResponseFuture<S, Req, P> {
         *this.next = None;
         drop(hedges);
         if losers > 0 {
-            this.handle.dropped(losers);
+            this.origin.handle().dropped(losers);
         }
     }
 }
@@ -278,7 +277,7 @@ impl<S: Service<Req>, Req, P> PinnedDrop for ResponseFuture<S, Req, P> {
 impl<S: Service<Req>, Req, P> fmt::Debug for ResponseFuture<S, Req, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
-            .field("layer", self.handle.name())
+            .field("layer", self.origin.handle().name())
             .field("call", &self.call)
             .field("done", &self.done)
             .finish_non_exhaustive()

@@ -149,7 +149,7 @@ impl<P, K> HedgeLayer<P, K> {
     }
 }
 
-impl<S, P: Clone, K: Clone> Layer<S> for HedgeLayer<P, K> {
+impl<S: Clone, P: Clone, K: Clone> Layer<S> for HedgeLayer<P, K> {
     type Service = Hedge<S, P, K>;
 
     fn layer(&self, inner: S) -> Self::Service {

@@ -5,18 +5,17 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::{
-    attempt::NextAttempt,
     class::{CallClass, OneClass},
     future::ResponseFuture,
     handle::{HedgeHandle, MAX_CLASSES},
     state::Call,
 };
-use crate::call::{Classifier, Protocol, Resend};
+use crate::call::{Classifier, Origin, Protocol, Resend};
 
 /// A service that sends a second request while a call is slow.
 ///
-/// For each call whose request can be copied it clones the inner service and the request. The clone is made ready when it
-/// is needed. A request that cannot be copied is sent once.
+/// For each call it copies the request. A request that cannot be copied is sent once. A hedge is sent on a clone of the
+/// service that the layer was put around.
 ///
 /// # Clone
 ///
@@ -26,17 +25,20 @@ pub struct Hedge<S, P = Protocol, K = OneClass> {
     inner: S,
     protocol: P,
     classes: K,
-    handle: HedgeHandle,
+    origin: Origin<S, HedgeHandle>,
+}
+
+impl<S: Clone, P, K> Hedge<S, P, K> {
+    pub(super) fn new(inner: S, protocol: P, classes: K, handle: HedgeHandle) -> Self {
+        let origin = Origin::new(&inner, handle);
+        Self { inner, protocol, classes, origin }
+    }
 }
 
 impl<S, P, K> Hedge<S, P, K> {
-    pub(super) fn new(inner: S, protocol: P, classes: K, handle: HedgeHandle) -> Self {
-        Self { inner, protocol, classes, handle }
-    }
-
     /// The handle of the layer.
     pub fn handle(&self) -> HedgeHandle {
-        self.handle.clone()
+        self.origin.handle().clone()
     }
 
     /// The inner service.
@@ -75,12 +77,11 @@ where
         let resend = &self.protocol.resend;
         let class = u8::try_from(self.classes.class(&request)).unwrap_or(u8::MAX).min(MAX_CLASSES - 1);
         // Whether the copy may be sent is asked when it is due: a body that is still to be streamed cannot say now.
-        let next =
-            resend.copy(&mut request).map(|request| NextAttempt { service: self.inner.clone(), request });
+        let next = resend.copy(&mut request);
         let mut history = None;
         resend.prepare(&mut request, 1, &mut history);
-        let (protocol, handle) = (self.protocol.clone(), self.handle.clone());
+        let (protocol, origin) = (self.protocol.clone(), self.origin.clone());
         let primary = self.inner.call(request);
-        ResponseFuture::new(primary, next, history, Call::new(class), protocol, handle)
+        ResponseFuture::new(primary, next, history, Call::new(class), protocol, origin)
     }
 }

@@ -19,7 +19,9 @@ use super::{
 };
 use crate::{
     algo::after,
-    call::{CallHistory, Classifier, Deadline, DeadlineSource, Outcome, PriorAttempts, Protocol, Resend},
+    call::{
+        CallHistory, Classifier, Deadline, DeadlineSource, Origin, Outcome, PriorAttempts, Protocol, Resend,
+    },
     rt::{clock, descent},
 };
 
@@ -40,8 +42,9 @@ use crate::{
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<S: Service<Req>, Req, P, Q> {
     #[pin]
-    phase: Phase<S::Future>,
-    next: Result<NextAttempt<S, Req>, NoNext>,
+    phase: Phase<S, S::Future>,
+    /// A copy of the request for the next attempt.
+    next: Result<Req, NoNext>,
     /// The begin of the attempt, where a stage has read the clock then; otherwise the first time at which it was found waiting.
     started: Option<Instant>,
     waited: bool,
@@ -50,21 +53,16 @@ pub struct ResponseFuture<S: Service<Req>, Req, P, Q> {
     retrying: Option<Box<Retrying>>,
     protocol: P,
     policies: Q,
-    handle: RetryHandle,
+    origin: Origin<S, RetryHandle>,
 }
 
 #[pin_project(project = PhaseProj)]
-enum Phase<F> {
+enum Phase<S, F> {
     Running(#[pin] F),
     Waiting(Pin<Box<Sleep>>),
-    Readying,
+    /// The service of the next attempt is not ready yet.
+    Readying(S),
     Done,
-}
-
-/// A service that is not ready yet, and a copy of the request.
-pub(super) struct NextAttempt<S, Req> {
-    pub(super) service: S,
-    pub(super) request: Req,
 }
 
 /// Why no further attempt can be made.
@@ -76,25 +74,18 @@ pub(super) enum NoNext {
     NoCopy,
 }
 
-impl<S, Req> NextAttempt<S, Req> {
-    pub(super) fn new(copy: Option<Req>, service: impl FnOnce() -> S) -> Result<Self, NoNext> {
-        let request = copy.ok_or(NoNext::NoCopy)?;
-        Ok(Self { service: service(), request })
-    }
-}
-
 impl<S: Service<Req>, Req, P, Q> ResponseFuture<S, Req, P, Q> {
     pub(super) fn new(
         inner: S::Future,
-        next: Result<NextAttempt<S, Req>, NoNext>,
+        next: Result<Req, NoNext>,
         started: Option<Instant>,
         history: Option<CallHistory>,
         protocol: P,
         policies: Q,
-        handle: RetryHandle,
+        origin: Origin<S, RetryHandle>,
     ) -> Self {
         let phase = Phase::Running(inner);
-        Self { phase, next, started, waited: false, history, retrying: None, protocol, policies, handle }
+        Self { phase, next, started, waited: false, history, retrying: None, protocol, policies, origin }
     }
 
     /// Drops everything, since the caller may hold the completed future for long. An unspent withdrawal is refunded.
@@ -108,7 +99,7 @@ impl<S: Service<Req>, Req, P, Q> ResponseFuture<S, Req, P, Q> {
 
 impl<S, Req, C, R, D, Q> Future for ResponseFuture<S, Req, Protocol<C, R, D>, Q>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     C: Classifier<S::Response, S::Error>,
     R: Resend<Req>,
     D: DeadlineSource<Req>,
@@ -131,8 +122,8 @@ where
                     if outcome.is_success() {
                         let started = this.started.filter(|_| *this.waited);
                         match this.retrying {
-                            None => this.handle.succeeded(started),
-                            Some(retrying) => this.handle.recovered(retrying, started),
+                            None => this.origin.handle().succeeded(started),
+                            Some(retrying) => this.origin.handle().recovered(retrying, started),
                         }
                         self.finish();
                         return Poll::Ready(result);
@@ -142,27 +133,24 @@ where
                         return Poll::Ready(result);
                     };
                     drop(result);
-                    let mut phase = self.as_mut().project().phase;
+                    let mut this = self.as_mut().project();
                     if delay.is_zero() {
-                        phase.set(Phase::Readying);
+                        this.phase.set(Phase::Readying(this.origin.service()));
                         // A backend that fails at once must not keep the task from its other work.
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
-                    phase.set(Phase::Waiting(Box::pin(clock::alarm(after(clock::now(), delay)))));
+                    this.phase.set(Phase::Waiting(Box::pin(clock::alarm(after(clock::now(), delay)))));
                 }
                 // Waiting => Readying
                 PhaseProj::Waiting(sleep) => {
                     ready!(clock::poll_alarm(sleep.as_mut(), cx));
-                    this.phase.set(Phase::Readying);
+                    this.phase.set(Phase::Readying(this.origin.service()));
                 }
                 // Readying => Running | Done
-                PhaseProj::Readying => {
-                    let Ok(next) = this.next else {
-                        unreachable!("a retry is granted only with it, and sending it ends this phase");
-                    };
-                    if let Err(error) = ready!(next.service.poll_ready(cx)) {
-                        this.handle.unready();
+                PhaseProj::Readying(service) => {
+                    if let Err(error) = ready!(service.poll_ready(cx)) {
+                        this.origin.handle().unready();
                         self.finish();
                         return Poll::Ready(Err(error));
                     }
@@ -188,11 +176,11 @@ where
         let this = self.project();
         let (Protocol { resend, deadlines, .. }, started) =
             (this.protocol, this.started.filter(|_| *this.waited));
-        let copy = this.next.as_ref().ok().map(|next| &next.request);
+        let copy = this.next.as_ref().ok();
         let retrying = this.retrying.get_or_insert_with(|| {
             let began = started.unwrap_or_else(clock::now);
             let deadline = copy.and_then(|copy| deadlines.deadline(copy)).map(Deadline::instant);
-            let total = this.handle.total().map(|total| after(began, total));
+            let total = this.origin.handle().total().map(|total| after(began, total));
             let ends = deadline.into_iter().chain(total).min();
             let policy = copy.and_then(|copy| this.policies.policy(copy));
             Box::new(Retrying { call: Call::new(began, ends), policy, withdrawal: None })
@@ -208,12 +196,12 @@ where
             other_endpoint: this.history.as_ref().is_some_and(CallHistory::has_untried),
             circuit_open: false,
         };
-        let delay = this.handle.failed(retrying, failed)?;
+        let delay = this.origin.handle().failed(retrying, failed)?;
         // Before the delay. During it the transport would read on a body, past the part that is kept.
-        if let Ok(next) = this.next
-            && !resend.take_over(&mut next.request)
+        if let Ok(copy) = this.next
+            && !resend.take_over(copy)
         {
-            this.handle.lost();
+            this.origin.handle().lost();
             return None;
         }
         Some(delay)
@@ -222,10 +210,12 @@ where
     /// Sends the copy, and makes another copy if a further attempt may follow.
     fn send(self: Pin<&mut Self>) {
         let mut this = self.project();
-        let (resend, handle) = (&this.protocol.resend, this.handle);
+        let (resend, handle) = (&this.protocol.resend, this.origin.handle());
         let taken = std::mem::replace(this.next, Err(NoNext::LastAttempt));
-        let Ok(NextAttempt { mut service, mut request }) = taken else {
-            unreachable!("the only caller has made its service ready");
+        let (Ok(mut request), PhaseProj::Readying(service)) = (taken, this.phase.as_mut().project()) else {
+            unreachable!(
+                "a retry is granted only with a copy, and the only caller has made its service ready"
+            );
         };
         let retrying = this.retrying.as_mut().expect("it is made when the first attempt fails");
         let attempt = retrying.call.attempt;
@@ -234,21 +224,21 @@ where
             None => handle.max_attempts(),
         };
         let is_last = u64::from(attempt) >= attempts;
-        let copy = if is_last { None } else { resend.copy(&mut request) };
+        if !is_last {
+            *this.next = resend.copy(&mut request).ok_or(NoNext::NoCopy);
+        }
         resend.prepare(&mut request, attempt, this.history);
         if let Some(history) = this.history {
             history.retried();
         }
         (*this.started, *this.waited) = (descent::reading(), false);
-        this.phase.set(Phase::Running(service.call(request)));
+        let inner = service.call(request);
+        this.phase.set(Phase::Running(inner));
         // Only now is it sent. If `call` panics, the withdrawal is refunded.
         if let Some(withdrawal) = retrying.withdrawal.take() {
             withdrawal.spend();
         }
         handle.retried();
-        if !is_last {
-            *this.next = NextAttempt::new(copy, || service);
-        }
     }
 }
 
@@ -256,7 +246,7 @@ where
 impl<S: Service<Req>, Req, P, Q> PinnedDrop for ResponseFuture<S, Req, P, Q> {
     fn drop(self: Pin<&mut Self>) {
         if !matches!(self.phase, Phase::Done) {
-            self.handle.abandoned(matches!(self.phase, Phase::Running(_)));
+            self.origin.handle().abandoned(matches!(self.phase, Phase::Running(_)));
         }
     }
 }
@@ -266,11 +256,11 @@ impl<S: Service<Req>, Req, P, Q> fmt::Debug for ResponseFuture<S, Req, P, Q> {
         let phase = match self.phase {
             Phase::Running(_) => "running",
             Phase::Waiting(_) => "waiting",
-            Phase::Readying => "readying",
+            Phase::Readying(_) => "readying",
             Phase::Done => "done",
         };
         f.debug_struct("ResponseFuture")
-            .field("layer", self.handle.name())
+            .field("layer", self.origin.handle().name())
             .field("phase", &phase)
             .finish_non_exhaustive()
     }

@@ -219,7 +219,7 @@ impl<P, Q> RetryLayer<P, Q> {
     }
 }
 
-impl<S, P: Clone, Q: Clone> Layer<S> for RetryLayer<P, Q> {
+impl<S: Clone, P: Clone, Q: Clone> Layer<S> for RetryLayer<P, Q> {
     type Service = Retry<S, P, Q>;
 
     fn layer(&self, inner: S) -> Self::Service {

@@ -5,19 +5,19 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::{
-    future::{NextAttempt, NoNext, ResponseFuture},
+    future::{NoNext, ResponseFuture},
     handle::RetryHandle,
     policy::{OnePolicy, Policies},
 };
 use crate::{
-    call::{Classifier, DeadlineSource, Protocol, Resend},
+    call::{Classifier, DeadlineSource, Origin, Protocol, Resend},
     rt::descent,
 };
 
 /// A service that retries failed calls.
 ///
-/// For each call with more than one attempt it clones the inner service and the request. The clone is made ready when it
-/// is needed. A request that cannot be copied is sent once.
+/// For each call with more than one attempt it clones the request. A request that cannot be copied is sent once. A
+/// further attempt is made on a clone of the service that the layer was put around.
 ///
 /// # Clone
 ///
@@ -27,17 +27,20 @@ pub struct Retry<S, P = Protocol, Q = OnePolicy> {
     inner: S,
     protocol: P,
     policies: Q,
-    handle: RetryHandle,
+    origin: Origin<S, RetryHandle>,
+}
+
+impl<S: Clone, P, Q> Retry<S, P, Q> {
+    pub(super) fn new(inner: S, protocol: P, policies: Q, handle: RetryHandle) -> Self {
+        let origin = Origin::new(&inner, handle);
+        Self { inner, protocol, policies, origin }
+    }
 }
 
 impl<S, P, Q> Retry<S, P, Q> {
-    pub(super) fn new(inner: S, protocol: P, policies: Q, handle: RetryHandle) -> Self {
-        Self { inner, protocol, policies, handle }
-    }
-
     /// The handle of the layer.
     pub fn handle(&self) -> RetryHandle {
-        self.handle.clone()
+        self.origin.handle().clone()
     }
 
     /// The inner service.
@@ -74,17 +77,19 @@ where
 
     fn call(&mut self, mut request: Req) -> Self::Future {
         let policy = self.policies.policy(&request);
-        let attempts =
-            policy.map_or_else(|| self.handle.max_attempts(), |policy| policy.config().max_attempts.into());
+        let attempts = policy.map_or_else(
+            || self.origin.handle().max_attempts(),
+            |policy| policy.config().max_attempts.into(),
+        );
         let next = if attempts > 1 {
-            NextAttempt::new(self.protocol.resend.copy(&mut request), || self.inner.clone())
+            self.protocol.resend.copy(&mut request).ok_or(NoNext::NoCopy)
         } else {
             Err(NoNext::LastAttempt)
         };
         let mut history = None;
         self.protocol.resend.prepare(&mut request, 1, &mut history);
         let (protocol, policies) = (self.protocol.clone(), self.policies.clone());
-        let (handle, started) = (self.handle.clone(), descent::reading());
-        ResponseFuture::new(self.inner.call(request), next, started, history, protocol, policies, handle)
+        let (origin, started) = (self.origin.clone(), descent::reading());
+        ResponseFuture::new(self.inner.call(request), next, started, history, protocol, policies, origin)
     }
 }

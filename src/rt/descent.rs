@@ -85,12 +85,6 @@ pub(crate) fn reading() -> Option<Instant> {
 #[derive(Debug)]
 pub(crate) struct Announced;
 
-/// Before a future is polled: forgets the timers that were announced before.
-#[inline]
-pub(crate) fn forget_timers() {
-    CONTEXT.with(|context| context.wakes_at.set(None));
-}
-
 /// A timer wakes the task at this instant.
 #[inline]
 pub(crate) fn announce(at: Instant) {
@@ -110,7 +104,7 @@ pub(crate) fn wakes_by(at: Instant) -> bool {
 impl Drop for Announced {
     #[inline]
     fn drop(&mut self) {
-        forget_timers();
+        CONTEXT.with(|context| context.wakes_at.set(None));
     }
 }
 

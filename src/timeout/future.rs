@@ -87,7 +87,6 @@ where
 
     // Running => Running | (returned)
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        descent::forget_timers();
         if let PhaseProj::Running { inner, waits: None, .. } = self.as_mut().project().phase.project() {
             if let Poll::Ready(result) = inner.poll(cx) {
                 return Poll::Ready(result);

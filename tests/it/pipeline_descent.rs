@@ -92,11 +92,11 @@ async fn the_outer_timeout_fires_during_the_second_of_two_hedged_attempts() {
 
 #[tokio::test(start_paused = true)]
 async fn an_inner_timer_that_moves_to_another_task_wakes_no_outer_timeout() {
-    let inner = ReliabilityStack::builder().timeout(SECOND).build().expect("in range");
-    let inner = inner.layer(service_fn(hang));
     // A layer of a user: it polls once, and spawns the rest.
     let spawns = service_fn(move |()| {
-        let mut call = Some(Box::pin(inner.clone().oneshot(())));
+        let limit = TimeoutConfig::new(SECOND).build().expect("in range");
+        let hangs = service_fn(|()| pending::<Answer>());
+        let mut call = Some(Box::pin(limit.layer(hangs).oneshot(())));
         poll_fn(move |_| {
             if let Some(mut call) = call.take() {
                 once(call.as_mut());
@@ -110,11 +110,11 @@ async fn an_inner_timer_that_moves_to_another_task_wakes_no_outer_timeout() {
         let start = Instant::now();
         if flat {
             let stack = builder().flat_errors().build().expect("in range");
-            let boxed = spawns.clone().map_err(tower_reliability::BoxError::from);
+            let boxed = spawns.map_err(tower_reliability::BoxError::from);
             assert!(stack.layer(boxed).oneshot(()).await.is_err());
         } else {
             let stack = builder().build().expect("in range");
-            assert!(stack.layer(spawns.clone()).oneshot(()).await.is_err());
+            assert!(stack.layer(spawns).oneshot(()).await.is_err());
         }
         assert_eq!(start.elapsed(), 2 * SECOND, "flat: {flat}");
     }

@@ -5,7 +5,7 @@ use std::{
     future::pending,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -369,19 +369,16 @@ async fn numbers_can_be_changed_while_calls_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_breaks_before_the_retry_ends_the_call() {
-    #[derive(Clone)]
-    struct OnceReady(bool);
+    #[derive(Clone, Default)]
+    struct OnceReady(Arc<AtomicBool>);
     impl Service<()> for OnceReady {
         type Response = ();
         type Error = BoxError;
         type Future = std::future::Ready<Result<(), BoxError>>;
 
         fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
-            std::task::Poll::Ready(if std::mem::replace(&mut self.0, true) {
-                Err("broken".into())
-            } else {
-                Ok(())
-            })
+            let broken = self.0.swap(true, Ordering::SeqCst);
+            std::task::Poll::Ready(if broken { Err("broken".into()) } else { Ok(()) })
         }
 
         fn call(&mut self, (): ()) -> Self::Future {
@@ -392,7 +389,7 @@ async fn a_service_that_breaks_before_the_retry_ends_the_call() {
         .build()
         .expect("valid")
         .classify(|_: Result<&(), &BoxError>| Outcome::failure(ErrorClass::Server));
-    let mut call = tokio_test::task::spawn(retry.layer(OnceReady(false)).oneshot(()));
+    let mut call = tokio_test::task::spawn(retry.layer(OnceReady::default()).oneshot(()));
     tokio_test::assert_pending!(call.poll());
     advance(Duration::from_millis(100)).await;
     let error = tokio_test::assert_ready!(call.poll()).expect_err("it fails");
