@@ -165,6 +165,32 @@ async fn a_service_that_blocks_in_call_takes_no_time_from_the_next_attempt() {
     assert_eq!((took, text.contains("no answer within 1s")), (6 * SECOND, true), "{text}");
 }
 
+/// Two timeouts stacked by hand, and between them a layer that blocks for 3 s in `call`.
+fn by_hand() -> impl Service<(), Response = (), Error = io::Error, Future: Send> + Clone {
+    let limit = |limit| TimeoutConfig::new(limit).build().expect("in range");
+    let inner = limit(SECOND).layer(service_fn(|()| pending::<Answer>()));
+    let blocks = service_fn(move |()| {
+        once(pin!(advance(3 * SECOND)));
+        inner.clone().call(())
+    });
+    limit(10 * SECOND).layer(blocks).map_err(io::Error::other)
+}
+
+#[tokio::test(start_paused = true)]
+async fn layers_that_are_stacked_by_hand_share_no_instant() {
+    let stack = || ReliabilityStack::builder().timeout(20 * SECOND).build().expect("in range");
+    let start = Instant::now();
+    assert!(stack().layer(by_hand()).oneshot(()).await.is_err());
+    assert_eq!(start.elapsed(), 4 * SECOND, "inside of a stack");
+    let start = Instant::now();
+    assert!(by_hand().oneshot(()).await.is_err());
+    assert_eq!(start.elapsed(), 4 * SECOND, "after a stack, on its thread");
+    let async_by_hand = service_fn(|()| async { by_hand().oneshot(()).await });
+    let start = Instant::now();
+    assert!(stack().layer(async_by_hand).oneshot(()).await.is_err());
+    assert_eq!(start.elapsed(), 4 * SECOND, "called while the stack is polled");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_the_middle_leaves_nothing_behind() {
     let stack =

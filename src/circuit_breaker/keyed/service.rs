@@ -84,12 +84,11 @@ where
         let Some(CircuitBreakerHandle { circuit }) = self.handle.for_call(&(self.key)(&request)) else {
             return ResponseFuture::unprotected(self.inner.call(request));
         };
-        match CallGuard::admit(&circuit) {
+        match circuit.admit() {
             Err(refusal) => ResponseFuture::rejected(circuit.reject(refusal)),
-            Ok(mut guard) => {
-                guard.start(self.deadlines.deadline(&request), self.deadlines.upload(&request));
-                let inner = self.inner.call(request);
-                guard.called();
+            Ok(permit) => {
+                let call = |request| self.inner.call(request);
+                let (inner, guard) = CallGuard::call(&circuit, permit, &self.deadlines, request, call);
                 ResponseFuture::running(inner, self.classifier.clone(), guard)
             }
         }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use super::circuit::Circuit;
 use crate::{
-    call::{Deadline, Outcome, PendingOutcome, Upload},
+    call::{Deadline, DeadlineSource, Outcome, PendingOutcome, Upload},
     circuit_breaker::state::{Ending, Permit, Refusal, State, Timing},
     rt::{clock, descent, sync::thread_number},
 };
@@ -38,22 +38,34 @@ enum Stage {
 }
 
 impl CallGuard {
-    /// Admits a call that is made at once.
-    #[inline]
-    pub(crate) fn admit(circuit: &Arc<Circuit>) -> Result<Self, Refusal> {
-        // Not one function with a `Result`: the permit would go through memory, written in halves and read whole,
-        // and the read would wait for the writes.
-        let permit = match circuit.fast_path.pass() {
-            Some(permit) => permit,
-            None => circuit.ask_to_pass(State::admit)?,
-        };
-        Ok(Self::new(circuit, permit, Stage::Inside))
-    }
-
     /// Reserves a place for a call that may come.
     pub(crate) fn reserve(circuit: &Arc<Circuit>) -> Result<Self, Refusal> {
         let permit = circuit.fast_path.pass().map_or_else(|| circuit.ask_to_pass(State::reserve), Ok)?;
         Ok(Self::new(circuit, permit, Stage::Reserved))
+    }
+
+    /// Makes an admitted call, and guards it from its first poll on. A panic in `call` is a failure.
+    #[inline]
+    pub(crate) fn call<Req, F>(
+        circuit: &Arc<Circuit>,
+        permit: Permit,
+        deadlines: &impl DeadlineSource<Req>,
+        request: Req,
+        call: impl FnOnce(Req) -> F,
+    ) -> (F, Self) {
+        // Not the whole guard: it would lie in memory during the call, written in halves and read whole afterwards, and
+        // the reads would wait for the writes.
+        let unwound = Unwound { circuit, permit };
+        let (deadline, upload) = (deadlines.deadline(&request), deadlines.upload(&request));
+        if upload.is_some() && permit.probe.is_some() {
+            circuit.ask(|state, _| (state.uploads(permit), None));
+        }
+        let timed = circuit.fast_path.slow_over().is_some();
+        let since = if timed { Some(descent::now()) } else { descent::reading() };
+        let inner = call(request);
+        std::mem::forget(unwound);
+        let circuit = Arc::clone(circuit);
+        (inner, Self { circuit, permit, since, waited: false, deadline, upload, stage: Stage::Unpolled })
     }
 
     #[inline]
@@ -67,36 +79,19 @@ impl CallGuard {
         self.circuit.holds(self.permit)
     }
 
-    /// The call for which the place was reserved has come.
-    pub(crate) fn begin(mut self) -> Self {
+    /// The call for which the place was reserved has come, and takes the permit.
+    pub(crate) fn begin(mut self) -> Permit {
         if self.permit.probe.is_some() {
             self.circuit.begin(self.permit);
         }
-        self.enter();
-        self
-    }
-
-    /// The call starts. Its request carries a deadline and an upload, or neither.
-    #[inline]
-    pub(crate) fn start(&mut self, deadline: Option<Deadline>, upload: Option<Upload>) {
-        (self.deadline, self.upload) = (deadline, upload);
-        let timed = self.circuit.fast_path.slow_over().is_some();
-        self.since = if timed { Some(descent::now()) } else { descent::reading() };
-        if self.upload.is_some() && self.permit.probe.is_some() {
-            self.circuit.ask(|state, _| (state.uploads(self.permit), None));
-        }
+        self.stage = Stage::Settled;
+        self.permit
     }
 
     /// Code of the inner service runs from now on: a panic in it is a failure.
     #[inline]
     pub(crate) fn enter(&mut self) {
         self.stage = Stage::Inside;
-    }
-
-    /// The inner service has been called, and its future has not been polled yet.
-    #[inline]
-    pub(crate) fn called(&mut self) {
-        self.stage = Stage::Unpolled;
     }
 
     /// The call waits. From now on, dropping it cuts it.
@@ -185,6 +180,18 @@ impl CallGuard {
         };
         self.stage = Stage::Settled;
         self.circuit.record(self.permit, ending);
+    }
+}
+
+/// Dropped only while a panic of the inner service unwinds.
+struct Unwound<'a> {
+    circuit: &'a Circuit,
+    permit: Permit,
+}
+
+impl Drop for Unwound<'_> {
+    fn drop(&mut self) {
+        self.circuit.record(self.permit, Ending::Panicked);
     }
 }
 

@@ -51,6 +51,12 @@ impl Circuit {
         circuit
     }
 
+    /// Admits a call that is made at once.
+    #[inline]
+    pub(crate) fn admit(&self) -> Result<Permit, Refusal> {
+        self.fast_path.pass().map_or_else(|| self.ask_to_pass(State::admit), Ok)
+    }
+
     /// Asks the machine to [admit](State::admit) a call, or to [reserve](State::reserve) a place.
     #[cold]
     pub(super) fn ask_to_pass(
