@@ -1,44 +1,46 @@
 //! The circuit breaker beside other crates: closed, open, half-way, shared by two threads, with much in its window.
 
-use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
-use tower_reliability_benches::{breakers, drive::Contender, inner::FAIL};
+use criterion::{Criterion, criterion_group, criterion_main};
+use tower_reliability_benches::{
+    backend::{Bare, Down, FAIL},
+    breakers, keyed,
+    row::{Row, Table},
+    runtime,
+};
 
 fn alone(criterion: &mut Criterion) {
-    let runtime = breakers::runtime();
+    let runtime = runtime();
     let _inside = runtime.enter();
-    let rooms = [
-        ("bare", breakers::bare()),
-        ("closed", breakers::closed()),
-        ("open", breakers::open()),
-        ("half_way", breakers::half_way()),
-    ];
-    for (name, contenders) in rooms {
-        let mut group = criterion.benchmark_group(name);
-        for contender in contenders {
-            measure(&mut group, contender);
-        }
-        group.finish();
+    let mut group = criterion.benchmark_group("breaker");
+    for mut row in rows() {
+        group.bench_function(row.name, |bencher| bencher.iter_custom(|calls| row.time(calls)));
     }
-}
-
-fn measure(group: &mut BenchmarkGroup<'_, WallTime>, mut contender: Contender) {
-    group.bench_function(contender.name, |bencher| {
-        bencher.iter_custom(|calls| contender.time(calls));
-    });
+    group.finish();
 }
 
 /// Two threads make a call each; were they free of each other, it would take as long as one of one thread.
 fn two_threads(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let _inside = runtime.enter();
     let mut group = criterion.benchmark_group("two_threads");
-    for crowd in breakers::shared() {
+    for row in rows() {
         for threads in [1, 2] {
-            let name = format!("{}/{threads}", crowd.name);
-            group.bench_function(name, |bencher| {
-                bencher.iter_custom(|calls| crowd.time(threads, calls));
-            });
+            let time = |calls| row.time_threads(threads, calls).expect("a breaker can be shared");
+            group.bench_function(format!("{}/{threads}", row.name), |bencher| bencher.iter_custom(time));
         }
     }
     group.finish();
+}
+
+fn rows() -> Vec<Row> {
+    let mut table = Table::new();
+    table.floor("bare", Bare::<Down>::new());
+    breakers::add(&mut table);
+    breakers::add_forms(&mut table);
+    breakers::add_open(&mut table);
+    breakers::add_half_way(&mut table);
+    keyed::add(&mut table);
+    table.rows
 }
 
 /// A call costs the same however many its window over time holds. A failing one asks the state.

@@ -1,16 +1,16 @@
-//! The fallback, around a service that succeeds, and around one that fails.
+//! Fallbacks, around a service that succeeds, and around one that fails.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use tower_reliability_benches::{breakers, fallbacks};
+use tower_reliability_benches::{fallbacks, row::Table, runtime};
 
 fn ready(criterion: &mut Criterion) {
-    let runtime = breakers::runtime();
+    let runtime = runtime();
     let _inside = runtime.enter();
+    let mut table = Table::<false>::new();
+    fallbacks::add(&mut table);
     let mut group = criterion.benchmark_group("fallback");
-    for mut contender in fallbacks::ready() {
-        group.bench_function(contender.name, |bencher| {
-            bencher.iter_custom(|calls| contender.time(calls));
-        });
+    for mut row in table.rows {
+        group.bench_function(row.name, |bencher| bencher.iter_custom(|calls| row.time(calls)));
     }
     group.finish();
 }

@@ -1,16 +1,17 @@
-//! The hedge beside tower's, around a service that answers at once.
+//! Hedges of several crates, around a service that answers at once.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use tower_reliability_benches::{breakers, hedges};
+use tower_reliability_benches::{hedges, row::Table, runtime};
 
 fn ready(criterion: &mut Criterion) {
-    let runtime = breakers::runtime();
+    let runtime = runtime();
     let _inside = runtime.enter();
+    let mut table = Table::<false>::new();
+    hedges::add(&mut table);
+    hedges::add_towers(&mut table);
     let mut group = criterion.benchmark_group("hedge");
-    for mut contender in hedges::ready() {
-        group.bench_function(contender.name, |bencher| {
-            bencher.iter_custom(|calls| contender.time(calls));
-        });
+    for mut row in table.rows {
+        group.bench_function(row.name, |bencher| bencher.iter_custom(|calls| row.time(calls)));
     }
     group.finish();
 }

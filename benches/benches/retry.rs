@@ -1,16 +1,16 @@
-//! The retry beside tower's, around a service that succeeds at once.
+//! Retries of several crates, around a service that succeeds at once.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use tower_reliability_benches::{breakers, retries};
+use tower_reliability_benches::{retries, row::Table, runtime};
 
 fn ready(criterion: &mut Criterion) {
-    let runtime = breakers::runtime();
+    let runtime = runtime();
     let _inside = runtime.enter();
+    let mut table = Table::<false>::new();
+    retries::add(&mut table);
     let mut group = criterion.benchmark_group("retry");
-    for mut contender in retries::ready() {
-        group.bench_function(contender.name, |bencher| {
-            bencher.iter_custom(|calls| contender.time(calls));
-        });
+    for mut row in table.rows {
+        group.bench_function(row.name, |bencher| bencher.iter_custom(|calls| row.time(calls)));
     }
     group.finish();
 }

@@ -1,16 +1,16 @@
-//! The timeout beside tower's and seatbelt's, around a service that is ready at once.
+//! Timeouts of several crates, around a service that is ready at once.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use tower_reliability_benches::{breakers, timeouts};
+use tower_reliability_benches::{row::Table, runtime, timeouts};
 
 fn ready(criterion: &mut Criterion) {
-    let runtime = breakers::runtime();
+    let runtime = runtime();
     let _inside = runtime.enter();
+    let mut table = Table::<false>::new();
+    timeouts::add(&mut table);
     let mut group = criterion.benchmark_group("timeout");
-    for mut contender in timeouts::ready() {
-        group.bench_function(contender.name, |bencher| {
-            bencher.iter_custom(|calls| contender.time(calls));
-        });
+    for mut row in table.rows {
+        group.bench_function(row.name, |bencher| bencher.iter_custom(|calls| row.time(calls)));
     }
     group.finish();
 }

@@ -8,7 +8,6 @@ use std::{
 };
 
 use recloser::AsyncRecloser;
-use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, Service};
 use tower_reliability::{
     CircuitState,
@@ -16,25 +15,19 @@ use tower_reliability::{
 };
 
 use crate::{
-    drive::{Contender, drive, drive_many},
-    inner::{Bare, Down, FAIL, OurError},
+    backend::{Backend, Bare, Down, FAIL, OurError, ReadingClock},
+    drive::{drive, drive_many},
     other_crates::{self, Blocking, Waiting},
-    threads::Crowd,
+    row::Table,
 };
 
 /// Our breaker around the bare service.
 pub type Ours = CircuitBreaker<Bare<OurError>>;
 
-/// The runtime inside which all are made and driven: some take its clock, or set its timers.
-#[must_use]
-pub fn runtime() -> Runtime {
-    Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime starts")
-}
-
 /// A breaker of ours with these numbers.
 #[must_use]
 pub fn ours(config: CircuitBreakerConfig) -> Ours {
-    config.build().expect("the numbers of a bench are in range").layer(Bare::new())
+    config.build().expect(VALID).layer(Bare::new())
 }
 
 /// Over the last 100 calls, the default.
@@ -46,84 +39,52 @@ pub const fn count() -> CircuitBreakerConfig {
 /// Over the last 10 s.
 #[must_use]
 pub const fn time() -> CircuitBreakerConfig {
-    CircuitBreakerConfig::new().window(Window::Time(TEN_SECONDS)).open_for(DAY).max_open_for(DAY)
+    CircuitBreakerConfig::new().window(Window::Time(SPAN)).open_for(DAY).max_open_for(DAY)
 }
 
-/// The bare service, with its own error type and with ours.
-#[must_use]
-pub fn bare() -> Vec<Contender> {
-    vec![
-        Contender::new("bare", Bare::<Down>::new()),
-        Contender::new("bare, our error type", Bare::<OurError>::new()),
-    ]
+/// Closed breakers over calls and over time, in the form that an async program uses.
+pub fn add<const PENDING: bool>(table: &mut Table<PENDING>) {
+    let (inner, bare) = (Backend::<OurError, PENDING>::new(), Backend::<Down, PENDING>::new());
+    let recloser = Waiting::new(AsyncRecloser::from(other_crates::recloser()), bare);
+    table.row("ours, breaker, count 100", count().build().expect(VALID).layer(inner));
+    table.row("recloser async, count 100", recloser.clone());
+    table.row("recloser async, count 100, reading the clock", ReadingClock(recloser));
+    table.row("ours, breaker, time 10 s", time().build().expect(VALID).layer(inner));
+    table.row("failsafe async, rate 10 s", Waiting::new(other_crates::failsafe_rate(SPAN), bare));
+    table.row("seatbelt, rate 10 s", other_crates::seatbelt(bare));
+    table.row("tower-resilience, count 100", other_crates::tower_resilience_count(bare));
 }
 
-/// All breakers, closed.
-#[must_use]
-pub fn closed() -> Vec<Contender> {
-    vec![
-        Contender::new("ours, count 100", ours(count())),
-        Contender::new("ours, time 10 s", ours(time())),
-        Contender::new("ours, time 10 s, slow calls", ours(time().slow_call(Duration::from_secs(1), 0.5))),
-        Contender::new("ours, consecutive 5", ours(CircuitBreakerConfig::consecutive(5))),
-        Contender::new("recloser, count 100", Blocking(Arc::new(other_crates::recloser()))),
-        Contender::new("recloser async, count 100", recloser_async()),
-        Contender::new("failsafe, consecutive 5", Blocking(other_crates::failsafe_consecutive())),
-        Contender::new("failsafe, rate 10 s", Blocking(other_crates::failsafe_rate(SPAN))),
-        Contender::new(
-            "failsafe async, rate 10 s",
-            Waiting::new(other_crates::failsafe_rate(SPAN), Bare::<Down>::new()),
-        ),
-        Contender::new("seatbelt, rate 10 s", other_crates::seatbelt()),
-        Contender::new("tower-resilience, count 100", other_crates::tower_resilience_count()),
-        // Its window holds every call that it counts, so a long one would be measured by its memory.
-        Contender::new("tower-resilience, time 1 ms", other_crates::tower_resilience_time(MOMENT)),
-    ]
+/// Closed breakers that only the table of calls that are ready at once has: further windows, and the closure forms.
+pub fn add_forms(table: &mut Table<false>) {
+    let recloser = Blocking(Arc::new(other_crates::recloser()));
+    table.row("ours, time 10 s, slow calls", ours(time().slow_call(Duration::from_secs(1), 0.5)));
+    table.row("ours, consecutive 5", ours(CircuitBreakerConfig::consecutive(5)));
+    table.row("recloser, count 100", recloser);
+    table.row("failsafe, consecutive 5", Blocking(other_crates::failsafe_consecutive()));
+    table.row("failsafe, rate 10 s", Blocking(other_crates::failsafe_rate(SPAN)));
+    // Its window holds every call that it counts, so a long one would be measured by its memory.
+    table
+        .row("tower-resilience, time 1 ms", other_crates::tower_resilience_time(MOMENT, Bare::<Down>::new()));
 }
 
-/// All breakers, open: failures tripped them, and they stay open for a day.
-#[must_use]
-pub fn open() -> Vec<Contender> {
-    vec![
-        Contender::new("ours, open", tripped(ours(count()))),
-        Contender::new("recloser, open", tripped(Blocking(Arc::new(other_crates::recloser())))),
-        Contender::new("recloser async, open", tripped(recloser_async())),
-        Contender::new(
-            "failsafe, consecutive, open",
-            tripped(Blocking(other_crates::failsafe_consecutive())),
-        ),
-        Contender::new("failsafe, rate, open", tripped(Blocking(other_crates::failsafe_rate(MOMENT)))),
-        Contender::new("seatbelt, open", tripped(other_crates::seatbelt())),
-        Contender::new("tower-resilience, open", tripped(other_crates::tower_resilience_count())),
-    ]
-}
-
-fn recloser_async() -> Waiting<AsyncRecloser> {
-    Waiting::new(AsyncRecloser::from(other_crates::recloser()), Bare::new())
+/// All breakers, open: failures tripped them, and they stay open for a day. recloser reads the clock too.
+pub fn add_open(table: &mut Table<false>) {
+    let bare = Bare::<Down>::new();
+    let recloser = Waiting::new(AsyncRecloser::from(other_crates::recloser()), bare);
+    table.row("ours, open", tripped(ours(count())));
+    table.row("recloser, open", tripped(Blocking(Arc::new(other_crates::recloser()))));
+    table.row("recloser async, open", tripped(recloser));
+    table.row("failsafe, consecutive, open", tripped(Blocking(other_crates::failsafe_consecutive())));
+    table.row("failsafe, rate, open", tripped(Blocking(other_crates::failsafe_rate(MOMENT))));
+    table.row("seatbelt, open", tripped(other_crates::seatbelt(bare)));
+    table.row("tower-resilience, open", tripped(other_crates::tower_resilience_count(bare)));
 }
 
 /// Ours on its way back. Each of these calls asks the state under its lock.
-#[must_use]
-pub fn half_way() -> Vec<Contender> {
-    vec![
-        Contender::new("ours, half-open, places taken", half_open()),
-        Contender::new("ours, ramping, a tenth admitted", ramping()),
-    ]
-}
-
-/// One breaker for all threads.
-#[must_use]
-pub fn shared() -> Vec<Crowd> {
-    vec![
-        Crowd::new("bare", Bare::<Down>::new()),
-        Crowd::new("ours, count 100", ours(count())),
-        Crowd::new("ours, time 10 s", ours(time())),
-        Crowd::new("ours, open", tripped(ours(count()))),
-        Crowd::new("recloser, count 100", Blocking(Arc::new(other_crates::recloser()))),
-        Crowd::new("recloser async, count 100", recloser_async()),
-        Crowd::new("failsafe, rate 10 s", Blocking(other_crates::failsafe_rate(SPAN))),
-        Crowd::new("recloser, open", tripped(Blocking(Arc::new(other_crates::recloser())))),
-    ]
+pub fn add_half_way(table: &mut Table<false>) {
+    table.row("ours, half-open, places taken", half_open());
+    table.row("ours, ramping, a tenth admitted", ramping());
 }
 
 /// A breaker of ours whose window over time holds calls for a day, and which failures do not trip while it holds a
@@ -197,5 +158,6 @@ fn tripped_briefly(config: CircuitBreakerConfig) -> Ours {
 const SPAN: Duration = Duration::from_secs(10);
 const MOMENT: Duration = Duration::from_millis(10);
 /// Longer than any bench.
-const DAY: Duration = Duration::from_hours(24);
-const TEN_SECONDS: Duration = Duration::from_secs(10);
+pub const DAY: Duration = Duration::from_hours(24);
+/// Why a config that the benches chose builds.
+pub const VALID: &str = "the numbers of a bench are in range";

@@ -1,28 +1,25 @@
-//! Fallbacks around the bare service.
+//! Fallbacks with a value.
 
-use std::sync::Arc;
-
+use seatbelt::{ResilienceContext, fallback::Fallback as SeatbeltFallback};
 use tower::Layer;
-use tower_reliability::fallback::{Fallback, FallbackConfig};
+use tower_reliability::fallback::FallbackConfig;
 
 use crate::{
-    drive::{Contender, drive},
-    inner::{Bare, FAIL, OurError},
+    backend::{Backend, Down, Failing, OurError},
+    row::Table,
 };
 
-/// Ours with a value: where the service succeeds, and where it fails and the value is what it answers with.
-#[must_use]
-pub fn ready() -> Vec<Contender> {
-    let mut needed = ours();
-    vec![
-        Contender::new("ours, fallback", ours()),
-        Contender::step("ours, fallback needed", move || drive(&mut needed, FAIL)),
-    ]
-}
-
-/// Ours with a value.
-#[must_use]
-pub fn ours() -> Fallback<Bare<OurError>, Arc<u64>> {
-    let config = FallbackConfig::new().on_all_failures().build().expect("the defaults are in range");
-    config.value(0).layer(Bare::new())
+/// Ours and seatbelt's: around a backend that succeeds, and around one that fails, so that the value is the answer.
+pub fn add<const PENDING: bool>(table: &mut Table<PENDING>) {
+    let ours = FallbackConfig::new().on_all_failures().build().expect("the defaults are in range");
+    let ours = ours.value(0).layer(Backend::<OurError, PENDING>::new());
+    let context = ResilienceContext::<u64, Result<u64, Down>>::new(tick::Clock::new_tokio());
+    let seatbelt = SeatbeltFallback::layer("fallback", &context)
+        .should_fallback(|result: &Result<u64, Down>| result.is_err())
+        .fallback_output(Ok(0))
+        .layer(Backend::<Down, PENDING>::new());
+    table.row("ours, fallback", ours.clone());
+    table.row("seatbelt, fallback", seatbelt.clone());
+    table.row("ours, fallback needed", Failing(ours));
+    table.row("seatbelt, fallback needed", Failing(seatbelt));
 }

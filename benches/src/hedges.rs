@@ -1,4 +1,4 @@
-//! Hedges around the bare service, which answers before any of them is due.
+//! Hedges. The backend answers before any of them is due.
 
 use std::time::Duration;
 
@@ -6,29 +6,26 @@ use tower::{
     Layer,
     hedge::{Hedge, Policy},
 };
-use tower_reliability::hedge::{self, HedgeConfig};
+use tower_reliability::hedge::HedgeConfig;
+use tower_resilience::hedge::HedgeLayer;
 
 use crate::{
-    drive::Contender,
-    inner::{Bare, Down, OurError},
+    backend::{Backend, Bare, Down, OurError},
+    row::Table,
 };
 
-/// Ours, and tower's; both would send a hedge after the p95.
-#[must_use]
-pub fn ready() -> Vec<Contender> {
-    vec![Contender::new("ours, hedge", ours()), Contender::new("tower, hedge", towers())]
+/// Ours and tower-resilience's.
+pub fn add<const PENDING: bool>(table: &mut Table<PENDING>) {
+    let ours = HedgeConfig::quantile(SHARE.into()).build().expect("the share is in range");
+    // Its delay is fixed.
+    let resilience = HedgeLayer::builder().delay(WHOLE).max_hedged_attempts(2).build();
+    table.row("ours, hedge", ours.layer(Backend::<OurError, PENDING>::new()));
+    table.row("tower-resilience, hedge", resilience.layer(Backend::<Down, PENDING>::new()));
 }
 
-/// Ours, with its own budget.
-#[must_use]
-pub fn ours() -> hedge::Hedge<Bare<OurError>> {
-    HedgeConfig::quantile(SHARE.into()).build().expect("the share is in range").layer(Bare::new())
-}
-
-/// tower's, which has seen enough from the first call on.
-#[must_use]
-pub fn towers() -> Hedge<Bare<Down>, Always> {
-    Hedge::new(Bare::new(), Always, 0, SHARE, Duration::from_secs(10))
+/// tower's, which has seen enough from the first call on. It cannot be cloned.
+pub fn add_towers(table: &mut Table<false>) {
+    table.unshared("tower, hedge", Hedge::new(Bare::<Down>::new(), Always, 0, SHARE, WHOLE));
 }
 
 /// Every request may be sent twice.
@@ -46,3 +43,4 @@ impl Policy<u64> for Always {
 }
 
 const SHARE: f32 = 0.95;
+const WHOLE: Duration = Duration::from_secs(10);

@@ -16,8 +16,9 @@ use tower_resilience::circuitbreaker::{
 };
 
 use crate::{
+    backend::{Bare, Down},
+    breakers::{DAY, VALID},
     drive::drive,
-    inner::{Bare, Down},
 };
 
 /// A breaker that takes a closure, which is its cheapest form: no future to hand on, no reference to count.
@@ -38,8 +39,8 @@ impl<B, S> Waiting<B, S> {
     }
 }
 
-/// tower-resilience's breaker around the bare service.
-pub type TowerResilience = CircuitBreaker<Bare<Down>, DefaultClassifier>;
+/// tower-resilience's breaker.
+pub type TowerResilience<S> = CircuitBreaker<S, DefaultClassifier>;
 
 /// recloser over the last 100 calls.
 #[must_use]
@@ -64,7 +65,7 @@ pub fn failsafe_rate(window: Duration) -> StateMachine<impl FailurePolicy + Send
 
 /// seatbelt over the last 10 s. It is made inside a tokio runtime, whose clock it takes.
 #[must_use]
-pub fn seatbelt() -> Breaker<u64, Result<u64, Down>, Bare<Down>> {
+pub fn seatbelt<S>(inner: S) -> Breaker<u64, Result<u64, Down>, S> {
     let context = ResilienceContext::new(tick::Clock::new_tokio());
     Breaker::layer("breaker", &context)
         .recovery_with(|result: &Result<u64, Down>, _| match result {
@@ -76,35 +77,32 @@ pub fn seatbelt() -> Breaker<u64, Result<u64, Down>, Bare<Down>> {
         .min_throughput(20)
         .sampling_duration(Duration::from_secs(10))
         .break_duration(DAY)
-        .layer(Bare::new())
+        .layer(inner)
 }
 
 /// tower-resilience over the last 100 calls.
 #[must_use]
-pub fn tower_resilience_count() -> TowerResilience {
-    tower_resilience(|config| {
-        config.sliding_window_type(SlidingWindowType::CountBased).sliding_window_size(100)
-    })
+pub fn tower_resilience_count<S>(inner: S) -> TowerResilience<S> {
+    let config =
+        tower_resilience().sliding_window_type(SlidingWindowType::CountBased).sliding_window_size(100);
+    config.build().expect(VALID).layer(inner)
 }
 
 /// tower-resilience over the last `window`.
 #[must_use]
-pub fn tower_resilience_time(window: Duration) -> TowerResilience {
-    tower_resilience(|config| {
-        config.sliding_window_type(SlidingWindowType::TimeBased).sliding_window_duration(window)
-    })
+pub fn tower_resilience_time<S>(window: Duration, inner: S) -> TowerResilience<S> {
+    let config =
+        tower_resilience().sliding_window_type(SlidingWindowType::TimeBased).sliding_window_duration(window);
+    config.build().expect(VALID).layer(inner)
 }
 
-fn tower_resilience(
-    window: impl FnOnce(
-        CircuitBreakerConfigBuilder<DefaultClassifier>,
-    ) -> CircuitBreakerConfigBuilder<DefaultClassifier>,
-) -> TowerResilience {
-    let config = CircuitBreakerLayer::builder()
+/// tower-resilience with the numbers that all rows share.
+#[must_use]
+pub fn tower_resilience() -> CircuitBreakerConfigBuilder<DefaultClassifier> {
+    CircuitBreakerLayer::builder()
         .failure_rate_threshold(0.5)
         .minimum_number_of_calls(20)
-        .wait_duration_in_open(DAY);
-    window(config).build().expect("its numbers are in range").layer(Bare::new())
+        .wait_duration_in_open(DAY)
 }
 
 impl Service<u64> for Blocking<Arc<Recloser>> {
@@ -170,6 +168,3 @@ impl<P: FailurePolicy + Send + Sync, S: Service<u64>> Service<u64> for Waiting<S
         failsafe::futures::CircuitBreaker::call(&self.breaker, self.inner.call(request))
     }
 }
-
-/// Longer than any bench.
-const DAY: Duration = Duration::from_hours(24);

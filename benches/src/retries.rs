@@ -1,7 +1,8 @@
-//! Retries around the bare service, none of which has anything to try again.
+//! Retries, none of which has anything to try again.
 
 use std::{sync::Arc, time::Duration};
 
+use seatbelt::{RecoveryInfo, ResilienceContext, retry::Retry as SeatbeltRetry};
 use tokio::time::Sleep;
 use tower::{
     Layer,
@@ -12,32 +13,38 @@ use tower::{
     },
     util::rng::HasherRng,
 };
-use tower_reliability::retry::{self, RetryConfig};
+use tower_reliability::retry::RetryConfig;
+use tower_resilience::retry::{RetryBudgetBuilder, RetryLayer};
 
 use crate::{
-    drive::Contender,
-    inner::{Bare, Down, OurError},
+    backend::{Backend, Down, OurError},
+    row::Table,
 };
 
-/// Ours, and tower's with its budget and its backoff.
-#[must_use]
-pub fn ready() -> Vec<Contender> {
-    vec![Contender::new("ours, retry", ours()), Contender::new("tower, retry", towers())]
+/// Ours and tower-resilience's with their budgets, tower's with its budget and its backoff, and seatbelt's, which has
+/// no budget.
+pub fn add<const PENDING: bool>(table: &mut Table<PENDING>) {
+    let ours = RetryConfig::new().build().expect("the defaults are in range");
+    let context = ResilienceContext::<u64, Result<u64, Down>>::new(tick::Clock::new_tokio());
+    let seatbelt = SeatbeltRetry::layer("retry", &context)
+        .clone_input()
+        .recovery_with(|result: &Result<u64, Down>, _| match result {
+            Ok(_) => RecoveryInfo::never(),
+            Err(_) => RecoveryInfo::retry(),
+        })
+        .max_retry_attempts(2);
+    let bare = Backend::<Down, PENDING>::new();
+    table.row("ours, retry", ours.layer(Backend::<OurError, PENDING>::new()));
+    table.row("tower, retry", Retry::new(attempts(), bare));
+    table.row("seatbelt, retry", seatbelt.layer(bare));
+    table.row("tower-resilience, retry", tower_resilience().layer(bare));
 }
 
-/// Ours, with its own budget.
+/// tower-resilience's with its budget and its backoff.
 #[must_use]
-pub fn ours() -> Ours {
-    RetryConfig::new().build().expect("the defaults are in range").layer(Bare::new())
-}
-
-/// Ours around the bare service.
-pub type Ours = retry::Retry<Bare<OurError>>;
-
-/// tower's, put together as its documentation does.
-#[must_use]
-pub fn towers() -> Retry<Attempts, Bare<Down>> {
-    Retry::new(attempts(), Bare::new())
+pub fn tower_resilience<E>() -> RetryLayer<u64, u64, E> {
+    let budget = RetryBudgetBuilder::new().token_bucket().build().expect("the defaults are in range");
+    RetryLayer::exponential_backoff().budget(budget).build()
 }
 
 /// The policy of tower's, with its budget and its backoff.

@@ -1,44 +1,98 @@
-//! The whole stack around the bare service, and the same layers by hand.
+//! Stacks of ours, and the same layers from other crates.
 
 use std::time::Duration;
 
-use tower::{Layer, ServiceBuilder};
-use tower_reliability::{ReliabilityStack, hedge::HedgeConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use recloser::AsyncRecloser;
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, retry::Retry, timeout::Timeout};
+use tower_reliability::{
+    ReliabilityStack, hedge::HedgeConfig, retry::RetryConfig, stack::WrappedErrors, timeout::TimeoutConfig,
+};
+use tower_resilience::timelimiter::TimeLimiterLayer;
 
 use crate::{
-    breakers,
-    drive::Contender,
-    inner::{Bare, Down, OurError},
+    backend::{Backend, Bare, Down, OurError},
+    breakers::{VALID, count, time},
+    drive::clone_many,
+    other_crates::{self, Waiting},
+    retries,
+    row::Table,
 };
 
-/// Timeout, breaker and attempt timeout, closed; and the same with a retry and a hedge, neither of which is needed.
-#[must_use]
-pub fn ready() -> Vec<Contender> {
-    let stack = ReliabilityStack::builder()
-        .timeout(WHOLE)
-        .circuit_breaker(breakers::time())
-        .attempt_timeout(ATTEMPT)
-        .build()
-        .expect("the numbers go together");
+/// The stack of four (timeout, retry, breaker, attempt timeout) beside the same from other crates, and the stack of
+/// five, which also has a hedge.
+pub fn add<const PENDING: bool>(table: &mut Table<PENDING>) {
+    let bare = Backend::<Down, PENDING>::new();
+    table.row("ours, stack of four", four(bare));
+    table.row("assembly of four", assembly::<PENDING>());
+    table.row("tower-resilience, stack of four", tower_resilience(bare));
     let five = ReliabilityStack::builder()
         .timeout(WHOLE)
         .retry(RetryConfig::new())
         .hedge(HedgeConfig::new())
-        .circuit_breaker(breakers::time())
+        .circuit_breaker(count())
         .attempt_timeout(ATTEMPT)
         .build()
-        .expect("the numbers go together");
-    let limit = |limit| TimeoutConfig::new(limit).build().expect("the limit is above 0");
+        .expect(VALID);
+    table.row("ours, stack of five", five.layer(bare));
+    table.row("ours, error wrapping alone", WrappedErrors.layer(bare));
+}
+
+/// Clones that make no call.
+pub fn add_clones(table: &mut Table<true>) {
+    let bare = Backend::<Down, true>::new();
+    table.driven_floor("bare, clone alone", bare, clone_many);
+    table.driven("ours, stack of four, clone alone", four(bare), clone_many);
+    table.driven("assembly of four, clone alone", assembly::<true>(), clone_many);
+}
+
+/// Timeout, breaker and attempt timeout, as a stack and by hand.
+pub fn add_three(table: &mut Table<false>) {
+    let stack = ReliabilityStack::builder()
+        .timeout(WHOLE)
+        .circuit_breaker(time())
+        .attempt_timeout(ATTEMPT)
+        .build()
+        .expect(VALID);
+    let limit = |limit| TimeoutConfig::new(limit).build().expect(VALID);
     let by_hand = ServiceBuilder::new()
         .layer(limit(WHOLE))
-        .layer(breakers::time().build().expect("the numbers of a bench are in range"))
+        .layer(time().build().expect(VALID))
         .layer(limit(ATTEMPT))
         .service(Bare::<OurError>::new());
-    vec![
-        Contender::new("ours, stack of three", stack.layer(Bare::<Down>::new())),
-        Contender::new("ours, three layers by hand", by_hand),
-        Contender::new("ours, stack of five", five.layer(Bare::<Down>::new())),
-    ]
+    table.row("ours, stack of three", stack.layer(Bare::<Down>::new()));
+    table.row("ours, three layers by hand", by_hand);
+}
+
+fn four<const PENDING: bool>(
+    inner: Backend<Down, PENDING>,
+) -> impl Service<u64, Future: Send> + Clone + Send + 'static {
+    ReliabilityStack::builder()
+        .timeout(WHOLE)
+        .retry(RetryConfig::new())
+        .circuit_breaker(count())
+        .attempt_timeout(ATTEMPT)
+        .build()
+        .expect(VALID)
+        .layer(inner)
+}
+
+/// tower's timeouts and its retry with a budget, around recloser.
+fn assembly<const PENDING: bool>() -> impl Service<u64> + Clone + Send + 'static {
+    let attempt = Timeout::new(Backend::<BoxError, PENDING>::new(), ATTEMPT);
+    let breaker = Waiting::new(AsyncRecloser::from(other_crates::recloser()), attempt);
+    let boxed: fn(_) -> BoxError = |error| match error {
+        recloser::Error::Inner(error) => error,
+        recloser::Error::Rejected => "rejected".into(),
+    };
+    Timeout::new(Retry::new(retries::attempts(), breaker.map_err(boxed)), WHOLE)
+}
+
+fn tower_resilience<const PENDING: bool>(
+    inner: Backend<Down, PENDING>,
+) -> impl Service<u64> + Clone + Send + 'static {
+    let limit = |limit| TimeLimiterLayer::builder().timeout_duration(limit).build();
+    let breaker = other_crates::tower_resilience_count(limit(ATTEMPT).layer(inner));
+    limit(WHOLE).layer(retries::tower_resilience().layer(breaker))
 }
 
 const WHOLE: Duration = Duration::from_secs(10);

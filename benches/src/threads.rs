@@ -1,16 +1,13 @@
 //! Several threads on one service.
 
 use std::{
-    fmt, hint,
+    hint,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use tokio::runtime::Handle;
-use tower::Service;
-
-use crate::drive::{drive_clones, drive_many};
 
 /// The time from the first thread's start to the last one's end, while each makes that many calls.
 ///
@@ -39,35 +36,4 @@ pub fn time<S: Clone + Send>(service: &S, drive: fn(&mut S, u64), threads: usize
     let start = spans.iter().map(|(start, _)| *start).min().expect("there is a thread");
     let end = spans.iter().map(|(_, end)| *end).max().expect("there is a thread");
     end - start
-}
-
-/// A service that is measured with one thread and with two.
-pub struct Crowd {
-    /// What the tables call it.
-    pub name: &'static str,
-    time: Box<dyn Fn(usize, u64) -> Duration>,
-}
-
-impl Crowd {
-    /// Clones of that service, one per thread.
-    pub fn new<S: Service<u64> + Clone + Send + 'static>(name: &'static str, service: S) -> Self {
-        Self { name, time: Box::new(move |threads, calls| time(&service, drive_many, threads, calls)) }
-    }
-
-    /// A service around [`Later`](crate::inner::Later), cloned for each call.
-    pub fn clones<S: Service<u64> + Clone + Send + 'static>(name: &'static str, service: S) -> Self {
-        Self { name, time: Box::new(move |threads, calls| time(&service, drive_clones, threads, calls)) }
-    }
-
-    /// The time that threads take which make that many calls each.
-    #[must_use]
-    pub fn time(&self, threads: usize, calls: u64) -> Duration {
-        (self.time)(threads, calls)
-    }
-}
-
-impl fmt::Debug for Crowd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Crowd").field(&self.name).finish()
-    }
 }
