@@ -71,8 +71,8 @@ impl<S, C, D> CircuitBreaker<S, C, D> {
         C: Clone,
         D: DeadlineSource<Req>,
     {
-        let call = |request| self.inner.call(request);
-        let (inner, guard) = CallGuard::call(&self.circuit, permit, &self.deadlines, request, call);
+        let (circuit, call) = (Arc::clone(&self.circuit), |request| self.inner.call(request));
+        let (inner, guard) = CallGuard::call(circuit, permit, &self.deadlines, request, call);
         ResponseFuture::running(inner, self.classifier.clone(), guard)
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     circuit_breaker::handle::{CircuitBreakerHandle, CircuitSpec},
     keyed::{KeyedState, Registry},
-    rt::clock,
+    rt::descent,
     telemetry::{EventKind, Name},
 };
 
@@ -67,7 +67,7 @@ impl<K: Hash + Eq + Clone + Display> KeyedCircuitBreakerHandle<K> {
     pub(super) fn for_call(&self, key: &K) -> Option<CircuitBreakerHandle> {
         let KeyedShared { spec, max_keys, circuits } = &*self.shared;
         let new = || spec.new_circuit(Name::from(format!("{}:{key}", spec.name.as_str())));
-        let found = circuits.for_call(key, new, clock::now());
+        let found = circuits.for_call(key, new, descent::now());
         if let Err(exhausted) = &found
             && exhausted.first
         {

@@ -88,7 +88,7 @@ where
             Err(refusal) => ResponseFuture::rejected(circuit.reject(refusal)),
             Ok(permit) => {
                 let call = |request| self.inner.call(request);
-                let (inner, guard) = CallGuard::call(&circuit, permit, &self.deadlines, request, call);
+                let (inner, guard) = CallGuard::call(circuit, permit, &self.deadlines, request, call);
                 ResponseFuture::running(inner, self.classifier.clone(), guard)
             }
         }

@@ -47,7 +47,7 @@ impl CallGuard {
     /// Makes an admitted call, and guards it from its first poll on. A panic in `call` is a failure.
     #[inline]
     pub(crate) fn call<Req, F>(
-        circuit: &Arc<Circuit>,
+        circuit: Arc<Circuit>,
         permit: Permit,
         deadlines: &impl DeadlineSource<Req>,
         request: Req,
@@ -55,7 +55,7 @@ impl CallGuard {
     ) -> (F, Self) {
         // Not the whole guard: it would lie in memory during the call, written in halves and read whole afterwards, and
         // the reads would wait for the writes.
-        let unwound = Unwound { circuit, permit };
+        let unwound = Unwound { circuit: &circuit, permit };
         let (deadline, upload) = (deadlines.deadline(&request), deadlines.upload(&request));
         if upload.is_some() && permit.probe.is_some() {
             circuit.ask(|state, _| (state.uploads(permit), None));
@@ -64,7 +64,6 @@ impl CallGuard {
         let since = if timed { Some(descent::now()) } else { descent::reading() };
         let inner = call(request);
         std::mem::forget(unwound);
-        let circuit = Arc::clone(circuit);
         (inner, Self { circuit, permit, since, waited: false, deadline, upload, stage: Stage::Unpolled })
     }
 

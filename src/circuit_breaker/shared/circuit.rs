@@ -156,3 +156,37 @@ impl Circuit {
         answer
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::{
+        call::{ErrorClass, Outcome, Reason},
+        circuit_breaker::state::Timing,
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_half_open_circuit_whose_probes_are_out_rejects_without_its_lock() {
+        let config = CircuitBreakerConfig::consecutive(1)
+            .open_for(SECOND)
+            .max_open_for(SECOND)
+            .open_jitter(0.0)
+            .probe_timeout(5 * SECOND);
+        let circuit = Circuit::new(config, SECOND, Name::new("x"), Listeners::default());
+        let timing = Timing { waiting_since: None, deadline: None };
+        let failed = Ending::Done { outcome: Outcome::failure(ErrorClass::Server), slow: false, timing };
+        circuit.record(circuit.admit().expect("it is closed"), failed);
+        tokio::time::advance(SECOND).await;
+        let probe = circuit.admit().expect("the open period is over");
+
+        tokio::time::advance(SECOND).await;
+        let retry_at = Some(clock::now() + SECOND);
+        let refusal = circuit.fast_path.refusal(clock::now);
+        assert_eq!(refusal, Some(Refusal { reason: Reason::ProbesTaken, retry_at }));
+        tokio::time::advance(4 * SECOND).await;
+        assert_eq!(circuit.fast_path.refusal(clock::now), None, "the probe's time is over");
+        circuit.record(probe, Ending::Withdrawn);
+    }
+}

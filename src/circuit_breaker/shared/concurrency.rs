@@ -43,7 +43,7 @@ fn circuit(config: CircuitBreakerConfig) -> (CircuitBreakerHandle, Told) {
 
 fn admit(handle: &CircuitBreakerHandle) -> Result<CallGuard, Refusal> {
     let permit = handle.circuit.admit()?;
-    Ok(CallGuard::call(&handle.circuit, permit, &NoDeadline, (), |()| ()).1)
+    Ok(CallGuard::call(Arc::clone(&handle.circuit), permit, &NoDeadline, (), |()| ()).1)
 }
 
 fn call(handle: &CircuitBreakerHandle, outcome: Outcome) {

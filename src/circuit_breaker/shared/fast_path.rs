@@ -7,7 +7,7 @@
 //! healthy call before it decides anything, in an order in which the calls could have happened one by one.
 //!
 //! All accesses to the word and to the counts of healthy calls are sequentially consistent: a count and a close of
-//! another thread have to agree on which of them came first, and so do the loads of `word`, `until` and `trip` with
+//! another thread have to agree on which of them came first, and so do the loads of `word`, `until` and `detail` with
 //! their stores. Relaxed are the counts of rejections, which decide nothing, and numbers that stand alone.
 
 use std::time::{Duration, Instant};
@@ -24,7 +24,8 @@ pub(crate) struct FastPath {
     word: AtomicU64,
     /// Nanoseconds since `start`, biased by `ZERO`: until when the published decision holds.
     until: AtomicU64,
-    trip: AtomicU64,
+    /// The reason of an open circuit, or the nanoseconds after which a call may come back to a half-open one.
+    detail: AtomicU64,
     /// Nanoseconds above which a call is slow.
     slow_over: AtomicU64,
     /// A successful call that had to wait is sampled if these bits of its number are 0.
@@ -47,7 +48,7 @@ impl FastPath {
         Self {
             word: AtomicU64::new(pack(0, 0, ASK)),
             until: AtomicU64::new(NEVER),
-            trip: AtomicU64::new(0),
+            detail: AtomicU64::new(0),
             slow_over: AtomicU64::new(NEVER),
             sample_mask: AtomicU64::new(0),
             start,
@@ -72,20 +73,25 @@ impl FastPath {
     #[inline]
     pub(super) fn refusal(&self, now: impl FnOnce() -> Instant) -> Option<Refusal> {
         let word = self.word.load(Ordering::SeqCst);
-        if mode(word) != REJECT {
+        if !matches!(mode(word), REJECT | PROBES_TAKEN) {
             return None;
         }
-        let (until, trip) = (self.until.load(Ordering::SeqCst), self.trip.load(Ordering::SeqCst));
-        // The two belong together only if no other decision was published in between.
+        let (until, detail) = (self.until.load(Ordering::SeqCst), self.detail.load(Ordering::SeqCst));
+        // They belong together only if no other decision was published in between.
         if self.word.load(Ordering::SeqCst) != word {
             return None;
         }
-        let trip = Trip::unpack(trip);
         if until == NEVER {
-            return Some(Refusal::open(trip, None));
+            return Some(Refusal::open(Trip::unpack(detail), None));
         }
-        let until = self.instant(until)?;
-        (now() < until).then(|| Refusal::open(trip, Some(until)))
+        let (now, until) = (now(), self.instant(until)?);
+        if now >= until {
+            return None;
+        }
+        Some(match mode(word) {
+            REJECT => Refusal::open(Trip::unpack(detail), Some(until)),
+            _ => Refusal::probes_taken(Duration::from_nanos(detail), now),
+        })
     }
 
     /// Counts a healthy call, if the machine need not see it, and returns whether the call shall be sampled. `now` is
@@ -155,15 +161,19 @@ impl FastPath {
 
     /// Publishes a decision. Only under the machine's lock, after [`close`](Self::close).
     pub(super) fn publish(&self, decision: FastMode, generation: u32, slow_over: Option<Duration>) {
-        let slow_over = slow_over.map_or(NEVER, |over| u64::try_from(over.as_nanos()).unwrap_or(NEVER));
+        let slow_over = slow_over.map_or(NEVER, nanos);
         self.slow_over.store(slow_over, Ordering::Relaxed);
         let (mode, until) = match decision {
             FastMode::Pass(Lockless::Always) => (PASS_LOCKLESS, NEVER),
             FastMode::Pass(Lockless::Until(end)) => (PASS_LOCKLESS_UNTIL, self.nanos(end)),
             FastMode::Pass(Lockless::Never) => (PASS, NEVER),
             FastMode::Reject(trip, until) => {
-                self.trip.store(trip.pack(), Ordering::SeqCst);
+                self.detail.store(trip.pack(), Ordering::SeqCst);
                 (REJECT, until.map_or(NEVER, |until| self.nanos(until)))
+            }
+            FastMode::ProbesTaken { until, retry_after } => {
+                self.detail.store(nanos(retry_after), Ordering::SeqCst);
+                (PROBES_TAKEN, self.nanos(until))
             }
             FastMode::Ask => (ASK, NEVER),
         };
@@ -178,10 +188,9 @@ impl FastPath {
 
     // A layer may be used in several runtimes, each with a paused clock of its own, so an instant can lie before `start`.
     fn nanos(&self, at: Instant) -> u64 {
-        let count = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         match at.checked_duration_since(self.start) {
-            Some(later) => ZERO.saturating_add(count(later)).min(NEVER - 1),
-            None => ZERO.saturating_sub(count(self.start.saturating_duration_since(at))),
+            Some(later) => ZERO.saturating_add(nanos(later)).min(NEVER - 1),
+            None => ZERO.saturating_sub(nanos(self.start.saturating_duration_since(at))),
         }
     }
 
@@ -191,6 +200,11 @@ impl FastPath {
             None => self.start.checked_sub(Duration::from_nanos(ZERO - nanos)),
         }
     }
+}
+
+/// At most 584 years.
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 const fn pack(generation: u32, epoch: u64, mode: u64) -> u64 {
@@ -211,10 +225,11 @@ const fn mode(word: u64) -> u64 {
 
 const ASK: u64 = 0;
 const REJECT: u64 = 1;
+const PROBES_TAKEN: u64 = 2;
 // In this mode and the following modes, all calls pass.
-const PASS: u64 = 2;
-const PASS_LOCKLESS: u64 = 3;
-const PASS_LOCKLESS_UNTIL: u64 = 4;
+const PASS: u64 = 3;
+const PASS_LOCKLESS: u64 = 4;
+const PASS_LOCKLESS_UNTIL: u64 = 5;
 
 const MAX_EPOCH: u64 = (1 << 29) - 1;
 const COUNT: u64 = u32::MAX as u64;

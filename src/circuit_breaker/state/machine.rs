@@ -65,7 +65,7 @@ impl State {
             }
             Phase::HalfOpen { probes, .. } => match probes.take(&self.config, now) {
                 Some(id) => Ok(permit.probe(id)),
-                None => Err(Phase::probes_taken(&self.config, now)),
+                None => Err(Refusal::probes_taken(self.config.open_for, now)),
             },
             phase => phase.refusal(&self.config, now).map_or(Ok(permit), Err),
         }
@@ -76,7 +76,7 @@ impl State {
         let Phase::HalfOpen { probes, .. } = &mut self.phase else { return self.admit(now) };
         match probes.reserve(&self.config, now) {
             Some(id) => Ok(Permit::free(self.generation).probe(id)),
-            None => Err(Phase::probes_taken(&self.config, now)),
+            None => Err(Refusal::probes_taken(self.config.open_for, now)),
         }
     }
 

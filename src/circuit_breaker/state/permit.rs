@@ -1,9 +1,9 @@
 //! The values that pass between the machine and its shell.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::health::Lockless;
-use crate::{call::Reason, telemetry::Trip};
+use crate::{algo::after, call::Reason, telemetry::Trip};
 
 /// Proof of admission, tied to the generation that gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,11 @@ impl Refusal {
     pub(crate) const fn open(trip: Trip, until: Option<Instant>) -> Self {
         Self { reason: Reason::CircuitOpen(trip), retry_at: until }
     }
+
+    /// All probes are out. If they fail, the circuit opens for about `open_for`, so that is when to come back.
+    pub(crate) fn probes_taken(open_for: Duration, now: Instant) -> Self {
+        Self { reason: Reason::ProbesTaken, retry_at: Some(after(now, open_for)) }
+    }
 }
 
 /// How calls are decided without the lock of the state machine, until the machine publishes another mode.
@@ -46,6 +51,8 @@ pub(crate) enum FastMode {
     Pass(Lockless),
     /// Every call is rejected until the time given; for good without one.
     Reject(Trip, Option<Instant>),
+    /// Every call is rejected, until the time given at most, and may come back after so long.
+    ProbesTaken { until: Instant, retry_after: Duration },
     /// Every call asks the machine.
     Ask,
 }

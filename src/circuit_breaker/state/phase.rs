@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     algo::after,
-    call::Reason,
     circuit_breaker::config::CircuitBreakerConfig,
     telemetry::{CircuitState, Trip},
 };
@@ -87,17 +86,12 @@ impl Phase {
     pub(super) fn refusal(&self, config: &CircuitBreakerConfig, now: Instant) -> Option<Refusal> {
         match self {
             Self::HalfOpen { probes, .. } if !probes.has_place(config) => {
-                Some(Self::probes_taken(config, now))
+                Some(Refusal::probes_taken(config.open_for, now))
             }
             Self::Open { until, trip } => Some(Refusal::open(*trip, Some(*until))),
             Self::ForcedOpen => Some(Refusal::open(Trip::ByHand, None)),
             _ => None,
         }
-    }
-
-    /// All probes are out. If they fail, the circuit opens for about `open_for`, so that is when to come back.
-    pub(super) fn probes_taken(config: &CircuitBreakerConfig, now: Instant) -> Refusal {
-        Refusal { reason: Reason::ProbesTaken, retry_at: Some(after(now, config.open_for)) }
     }
 
     pub(super) fn fast_mode(&self, config: &CircuitBreakerConfig) -> FastMode {
@@ -109,7 +103,13 @@ impl Phase {
             Self::Shadow { .. } => FastMode::Pass(Lockless::Never),
             Self::Open { until, trip } => FastMode::Reject(*trip, Some(*until)),
             Self::ForcedOpen => FastMode::Reject(Trip::ByHand, None),
-            Self::Ramping { .. } | Self::HalfOpen { .. } => FastMode::Ask,
+            Self::HalfOpen { probes, .. } => match probes.next_timeout() {
+                Some(until) if !probes.has_place(config) => {
+                    FastMode::ProbesTaken { until, retry_after: config.open_for }
+                }
+                _ => FastMode::Ask,
+            },
+            Self::Ramping { .. } => FastMode::Ask,
         }
     }
 }
