@@ -123,15 +123,19 @@ impl<A, K, C> Call<A, K, C> {
         let FallbackLayer { source, classifier, handle } = self.layer;
         let outcome = classifier.classify(result);
         let is_rejected = result.is_err_and(|error| error.as_rejected().is_some());
-        if let Some(caught) = handle.catch(is_rejected, outcome) {
-            let prior = prior_attempts(result.is_ok(), outcome);
-            let ended = Ended { result, prior, handle: &handle };
-            return Some((source.answer(self.kept, ended), caught));
+        match handle.catch(is_rejected, outcome) {
+            Ok(caught) => {
+                let prior = prior_attempts(result.is_ok(), outcome);
+                let ended = Ended { result, prior, handle: &caught.handle };
+                Some((source.answer(self.kept, ended), caught))
+            }
+            Err(handle) => {
+                if let (Ok(response), true) = (result, outcome.is_success()) {
+                    source.learn(self.kept, response, &handle);
+                }
+                None
+            }
         }
-        if let (Ok(response), true) = (result, outcome.is_success()) {
-            source.learn(self.kept, response, &handle);
-        }
-        None
     }
 }
 

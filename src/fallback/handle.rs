@@ -99,9 +99,15 @@ impl FallbackHandle {
     }
 
     /// Catches a call with this result, if the fallback answers it.
-    pub(super) fn catch(&self, is_rejected: bool, outcome: Outcome) -> Option<Caught> {
-        let cause = cause_of(self.classes(), is_rejected, outcome)?;
-        Some(Caught { cause, handle: self.clone(), is_over: false })
+    ///
+    /// # Errors
+    ///
+    /// Returns the handle if the result stays as it is.
+    pub(super) fn catch(self, is_rejected: bool, outcome: Outcome) -> Result<Caught, Self> {
+        match cause_of(self.classes(), is_rejected, outcome) {
+            Some(cause) => Ok(Caught { cause, handle: self, is_over: false }),
+            None => Err(self),
+        }
     }
 
     fn classes(&self) -> ErrorClasses {
@@ -119,7 +125,7 @@ impl FallbackHandle {
 #[must_use]
 pub(super) struct Caught {
     cause: Cause,
-    handle: FallbackHandle,
+    pub(super) handle: FallbackHandle,
     is_over: bool,
 }
 
