@@ -108,24 +108,6 @@ impl Config {
     }
 }
 
-impl UpstreamConfig {
-    /// An upstream with the defaults.
-    pub(crate) fn new(url: Origin) -> Self {
-        Self {
-            url: url.into(),
-            fallback: None,
-            protected: defaults::protected(),
-            timeout: defaults::timeout(),
-            attempt_timeout: defaults::attempt_timeout(),
-            body_read_timeout: defaults::body_read_timeout(),
-            circuit_breaker: CircuitBreakerConfig::new(),
-            retry: RetryConfig::new(),
-            hedge: None,
-            retry_budget: RetryBudgetConfig::new(),
-        }
-    }
-}
-
 impl BadConfig {
     pub(crate) fn new(key: impl Into<String>, rule: impl Into<String>) -> Self {
         Self { key: key.into(), rule: rule.into() }

@@ -1,8 +1,8 @@
 //! A reverse proxy whose every upstream stands behind a `ReliabilityStack` of its own.
 //!
 //! ```text
-//! cargo run --release --example gateway                   # the demo: with and without
-//! cargo run --release --example gateway -- --for 60s      # a longer demo
+//! cargo run --example gateway                             # the demo: with and without
+//! cargo run --example gateway -- --for 60s                # a longer demo
 //! cargo run --release --example gateway -- --config FILE  # the real gateway
 //! ```
 //!

@@ -47,11 +47,6 @@ impl Gateway {
         Ok(Self { routes, upstreams })
     }
 
-    /// The handle of an upstream's first circuit breaker.
-    pub(crate) fn breaker(&self, upstream: &str) -> Option<CircuitBreakerHandle> {
-        self.upstreams.get(upstream)?.handles()?.breakers.first().cloned()
-    }
-
     /// The gateway as a service. Paths below `/-/` are about the gateway itself.
     pub(crate) fn app(self) -> Router {
         Router::new().route("/-/status", get(status)).fallback(forward).with_state(Arc::new(self))

@@ -13,14 +13,13 @@ use hyper_util::{
 };
 use tokio::{
     task::JoinSet,
-    time::{Duration, timeout},
+    time::{Duration, sleep_until, timeout},
 };
 
 use super::{
     plan::{Kind, PATIENCE, RATE, Side, Timeline},
-    score::{Sample, Scores},
-    tick,
-    upstreams::SIDE,
+    score::{Ending, Scores},
+    upstreams::{SIDE, Source},
 };
 
 /// Sends the same requests through both gateways until the end, then waits for the last answers.
@@ -33,19 +32,20 @@ pub(crate) async fn run(gateways: [SocketAddr; 2], timeline: Timeline, scores: A
     let start = timeline.began() + timeline.elapsed();
     let mut requests = JoinSet::new();
     for n in 0.. {
-        tick(start, period, n).await;
+        let due = start + period * n;
+        sleep_until(due).await;
         if timeline.elapsed() >= timeline.length() {
             break;
         }
-        let due = start + period * n;
         let (kind, number) = (Kind::ALL[n as usize % 3], n / 3);
         for (side, gateway) in Side::ALL.into_iter().zip(gateways) {
             let url = format!("http://{gateway}/{}/{number}", kind.name());
             let (client, scores) = (client.clone(), Arc::clone(&scores));
+            let sent = due.duration_since(timeline.began());
+            scores.sent(side, kind, sent);
             requests.spawn(async move {
-                let answer = timeout(PATIENCE, ask(&client, &url, side)).await;
-                let sample = Sample { at: timeline.elapsed(), took: due.elapsed(), good: answer == Ok(true) };
-                scores.record(side, kind, sample);
+                let source = timeout(PATIENCE, ask(&client, &url, side)).await.ok().flatten();
+                scores.ended(side, kind, Ending { sent, took: due.elapsed(), source });
             });
         }
         while requests.try_join_next().is_some() {}
@@ -53,14 +53,14 @@ pub(crate) async fn run(gateways: [SocketAddr; 2], timeline: Timeline, scores: A
     while requests.join_next().await.is_some() {}
 }
 
-/// Whether a successful answer arrived whole.
-async fn ask(client: &Client<HttpConnector, Body>, url: &str, side: Side) -> bool {
-    let Ok(uri) = url.parse::<Uri>() else { return false };
+/// The source of a successful answer that arrived whole.
+async fn ask(client: &Client<HttpConnector, Body>, url: &str, side: Side) -> Option<Source> {
+    let uri = url.parse::<Uri>().ok()?;
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = uri;
     request.headers_mut().insert(SIDE, HeaderValue::from_static(side.name()));
-    match client.request(request).await {
-        Ok(response) => response.status().is_success() && response.into_body().collect().await.is_ok(),
-        Err(_) => false,
-    }
+    let response = client.request(request).await.ok()?;
+    let source = Source::of(response.headers()).filter(|_| response.status().is_success())?;
+    response.into_body().collect().await.ok()?;
+    Some(source)
 }

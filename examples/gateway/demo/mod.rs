@@ -1,27 +1,40 @@
 //! The demo: the same requests through a protected and an unprotected gateway, to upstreams that misbehave.
+//!
+//! The clients and the servers count (`score.rs`, `upstreams.rs`). `screen.rs` and `verdict.rs` turn the counts into
+//! text.
 
+mod circuits;
 mod load;
 mod plan;
 mod score;
-mod table;
+mod screen;
+mod terminal;
 mod upstreams;
+mod verdict;
 
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    pin::pin,
+    sync::Arc,
     time::Duration,
 };
 
-use tokio::{net::TcpListener, task::JoinSet, time::Instant};
+use tokio::{
+    net::TcpListener,
+    task::JoinSet,
+    time::{self, Instant, MissedTickBehavior},
+};
 use tower_reliability::Event;
 
 use crate::{
-    config::{Config, Route},
+    config::{BadConfig, Config},
     demo::{
+        circuits::Circuits,
         plan::{Kind, Side, Timeline},
         score::Scores,
-        table::Live,
+        screen::Picture,
+        terminal::{Display, say},
         upstreams::Upstreams,
     },
     proxy::Gateway,
@@ -33,82 +46,57 @@ use crate::{
 pub(crate) async fn run(length: Duration) -> io::Result<()> {
     let mut signals = Signals::catch()?;
     let timeline = Timeline::start(length);
-    let scores = Arc::new(Scores::new(timeline));
-    let journal = Journal::default();
+    let scores = Arc::<Scores>::default();
+    let circuits = Circuits::default();
     let upstreams = Upstreams::start(timeline).await?;
     let mut servers = JoinSet::new();
+    let protected = gateway(&mut servers, Side::Protected, &upstreams, circuits.listener(timeline)).await?;
+    let unprotected = gateway(&mut servers, Side::Unprotected, &upstreams, |_: &Event| {}).await?;
 
-    let (protected, address) = gateway(Side::Protected, &upstreams, journal.listener(timeline)).await?;
-    let breakers = Kind::ALL.map(|kind| protected.gateway.breaker(kind.name()));
-    let (unprotected, bare_address) = gateway(Side::Unprotected, &upstreams, |_: &Event| {}).await?;
-    for Bound { listener, gateway } in [protected, unprotected] {
-        servers.spawn(server::serve_app(listener, gateway.app(), std::future::pending(), Duration::ZERO));
+    let picture = || Picture {
+        elapsed: timeline.elapsed(),
+        length,
+        phase: timeline.phase(),
+        rows: Side::ALL.map(|side| Kind::ALL.map(|kind| scores.row(side, kind))),
+        circuits: circuits.all(),
+        dead: Side::ALL.map(|side| upstreams.arrivals.dead(side)),
+    };
+    say(&screen::opening());
+    let mut display = Display::open();
+    let mut redraws = time::interval_at(Instant::now() + display.period(), display.period());
+    redraws.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut load = pin!(load::run([protected, unprotected], timeline, Arc::clone(&scores)));
+    loop {
+        tokio::select! {
+            () = &mut load => break,
+            _ = signals.next() => break,
+            _ = redraws.tick() => display.show(&picture()),
+        }
     }
-
-    table::opening(timeline);
-    let load = load::run([address, bare_address], timeline, Arc::clone(&scores));
-    let live = Live::new(timeline, &scores, breakers).run();
-    tokio::select! {
-        () = load => {}
-        () = live => {}
-        _ = signals.next() => {}
-    }
-    table::closing(timeline, &scores, &upstreams.reached, &journal);
+    let last = picture();
+    display.show(&last);
+    drop(display);
+    say(&verdict::verdict(&last, Side::ALL.map(|side| upstreams.arrivals.retries(side))));
     Ok(())
 }
 
-/// The events of the protected gateway, with their times.
-#[derive(Clone, Default)]
-pub(crate) struct Journal(Arc<Mutex<Vec<(Duration, String)>>>);
-
-impl Journal {
-    fn listener(&self, timeline: Timeline) -> impl Fn(&Event) + Clone + Send + Sync + 'static {
-        let Self(entries) = self.clone();
-        move |event| {
-            let entry = (timeline.elapsed(), event.to_string());
-            entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
-        }
-    }
-
-    pub(crate) fn entries(&self) -> Vec<(Duration, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-struct Bound {
-    listener: TcpListener,
-    gateway: Gateway,
-}
-
-/// A gateway on its own port.
+/// Starts a gateway on a port of its own.
 async fn gateway(
+    servers: &mut JoinSet<usize>,
     side: Side,
     upstreams: &Upstreams,
     listener: impl Fn(&Event) + Clone + Send + Sync + 'static,
-) -> io::Result<(Bound, SocketAddr)> {
-    let route = |kind: Kind| Route { prefix: format!("/{}", kind.name()), upstream: kind.name().to_string() };
-    let upstream = |(kind, address): (Kind, SocketAddr)| {
-        let config = plan::upstream(side, address).map_err(io::Error::other)?;
-        Ok((kind.name().to_string(), config))
-    };
-    let config = Config {
-        listen: loopback(),
-        drain: Duration::ZERO,
-        routes: Kind::ALL.map(route).into(),
-        upstreams: Kind::ALL.into_iter().zip(upstreams.addresses).map(upstream).collect::<io::Result<_>>()?,
-    };
-    let gateway = Gateway::new(&config, listener).map_err(|bad| io::Error::other(bad.to_string()))?;
+) -> io::Result<SocketAddr> {
+    let bad = |bad: BadConfig| io::Error::other(bad.to_string());
+    let config = Config::parse(&plan::config(side, &upstreams.addresses)).map_err(bad)?;
+    let gateway = Gateway::new(&config, listener).map_err(bad)?;
     let listener = TcpListener::bind(config.listen).await?;
     let address = listener.local_addr()?;
-    Ok((Bound { listener, gateway }, address))
+    servers.spawn(server::serve_app(listener, gateway.app(), std::future::pending(), Duration::ZERO));
+    Ok(address)
 }
 
 /// A free port on the loopback interface.
 fn loopback() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
-}
-
-/// Waits for tick `n`, which is due `n` periods after `start`, however late the ticks before it were.
-async fn tick(start: Instant, period: Duration, n: u32) {
-    tokio::time::sleep_until(start + period * n).await;
 }

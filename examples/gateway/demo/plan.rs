@@ -1,22 +1,20 @@
-//! The numbers of the demo: the failures of the upstreams, and the settings of the protections.
+//! The numbers of the demo: the failures of the upstreams, and the config of each gateway.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt::Write as _, time::Duration};
 
 use tokio::time::Instant;
-use tower_reliability::{
-    circuit_breaker::{CircuitBreakerConfig, Window},
-    timeout::TimeoutConfig,
-};
 
-use crate::{config::UpstreamConfig, origin::Origin};
+use super::upstreams::Addresses;
 
-/// Requests per second to each upstream through each gateway, 300 in total.
-pub(crate) const RATE: u32 = 50;
-/// The patience of a client. With the rate, it bounds the requests in flight: 300.
+/// Requests per second to each upstream through each gateway, 150 in total.
+///
+/// At twice the rate, an unoptimised build on a busy machine falls behind, and then every request fails.
+pub(crate) const RATE: u32 = 25;
+/// The patience of a client. With the rate, it bounds the requests in flight: 150.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One of the two gateways.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Side {
     Protected,
     Unprotected,
@@ -25,11 +23,11 @@ pub(crate) enum Side {
 /// One of the three upstreams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Answers at once.
+    /// One server that answers at once.
     Healthy,
-    /// Fails now and then, and is slow now and then.
+    /// Two servers that fail now and then, and are slow now and then.
     Flaky,
-    /// Slows down, dies, and comes back.
+    /// One server that slows down, dies, and comes back.
     Fading,
 }
 
@@ -52,29 +50,27 @@ pub(crate) struct Timeline {
     length: Duration,
 }
 
-/// The config of an upstream.
-pub(crate) fn upstream(side: Side, address: SocketAddr) -> Result<UpstreamConfig, &'static str> {
-    let url = Origin::try_from(format!("http://{address}"))?;
-    Ok(UpstreamConfig {
-        protected: side == Side::Protected,
-        timeout: TimeoutConfig::new(Duration::from_millis(600)),
-        attempt_timeout: TimeoutConfig::new(Duration::from_millis(250)),
-        circuit_breaker: BREAKER,
-        ..UpstreamConfig::new(url)
-    })
+/// The config file of a gateway. The two files differ in two keys, and the unprotected gateway ignores the numbers.
+pub(crate) fn config(side: Side, addresses: &Addresses) -> String {
+    let mut file = String::from("listen = '127.0.0.1:0'\n");
+    for kind in Kind::ALL {
+        let name = kind.name();
+        let _ = writeln!(file, "[[routes]]\nprefix = '/{name}'\nupstream = '{name}'");
+    }
+    for (kind, servers) in Kind::ALL.into_iter().zip(&addresses.servers) {
+        let urls: Vec<String> = servers.iter().map(|server| format!("'http://{server}'")).collect();
+        let _ = writeln!(file, "[upstreams.{}]\nurl = [{}]", kind.name(), urls.join(", "));
+        match (side, kind) {
+            (Side::Unprotected, _) => file.push_str("protected = false\n"),
+            (Side::Protected, Kind::Fading) => {
+                let _ = writeln!(file, "fallback = 'http://{}'", addresses.fallback);
+            }
+            (Side::Protected, _) => {}
+        }
+        file.push_str(kind.numbers());
+    }
+    file
 }
-
-/// Faster than in production, because the whole life of the fading upstream takes seconds.
-const BREAKER: CircuitBreakerConfig = CircuitBreakerConfig::new()
-    .failure_rate(0.5)
-    .min_requests(10)
-    .window(Window::Calls(20))
-    .slow_call(Duration::from_millis(150), 0.5)
-    .open_for(Duration::from_millis(500))
-    .open_multiplier(1.0)
-    .half_open_probes(2)
-    .half_open_successes(2)
-    .probe_timeout(Duration::from_secs(1));
 
 impl Side {
     pub(crate) const ALL: [Self; 2] = [Self::Protected, Self::Unprotected];
@@ -95,6 +91,34 @@ impl Kind {
             Self::Healthy => "healthy",
             Self::Flaky => "flaky",
             Self::Fading => "fading",
+        }
+    }
+
+    /// The number of its servers. Each has a circuit of its own.
+    pub(crate) const fn servers(self) -> usize {
+        match self {
+            Self::Healthy | Self::Fading => 1,
+            Self::Flaky => 2,
+        }
+    }
+
+    /// The numbers of the protections. All end before the patience of the clients.
+    ///
+    /// The breaker of the fading upstream is faster than in production, because a whole outage takes seconds.
+    const fn numbers(self) -> &'static str {
+        match self {
+            Self::Healthy | Self::Flaky => "timeout = '800ms'\nattempt_timeout = '250ms'\n",
+            Self::Fading => {
+                "timeout = '800ms'
+attempt_timeout = '600ms'
+[upstreams.fading.circuit_breaker]
+min_requests = 10
+window = { calls = 20 }
+slow_call = { over = '400ms', rate = 0.5 }
+open_for = '500ms'
+probe_timeout = '1s'
+"
+            }
         }
     }
 }
@@ -120,14 +144,9 @@ impl Timeline {
     pub(crate) fn phase(&self) -> Phase {
         phase(self.elapsed().div_duration_f64(self.length))
     }
-
-    /// When the fading upstream dies, and when it is back.
-    pub(crate) fn dead(&self) -> (Duration, Duration) {
-        (self.length.mul_f64(SILENT_FROM), self.length.mul_f64(BACK_FROM))
-    }
 }
 
-/// The phase of the fading upstream at this fraction of the demo.
+/// The phase of the fading upstream at this ratio of the demo.
 fn phase(progress: f64) -> Phase {
     if !(SLOWING_FROM..BACK_FROM).contains(&progress) {
         Phase::Healthy
@@ -145,3 +164,34 @@ const SILENT_FROM: f64 = 0.3;
 const HANGING_UP_FROM: f64 = 0.45;
 const BACK_FROM: f64 = 0.6;
 const SLOWEST: Duration = Duration::from_millis(1_200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn the_fading_upstream_slows_down_dies_and_comes_back() {
+        assert_eq!(phase(0.0), Phase::Healthy);
+        assert_eq!(phase(SLOWING_FROM), Phase::Slowing(Duration::ZERO));
+        assert_eq!(phase(SILENT_FROM), Phase::Silent);
+        assert_eq!(phase(HANGING_UP_FROM), Phase::HangingUp);
+        assert_eq!(phase(BACK_FROM), Phase::Healthy);
+        assert_eq!(phase(2.0), Phase::Healthy);
+    }
+
+    #[test]
+    fn both_gateways_have_a_config_that_a_user_could_write() {
+        let server = ([127, 0, 0, 1], 80).into();
+        let servers = Kind::ALL.map(|kind| (0..kind.servers()).map(|_| server).collect());
+        let addresses = Addresses { servers, fallback: server };
+        for side in Side::ALL {
+            let file = config(side, &addresses);
+            let config = Config::parse(&file).unwrap_or_else(|bad| panic!("{bad}\n{file}"));
+            assert_eq!(config.routes.len(), 3);
+            for upstream in config.upstreams.values() {
+                assert_eq!(upstream.protected, side == Side::Protected);
+            }
+        }
+    }
+}
