@@ -1,6 +1,7 @@
 //! The servers of one upstream: each behind its own breaker, and each attempt at the best of them.
 
 use std::{
+    mem,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -9,9 +10,8 @@ use std::{
 };
 
 use axum::{
-    body::Body,
     http::{
-        HeaderValue, Request, Response, Uri,
+        Request, Response, Uri,
         header::HOST,
         uri::{PathAndQuery, Scheme},
     },
@@ -34,7 +34,7 @@ use tower_reliability::{
 use crate::{config::UpstreamConfig, origin::Origin};
 
 /// A request to a server. It can be sent again, and its client must not stall.
-pub(crate) type Outgoing = Request<ReplayBody<ReadTimeoutBody<Body>>>;
+pub(crate) type Outgoing = Request<ReplayBody<ReadTimeoutBody<Incoming>>>;
 type ToServer = BoxCloneSyncService<Outgoing, Response<Incoming>, Error<legacy::Error>>;
 
 /// The servers of one upstream. Clones take turns together.
@@ -83,28 +83,34 @@ impl Endpoints {
     }
 
     /// The next server in turn, preferably one with a circuit that is not open and without an attempt of this request.
-    ///
-    /// Also the number of servers worth an attempt: with an attempt already, or with a circuit that is not open.
-    fn choose(&self, history: Option<&CallHistory>) -> (&Endpoint, usize) {
-        let visited =
-            |endpoint: &Endpoint| history.is_some_and(|history| history.has_visited(&endpoint.origin));
+    fn choose(&self, history: Option<&CallHistory>) -> &Endpoint {
+        if let [only] = &*self.all {
+            return only;
+        }
+        let visited = |n: usize| history.is_some_and(|history| history.has_visited(n));
+        let servers = self.all.len();
         // Only a first attempt takes a turn. With two servers, one of them broken, each second attempt would take the
         // turn of the healthy server, and every request would begin at the broken one.
-        let turn = if self.all.iter().any(visited) {
+        let turn = if (0..servers).any(visited) {
             self.turn.load(Ordering::Relaxed)
         } else {
             self.turn.fetch_add(1, Ordering::Relaxed)
         };
+        // The servers with an attempt already, or with a circuit that is not open.
         let mut worthwhile = 0;
-        let in_turn = (0..self.all.len()).map(|step| &self.all[turn.wrapping_add(step) % self.all.len()]);
-        let best = in_turn.min_by_key(|endpoint| {
+        let best = (0..servers).map(|step| turn.wrapping_add(step) % servers).min_by_key(|&n| {
             // An open circuit rejects. When it is time to try its server again, the circuit is half-open.
-            let is_open = endpoint.breaker.state() == CircuitState::Open;
-            let is_visited = visited(endpoint);
+            let is_open = self.all[n].breaker.state() == CircuitState::Open;
+            let is_visited = visited(n);
             worthwhile += usize::from(is_visited || !is_open);
             (is_open, is_visited)
         });
-        (best.expect("the config refuses an upstream without a server"), worthwhile)
+        let best = best.expect("the config refuses an upstream without a server");
+        if let Some(history) = history {
+            // A server's Retry-After does not delay an attempt at another server, if there is one.
+            history.visit_one_of(best, worthwhile);
+        }
+        &self.all[best]
     }
 }
 
@@ -118,12 +124,7 @@ impl Service<Outgoing> for Endpoints {
     }
 
     fn call(&mut self, mut request: Outgoing) -> Self::Future {
-        let history = request.extensions().get::<CallHistory>();
-        let (endpoint, worthwhile) = self.choose(history);
-        if let Some(history) = history {
-            // A server's Retry-After does not delay an attempt at another server, if there is one.
-            history.visit_one_of(&endpoint.origin, worthwhile);
-        }
+        let endpoint = self.choose(request.extensions().get());
         direct(&mut request, &endpoint.origin);
         endpoint.client.clone().oneshot(request)
     }
@@ -131,14 +132,12 @@ impl Service<Outgoing> for Endpoints {
 
 /// Addresses a request to a server.
 pub(crate) fn direct<B>(request: &mut Request<B>, origin: &Origin) {
-    let authority = origin.authority();
-    let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let uri = Uri::builder().scheme(Scheme::HTTP).authority(authority.clone()).path_and_query(path).build();
-    // If this fails, the client refuses the request and says why.
-    if let (Ok(uri), Ok(host)) = (uri, HeaderValue::from_str(authority.as_str())) {
-        *request.uri_mut() = uri;
-        request.headers_mut().insert(HOST, host);
-    }
+    let mut parts = mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(origin.authority().clone());
+    parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from_parts(parts).expect("it has all parts");
+    request.headers_mut().insert(HOST, origin.host().clone());
 }
 
 /// A client without timeouts of its own: the stacks have them.

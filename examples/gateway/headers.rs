@@ -4,18 +4,26 @@ use std::net::SocketAddr;
 
 use axum::http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{
-        CONNECTION, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-    },
+    header::{CONNECTION, Entry, HOST},
 };
+
+/// A client's connection.
+pub(crate) struct Peer {
+    address: HeaderValue,
+}
+
+impl Peer {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        let address = HeaderValue::try_from(address.ip().to_string());
+        Self { address: address.expect("an address consists of visible ASCII") }
+    }
+}
 
 /// Prepares the headers of a request for the next hop. The `X-Forwarded` headers name the client and the host that it
 /// asked for. The next hop gets its own `Host`.
-pub(crate) fn forward(headers: &mut HeaderMap, peer: Option<SocketAddr>) {
+pub(crate) fn forward(headers: &mut HeaderMap, peer: &Peer) {
     strip(headers);
-    if let Some(peer) = peer {
-        append(headers, X_FORWARDED_FOR, &peer.ip().to_string());
-    }
+    append(headers, X_FORWARDED_FOR, &peer.address);
     if let Some(asked) = headers.remove(HOST) {
         headers.insert(X_FORWARDED_HOST, asked);
     }
@@ -24,43 +32,51 @@ pub(crate) fn forward(headers: &mut HeaderMap, peer: Option<SocketAddr>) {
 
 /// Removes the headers for this hop only (RFC 9110, 7.6.1): those that `Connection` names, and the well-known ones.
 pub(crate) fn strip(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
+    // Most messages have at most one of these headers, so one look at each name is cheaper than a removal of each.
+    let well_known = headers.keys().filter(|name| is_hop_by_hop(name)).cloned();
+    let named = headers
         .get_all(CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in HOP_BY_HOP.iter().chain(&named) {
+        .flat_map(|value| value.split(',').map(str::trim))
+        .filter(|option| !option.eq_ignore_ascii_case("keep-alive") && !option.eq_ignore_ascii_case("close"))
+        .filter_map(|name| name.parse().ok());
+    for name in well_known.chain(named).collect::<Vec<_>>() {
         headers.remove(name);
     }
 }
 
+// With `Upgrade` among them, WebSockets do not pass this proxy.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
 /// Appends to a list that an earlier proxy may have begun.
-fn append(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    let before = headers.get_all(&name).iter().filter_map(|value| value.to_str().ok());
-    let list: Vec<&str> = before.chain([value]).collect();
-    if let Ok(value) = HeaderValue::try_from(list.join(", ")) {
-        headers.insert(name, value);
+fn append(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
+    match headers.entry(name) {
+        Entry::Vacant(entry) => drop(entry.insert(value.clone())),
+        Entry::Occupied(mut entry) => {
+            let list =
+                entry.iter().chain([value]).map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..]);
+            entry.insert(HeaderValue::try_from(list).expect("the values of the list are valid"));
+        }
     }
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-// With `Upgrade` among them, WebSockets do not pass this proxy.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
 
 #[cfg(test)]
 mod tests {
@@ -88,8 +104,8 @@ mod tests {
     #[test]
     fn the_upstream_learns_the_client_and_the_host_that_it_asked_for() {
         let mut headers = headers(&[("host", "shop.example"), ("x-forwarded-for", "10.0.0.7")]);
-        let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
-        forward(&mut headers, Some(peer));
+        let peer = Peer::new(SocketAddr::from(([192, 0, 2, 1], 4711)));
+        forward(&mut headers, &peer);
         assert!(!headers.contains_key("host"));
         assert_eq!(headers["x-forwarded-host"], "shop.example");
         assert_eq!(headers["x-forwarded-for"], "10.0.0.7, 192.0.2.1");

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use axum::http::{Uri, uri::Authority};
+use axum::http::{HeaderValue, Uri, uri::Authority};
 use serde::{
     Deserialize, Deserializer,
     de::{self, SeqAccess, Visitor},
@@ -11,7 +11,10 @@ use serde::{
 /// The address of a server: `http://host:port`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
 #[serde(try_from = "String")]
-pub(crate) struct Origin(Authority);
+pub(crate) struct Origin {
+    authority: Authority,
+    host: HeaderValue,
+}
 
 /// One server, or several equal ones: a URL, or a list of URLs.
 #[derive(Clone, Debug)]
@@ -19,7 +22,12 @@ pub(crate) struct Origins(Vec<Origin>);
 
 impl Origin {
     pub(crate) const fn authority(&self) -> &Authority {
-        &self.0
+        &self.authority
+    }
+
+    /// The value of the header `Host`.
+    pub(crate) const fn host(&self) -> &HeaderValue {
+        &self.host
     }
 }
 
@@ -54,7 +62,8 @@ impl TryFrom<String> for Origin {
             Some(authority)
                 if uri.scheme_str() == Some("http") && bare && !authority.as_str().contains('@') =>
             {
-                Ok(Self(authority.clone()))
+                let host = HeaderValue::from_str(authority.as_str()).map_err(|_| RULE)?;
+                Ok(Self { authority: authority.clone(), host })
             }
             _ => Err(RULE),
         }

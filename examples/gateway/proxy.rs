@@ -3,17 +3,17 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
-    Json, Router,
-    extract::{Request, State},
-    http::StatusCode,
+    body::Body,
+    http::{HeaderValue, Method, Request, StatusCode, header},
     response::Response,
-    routing::get,
 };
+use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tower_reliability::{Event, circuit_breaker::CircuitBreakerHandle, hedge::HedgeHandle};
 
 use crate::{
     config::{BadConfig, Config},
+    headers::Peer,
     problem,
     upstream::{Handles, Upstream},
 };
@@ -47,30 +47,39 @@ impl Gateway {
         Ok(Self { routes, upstreams })
     }
 
-    /// The gateway as a service. Paths below `/-/` are about the gateway itself.
-    pub(crate) fn app(self) -> Router {
-        Router::new().route("/-/status", get(status)).fallback(forward).with_state(Arc::new(self))
+    /// The gateway, to be shared by its connections.
+    pub(crate) fn app(self) -> Arc<Self> {
+        Arc::new(self)
+    }
+
+    /// Answers a request. Paths below `/-/` are about the gateway itself.
+    pub(crate) async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response {
+        let path = request.uri().path();
+        if path == "/-/status" {
+            return match *request.method() {
+                Method::GET | Method::HEAD => self.status(),
+                _ => problem::answer(StatusCode::METHOD_NOT_ALLOWED, "The status can only be read."),
+            };
+        }
+        match self.target(path) {
+            Some(upstream) => upstream.call(peer, request).await,
+            None => problem::answer(StatusCode::NOT_FOUND, "No route matches this path."),
+        }
     }
 
     fn target(&self, path: &str) -> Option<&Upstream> {
         self.routes.iter().find(|(prefix, _)| is_within(path, prefix)).map(|(_, upstream)| upstream)
     }
-}
 
-async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    match gateway.target(request.uri().path()) {
-        Some(upstream) => upstream.call(request).await,
-        None => problem::answer(StatusCode::NOT_FOUND, "No route matches this path."),
+    /// The state of all protections, for an operator or a monitor.
+    fn status(&self) -> Response {
+        let describe = |upstream: &Upstream| upstream.handles().map_or(Value::Null, describe);
+        let upstreams = self.upstreams.iter().map(|(name, upstream)| (name.clone(), describe(upstream)));
+        let mut response = Response::new(Body::from(Value::Object(upstreams.collect()).to_string()));
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        response
     }
-}
-
-/// The state of all protections, for an operator or a monitor.
-async fn status(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
-    let upstreams = gateway
-        .upstreams
-        .iter()
-        .map(|(name, upstream)| (name.clone(), upstream.handles().map_or(Value::Null, describe)));
-    Json(Value::Object(upstreams.collect()))
 }
 
 fn describe(handles: &Handles) -> Value {

@@ -1,8 +1,7 @@
 //! The real gateway: from a config file until a signal.
 
-use std::{io, path::Path, pin::pin, time::Duration};
+use std::{io, path::Path, pin::pin, sync::Arc, time::Duration};
 
-use axum::Router;
 use tokio::{net::TcpListener, sync::oneshot};
 use tower_reliability::Event;
 
@@ -16,7 +15,7 @@ use crate::{
 /// A gateway with a valid config and a bound port. From here on, the user's input cannot be wrong.
 pub(crate) struct Ready {
     listener: TcpListener,
-    app: Router,
+    app: Arc<Gateway>,
     drain: Duration,
 }
 

@@ -1,8 +1,8 @@
 //! A listener and its connections.
 
-use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, time::Duration};
+use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::Request};
+use axum::body::Body;
 use hyper::{
     body::Incoming,
     server::conn::http1,
@@ -13,26 +13,25 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
 };
 use tokio::{net::TcpListener, task::JoinSet, time};
-use tower::ServiceExt;
 use tower_reliability::BoxError;
 
-/// The address of a client, in the extensions of its requests.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+use crate::{headers::Peer, proxy::Gateway};
 
-/// Serves an app as [`serve`] does, and gives each request its [`Peer`].
+/// Serves a gateway as [`serve`] does.
 pub(crate) async fn serve_app(
     listener: TcpListener,
-    app: Router,
+    gateway: Arc<Gateway>,
     stop: impl Future<Output = ()>,
     drain: Duration,
 ) -> usize {
-    let connection = move |peer| {
-        let app = app.clone();
-        service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
-            let answer = app.clone().oneshot(request);
-            async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+    let connection = move |address| {
+        let shared = Arc::new((Arc::clone(&gateway), Peer::new(address)));
+        service_fn(move |request| {
+            let shared = Arc::clone(&shared);
+            async move {
+                let (gateway, peer) = &*shared;
+                Ok::<_, Infallible>(gateway.answer(peer, request).await)
+            }
         })
     };
     serve(listener, connection, stop, drain).await

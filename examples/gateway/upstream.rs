@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use axum::{
     body::Body,
-    extract::Request,
-    http::{StatusCode, Version},
+    http::{Request, StatusCode, Version},
     response::Response,
 };
 use hyper::body::Incoming;
@@ -29,18 +28,19 @@ use tower_reliability::{
 use crate::{
     config::UpstreamConfig,
     endpoints::{self, Endpoints, Outgoing},
-    headers,
+    headers::{self, Peer},
     origin::Origin,
     problem,
-    server::Peer,
 };
+
+type ToUpstream = BoxCloneSyncService<Request<Incoming>, Response, legacy::Error>;
 
 /// A service behind the gateway, offered by one server or several.
 #[derive(Clone)]
 pub(crate) struct Upstream {
     /// The longest time of a request, with the body of its answer.
     limit: Duration,
-    service: BoxCloneSyncService<Request, Response, legacy::Error>,
+    service: ToUpstream,
     /// `None` for an upstream without protection.
     handles: Option<Handles>,
 }
@@ -117,10 +117,9 @@ impl Upstream {
     }
 
     /// Passes a request on, and its response back.
-    pub(crate) async fn call(&self, mut request: Request) -> Response {
+    pub(crate) async fn call(&self, peer: &Peer, mut request: Request<Incoming>) -> Response {
         *request.version_mut() = Version::HTTP_11;
         request.extensions_mut().insert(Deadline::after(self.limit));
-        let peer = request.extensions().get().map(|Peer(address)| *address);
         headers::forward(request.headers_mut(), peer);
 
         let mut response = match self.service.clone().oneshot(request).await {
@@ -170,12 +169,12 @@ fn hedge(
 type HttpProtocol = Protocol<HttpClassifier, HttpResend, RequestExtensions>;
 
 /// A plain reverse proxy.
-fn bare(origin: &Origin) -> BoxCloneSyncService<Request, Response, legacy::Error> {
+fn bare(origin: &Origin) -> ToUpstream {
     let origin = origin.clone();
     BoxCloneSyncService::new(
         ServiceBuilder::new()
             .map_response(|response: Response<Incoming>| response.map(Body::new))
-            .map_request(move |mut request: Request| {
+            .map_request(move |mut request: Request<Incoming>| {
                 endpoints::direct(&mut request, &origin);
                 request
             })
