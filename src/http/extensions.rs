@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::http::Request;
+use ::http::{Extensions, Request};
 
 use crate::call::{Deadline, DeadlineSource, Upload};
 
@@ -50,7 +50,15 @@ impl<B> DeadlineSource<Request<B>> for RequestExtensions {
     }
 
     fn propagate(&self, request: &mut Request<B>, deadline: Deadline) {
-        request.extensions_mut().insert(deadline);
+        put(request.extensions_mut(), deadline);
+    }
+}
+
+/// Puts a value into extensions. An earlier value is overwritten in place, because `insert` allocates.
+pub(crate) fn put<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions, value: T) {
+    match extensions.get_mut() {
+        Some(place) => *place = value,
+        None => drop(extensions.insert(value)),
     }
 }
 

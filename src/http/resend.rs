@@ -5,6 +5,7 @@ use http_body::Body;
 
 use super::{
     Attempt, Idempotent,
+    extensions::put,
     replay::{ReplayBody, watch_upload},
     retry_attempt,
 };
@@ -198,10 +199,10 @@ pub(crate) fn leave(extensions: &mut Extensions, attempt: u32, history: &mut Opt
     // An outer layer keeps its own history: in its second attempt, its retry would look like a retry of an inner
     // layer. A copy was taken before the first attempt and holds the outer history, so it is replaced here.
     let history = history.get_or_insert_with(|| nested_history(extensions));
-    extensions.insert(history.clone());
+    put(extensions, history.clone());
     let before = extensions.get().map_or(0, |Attempt(outer)| outer.saturating_sub(1));
     let attempt = attempt.saturating_add(before);
-    extensions.insert(Attempt(attempt));
+    put(extensions, Attempt(attempt));
     attempt
 }
 

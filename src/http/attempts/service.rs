@@ -7,7 +7,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::future::ResponseFuture;
-use crate::http::resend::nested_history;
+use crate::http::{extensions::put, resend::nested_history};
 
 /// Reports the retries of inner layers in the response: `x-retry-attempt: 2` after two retries.
 ///
@@ -90,7 +90,7 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         // In the history of an outer retry, its own retries would look like retries of an inner layer.
         let history = nested_history(request.extensions());
-        request.extensions_mut().insert(history.clone());
+        put(request.extensions_mut(), history.clone());
         ResponseFuture { inner: self.inner.call(request), history }
     }
 }
