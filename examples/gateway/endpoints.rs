@@ -7,9 +7,11 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
+    body::HttpBody as Body,
     http::{
         Request, Response, Uri,
         header::HOST,
@@ -21,27 +23,30 @@ use hyper_util::{
     client::legacy::{self, Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use tower::{
-    Service, ServiceBuilder, ServiceExt,
-    util::{BoxCloneSyncService, Oneshot},
-};
+use tower::{Service, ServiceBuilder};
 use tower_reliability::{
-    CallHistory, ConfigError, Error, Listener,
+    BoxError, CallHistory, ConfigError, Error, Listener,
     circuit_breaker::{CircuitBreakerHandle, CircuitState},
     http::{self, ReadTimeoutBody, ReconnectLayer, ReplayBody, TrackedConnector},
 };
 
-use crate::{config::UpstreamConfig, origin::Origin};
+use crate::{
+    boxed::{Call, SharedService},
+    config::UpstreamConfig,
+    origin::Origin,
+};
 
 /// A request to a server. It can be sent again, and its client must not stall.
 pub(crate) type Outgoing = Request<ReplayBody<ReadTimeoutBody<Incoming>>>;
-type ToServer = BoxCloneSyncService<Outgoing, Response<Incoming>, Error<legacy::Error>>;
+type ToServer = SharedService<Outgoing, Response<Incoming>, Error<legacy::Error>>;
 
 /// The servers of one upstream. Clones take turns together.
 #[derive(Clone)]
-pub(crate) struct Endpoints {
-    all: Arc<[Endpoint]>,
-    turn: Arc<AtomicUsize>,
+pub(crate) struct Endpoints(Arc<Shared>);
+
+struct Shared {
+    all: Vec<Endpoint>,
+    turn: AtomicUsize,
 }
 
 #[derive(Clone)]
@@ -59,7 +64,7 @@ impl Endpoints {
         listener: &(impl Listener + Clone),
     ) -> Result<Self, ConfigError> {
         // The innermost layer: a closed keep-alive connection is no failure of the server.
-        let client = ServiceBuilder::new().layer(ReconnectLayer::new()).service(client());
+        let client = ServiceBuilder::new().layer(ReconnectLayer::new()).service(SharedClient::new());
         let several = config.url.len() > 1;
         let endpoint = |origin: &Origin| {
             let name = if several { format!("{name}({})", origin.authority()) } else { name.to_string() };
@@ -70,37 +75,38 @@ impl Endpoints {
                 .listen(listener.clone())
                 .build()?;
             let breaker = stack.circuit_breaker();
-            let client = BoxCloneSyncService::new(ServiceBuilder::new().layer(stack).service(client.clone()));
+            let client = SharedService::new(ServiceBuilder::new().layer(stack).service(client.clone()));
             Ok(Endpoint { origin: origin.clone(), client, breaker })
         };
         let all = config.url.iter().map(endpoint).collect::<Result<_, _>>()?;
-        Ok(Self { all, turn: Arc::default() })
+        Ok(Self(Arc::new(Shared { all, turn: AtomicUsize::new(0) })))
     }
 
     /// The handles of the breakers, in the order of the config.
     pub(crate) fn breakers(&self) -> impl Iterator<Item = &CircuitBreakerHandle> {
-        self.all.iter().map(|endpoint| &endpoint.breaker)
+        self.0.all.iter().map(|endpoint| &endpoint.breaker)
     }
 
     /// The next server in turn, preferably one with a circuit that is not open and without an attempt of this request.
     fn choose(&self, history: Option<&CallHistory>) -> &Endpoint {
-        if let [only] = &*self.all {
+        let Shared { all, turn } = &*self.0;
+        if let [only] = &**all {
             return only;
         }
         let visited = |n: usize| history.is_some_and(|history| history.has_visited(n));
-        let servers = self.all.len();
+        let servers = all.len();
         // Only a first attempt takes a turn. With two servers, one of them broken, each second attempt would take the
         // turn of the healthy server, and every request would begin at the broken one.
         let turn = if (0..servers).any(visited) {
-            self.turn.load(Ordering::Relaxed)
+            turn.load(Ordering::Relaxed)
         } else {
-            self.turn.fetch_add(1, Ordering::Relaxed)
+            turn.fetch_add(1, Ordering::Relaxed)
         };
         // The servers with an attempt already, or with a circuit that is not open.
         let mut worthwhile = 0;
         let best = (0..servers).map(|step| turn.wrapping_add(step) % servers).min_by_key(|&n| {
             // An open circuit rejects. When it is time to try its server again, the circuit is half-open.
-            let is_open = self.all[n].breaker.state() == CircuitState::Open;
+            let is_open = all[n].breaker.state() == CircuitState::Open;
             let is_visited = visited(n);
             worthwhile += usize::from(is_visited || !is_open);
             (is_open, is_visited)
@@ -110,14 +116,14 @@ impl Endpoints {
             // A server's Retry-After does not delay an attempt at another server, if there is one.
             history.visit_one_of(best, worthwhile);
         }
-        &self.all[best]
+        &all[best]
     }
 }
 
 impl Service<Outgoing> for Endpoints {
     type Response = Response<Incoming>;
     type Error = Error<legacy::Error>;
-    type Future = Oneshot<ToServer, Outgoing>;
+    type Future = Call<Response<Incoming>, Error<legacy::Error>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -126,7 +132,7 @@ impl Service<Outgoing> for Endpoints {
     fn call(&mut self, mut request: Outgoing) -> Self::Future {
         let endpoint = self.choose(request.extensions().get());
         direct(&mut request, &endpoint.origin);
-        endpoint.client.clone().oneshot(request)
+        endpoint.client.call(request)
     }
 }
 
@@ -140,18 +146,50 @@ pub(crate) fn direct<B>(request: &mut Request<B>, origin: &Origin) {
     request.headers_mut().insert(HOST, origin.host().clone());
 }
 
-/// A client without timeouts of its own: the stacks have them.
-pub(crate) fn client<B>() -> Client<TrackedConnector<HttpConnector>, B>
+/// An HTTP client. Its clones are cheaper than those of the client inside.
+#[derive(Debug)]
+pub(crate) struct SharedClient<B>(Arc<Client<TrackedConnector<HttpConnector>, B>>);
+
+impl<B> SharedClient<B>
 where
-    B: axum::body::HttpBody<Data: Send> + Send,
+    B: Body<Data: Send> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
 {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE)
-        .build(TrackedConnector::new(connector))
+    /// A client without timeouts of its own: the stacks have them.
+    pub(crate) fn new() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .build(TrackedConnector::new(connector));
+        Self(Arc::new(client))
+    }
+}
+
+impl<B> Clone for SharedClient<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<B> Service<Request<B>> for SharedClient<B>
+where
+    B: Body<Data: Send> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Incoming>;
+    type Error = legacy::Error;
+    type Future = legacy::ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.0.request(request)
+    }
 }
 
 /// Many servers close an idle connection after 60 s. A pool that closes it first avoids the race.
-const POOL_IDLE: std::time::Duration = std::time::Duration::from_secs(50);
+const POOL_IDLE: Duration = Duration::from_secs(50);

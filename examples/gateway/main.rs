@@ -11,6 +11,7 @@
 #![allow(clippy::disallowed_methods, reason = "the bans are for the library; this is a program")]
 
 mod args;
+mod boxed;
 mod config;
 mod demo;
 mod endpoints;

@@ -9,7 +9,7 @@ use axum::{
 };
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
-use tower::{ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
+use tower::{Layer, Service, ServiceBuilder};
 use tower_reliability::{
     ConfigError, Deadline, Error, Listener, Protocol,
     circuit_breaker::CircuitBreakerHandle,
@@ -26,14 +26,15 @@ use tower_reliability::{
 };
 
 use crate::{
+    boxed::SharedService,
     config::UpstreamConfig,
-    endpoints::{self, Endpoints, Outgoing},
+    endpoints::{self, Endpoints, Outgoing, SharedClient},
     headers::{self, Peer},
     origin::Origin,
     problem,
 };
 
-type ToUpstream = BoxCloneSyncService<Request<Incoming>, Response, legacy::Error>;
+type ToUpstream = SharedService<Request<Incoming>, Response, legacy::Error>;
 
 /// A service behind the gateway, offered by one server or several.
 #[derive(Clone)]
@@ -99,21 +100,18 @@ impl Upstream {
             hedge: hedge.as_ref().map(HedgeLayer::handle),
             fallback: fallback.as_ref().map(FallbackLayer::handle),
         };
-        let service = ServiceBuilder::new()
-            .layer(RejectionLayer)
-            // The rejection layer makes a body from a text, so the response body must be axum's.
-            .map_response(|response: Response<DeadlineBody<Incoming>>| response.map(Body::new))
-            .layer(ReportAttemptsLayer)
-            .layer(BodyReadTimeoutLayer::new().limit(config.body_read_timeout))
-            .layer(ReplayLayer::new())
-            // Outside the deadline: a fallback answers when the deadline has passed.
-            .option_layer(fallback)
-            .layer(BodyDeadlineLayer)
-            .layer(stack)
-            // Outside the choice of the server, so that a second request goes to another one.
-            .option_layer(hedge)
-            .service(endpoints);
-        Ok(Self { limit, service: BoxCloneSyncService::new(service), handles: Some(handles) })
+        let back = ServiceBuilder::new().layer(BodyDeadlineLayer).layer(stack);
+        // The hedge is outside the choice of the server, so that a second request goes to another one. The fallback is
+        // outside the deadline, because it answers when the deadline has passed.
+        let service = match (hedge, fallback) {
+            (None, None) => front(config, back.service(endpoints)),
+            (Some(hedge), None) => front(config, back.layer(hedge).service(endpoints)),
+            (None, Some(fallback)) => front(config, fallback.layer(back.service(endpoints))),
+            (Some(hedge), Some(fallback)) => {
+                front(config, fallback.layer(back.layer(hedge).service(endpoints)))
+            }
+        };
+        Ok(Self { limit, service, handles: Some(handles) })
     }
 
     /// Passes a request on, and its response back.
@@ -122,7 +120,7 @@ impl Upstream {
         request.extensions_mut().insert(Deadline::after(self.limit));
         headers::forward(request.headers_mut(), peer);
 
-        let mut response = match self.service.clone().oneshot(request).await {
+        let mut response = match self.service.call(request).await {
             Ok(response) => response,
             // Rejections are answers by now, so this is a failure on the way to the upstream.
             Err(error) => {
@@ -138,6 +136,33 @@ impl Upstream {
     pub(crate) const fn handles(&self) -> Option<&Handles> {
         self.handles.as_ref()
     }
+}
+
+/// Puts the layers of every protected upstream around its protections.
+///
+/// It is generic, so that an absent hedge or fallback takes no room in the future of a call.
+fn front<S>(config: &UpstreamConfig, protected: S) -> ToUpstream
+where
+    S: Service<
+            Outgoing,
+            Response = Response<DeadlineBody<Incoming>>,
+            Error = Error<legacy::Error>,
+            Future: Send,
+        > + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    SharedService::new(
+        ServiceBuilder::new()
+            .layer(RejectionLayer)
+            // The rejection layer makes a body from a text, so the response body must be axum's.
+            .map_response(|response: Response<DeadlineBody<Incoming>>| response.map(Body::new))
+            .layer(ReportAttemptsLayer)
+            .layer(BodyReadTimeoutLayer::new().limit(config.body_read_timeout))
+            .layer(ReplayLayer::new())
+            .service(protected),
+    )
 }
 
 /// Checks the numbers of one upstream together. The gateway spreads them over several stacks.
@@ -171,21 +196,21 @@ type HttpProtocol = Protocol<HttpClassifier, HttpResend, RequestExtensions>;
 /// A plain reverse proxy.
 fn bare(origin: &Origin) -> ToUpstream {
     let origin = origin.clone();
-    BoxCloneSyncService::new(
+    SharedService::new(
         ServiceBuilder::new()
             .map_response(|response: Response<Incoming>| response.map(Body::new))
             .map_request(move |mut request: Request<Incoming>| {
                 endpoints::direct(&mut request, &origin);
                 request
             })
-            .service(endpoints::client()),
+            .service(SharedClient::new()),
     )
 }
 
 /// The server that answers instead of the upstream. It has a time of its own.
 fn secondary(origin: &Origin, timeout: TimeoutConfig) -> Result<Secondary, ConfigError> {
     let (origin, stack) = (origin.clone(), ReliabilityStack::builder().timeout(timeout).build()?);
-    Ok(BoxCloneSyncService::new(
+    Ok(SharedService::new(
         ServiceBuilder::new()
             .map_request(move |mut request: Outgoing| {
                 endpoints::direct(&mut request, &origin);
@@ -198,8 +223,8 @@ fn secondary(origin: &Origin, timeout: TimeoutConfig) -> Result<Secondary, Confi
             })
             .layer(stack)
             .layer(ReconnectLayer::new())
-            .service(endpoints::client()),
+            .service(SharedClient::new()),
     ))
 }
 
-type Secondary = BoxCloneSyncService<Outgoing, Response<DeadlineBody<Incoming>>, Error<legacy::Error>>;
+type Secondary = SharedService<Outgoing, Response<DeadlineBody<Incoming>>, Error<legacy::Error>>;
