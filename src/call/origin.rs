@@ -1,4 +1,4 @@
-//! The service of which further attempts use clones.
+//! The spare clone of a service, from which retries and hedges clone the services of further attempts.
 
 use std::{fmt, sync::Arc};
 
@@ -7,7 +7,8 @@ use crate::rt::sync::{Mutex, lock};
 /// A clone of the inner service for further attempts, together with the handle of the layer.
 ///
 /// A call that needs no further attempt then clones one reference, and not the inner service with all its references.
-/// The lock makes it `Sync` for a service that is not.
+/// The lock makes it `Sync` for a service that is only `Send`. Cloning the service runs under the lock, so its `Clone` must
+/// not call the service.
 pub(crate) struct Origin<S, H>(Arc<Inner<S, H>>);
 
 struct Inner<S, H> {

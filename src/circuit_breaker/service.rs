@@ -12,9 +12,9 @@ use super::{
     future::ResponseFuture,
     handle::CircuitBreakerHandle,
     shared::{CallGuard, Circuit, Reservation},
-    state::Permit,
+    state::{Permit, Refusal},
 };
-use crate::call::{Classifier, DeadlineSource, FromRejected, NoDeadline, Rejected, StandardClassifier};
+use crate::call::{Classifier, DeadlineSource, FromRejected, NoDeadline, StandardClassifier};
 
 /// A service behind a circuit breaker.
 ///
@@ -31,16 +31,16 @@ pub struct CircuitBreaker<S, C = StandardClassifier, D = NoDeadline> {
     classifier: C,
     deadlines: D,
     circuit: Arc<Circuit>,
+    waits: bool,
     /// Set by a `poll_ready` that found the circuit open, and so did not ask the inner service.
-    rejected: Option<Rejected>,
-    /// Only of a service that waits. Behind a pointer, because a retry moves a clone of the service with every call.
+    refusal: Option<Refusal>,
+    /// Only of a service that waits. Behind a pointer, because each call is made on a clone of the service.
     reservation: Option<Box<Reservation>>,
 }
 
 impl<S, C, D> CircuitBreaker<S, C, D> {
     pub(super) fn new(inner: S, classifier: C, deadlines: D, circuit: Arc<Circuit>, waits: bool) -> Self {
-        let reservation = waits.then(Box::default);
-        Self { inner, classifier, deadlines, circuit, rejected: None, reservation }
+        Self { inner, classifier, deadlines, circuit, waits, refusal: None, reservation: None }
     }
 
     /// The handle of the circuit.
@@ -89,16 +89,17 @@ where
     type Future = ResponseFuture<S::Future, C>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.rejected = None;
-        if let Some(reservation) = &mut self.reservation {
+        self.refusal = None;
+        if self.waits {
+            let reservation = self.reservation.get_or_insert_default();
             if let Err(refusal) = ready!(reservation.poll_reserve(&self.circuit, cx)) {
                 return Poll::Ready(Err(S::Error::from_rejected(self.circuit.reject(refusal))));
             }
-        } else if self.circuit.fast_path.pass().is_none()
-            && let Some(refusal) = self.circuit.peek()
-        {
-            self.rejected = Some(self.circuit.rejection(refusal));
-            return Poll::Ready(Ok(()));
+        } else if self.circuit.fast_path.pass().is_none() {
+            self.refusal = self.circuit.peek();
+            if self.refusal.is_some() {
+                return Poll::Ready(Ok(()));
+            }
         }
         let ready = self.inner.poll_ready(cx);
         if let (Poll::Ready(Err(_)), Some(reservation)) = (&ready, &mut self.reservation) {
@@ -109,9 +110,8 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        if let Some(rejected) = self.rejected.take() {
-            self.circuit.count_rejected();
-            return ResponseFuture::rejected(rejected);
+        if let Some(refusal) = self.refusal.take() {
+            return ResponseFuture::rejected(self.circuit.reject(refusal));
         }
         if let Some(place) = self.reservation.as_mut().and_then(|reservation| reservation.take()) {
             return self.admitted(place.begin(), request);
@@ -126,8 +126,7 @@ where
 impl<S: Clone, C: Clone, D: Clone> Clone for CircuitBreaker<S, C, D> {
     fn clone(&self) -> Self {
         let (classifier, deadlines) = (self.classifier.clone(), self.deadlines.clone());
-        let (circuit, waits) = (Arc::clone(&self.circuit), self.reservation.is_some());
-        Self::new(self.inner.clone(), classifier, deadlines, circuit, waits)
+        Self::new(self.inner.clone(), classifier, deadlines, Arc::clone(&self.circuit), self.waits)
     }
 }
 

@@ -15,7 +15,8 @@ use crate::call::{Classifier, Origin, Protocol, Resend};
 /// A service that sends a second request while a call is slow.
 ///
 /// For each call it copies the request. A request that cannot be copied is sent once. A hedge is sent on a clone of the
-/// service that the layer was put around.
+/// service that the layer was put around. State that all attempts need, such as a connection, belongs behind a reference
+/// that clones share.
 ///
 /// # Clone
 ///
@@ -46,7 +47,7 @@ impl<S, P, K> Hedge<S, P, K> {
         &self.inner
     }
 
-    /// The inner service, mutably.
+    /// The inner service, mutably. A change reaches first attempts only, unless clones of the service share it.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }

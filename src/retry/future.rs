@@ -45,7 +45,7 @@ pub struct ResponseFuture<S: Service<Req>, Req, P, Q> {
     phase: Phase<S, S::Future>,
     /// A copy of the request for the next attempt.
     next: Result<Req, NoNext>,
-    /// The begin of the attempt, where a stage has read the clock then; otherwise the first time at which it was found waiting.
+    /// When the attempt was made, if a stage had read the clock. Otherwise when it was first found waiting.
     started: Option<Instant>,
     waited: bool,
     history: Option<CallHistory>,

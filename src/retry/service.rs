@@ -17,7 +17,8 @@ use crate::{
 /// A service that retries failed calls.
 ///
 /// For each call with more than one attempt it clones the request. A request that cannot be copied is sent once. A
-/// further attempt is made on a clone of the service that the layer was put around.
+/// further attempt is made on a clone of the service that the layer was put around. State that all attempts need, such as
+/// a connection, belongs behind a reference that clones share.
 ///
 /// # Clone
 ///
@@ -48,7 +49,7 @@ impl<S, P, Q> Retry<S, P, Q> {
         &self.inner
     }
 
-    /// The inner service, mutably.
+    /// The inner service, mutably. A change reaches first attempts only, unless clones of the service share it.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }

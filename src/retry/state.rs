@@ -37,7 +37,7 @@ pub(super) struct Call {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failed {
     pub(super) outcome: Outcome,
-    /// When the attempt was first found waiting, if it had to wait.
+    /// When the attempt was made or first found waiting, if it had to wait.
     pub(super) started: Option<Instant>,
     /// Whether it was sent as the last attempt, whatever the numbers say now.
     pub(super) was_last: bool,

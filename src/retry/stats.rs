@@ -86,7 +86,7 @@ pub struct AttemptRecord {
     pub stop: Option<Stop>,
     /// The delay before the attempt.
     pub delay: Duration,
-    /// How long the attempt took, from when it was first found waiting.
+    /// How long the attempt took, from when it was first found waiting; in a stack with a total timeout, from its call.
     pub latency: Duration,
 }
 

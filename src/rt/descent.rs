@@ -80,8 +80,7 @@ pub(crate) fn reading() -> Option<Instant> {
     CONTEXT.with(|context| context.now.get())
 }
 
-/// Kept by a call that waits, with a timer or behind an announced one. Its drop withdraws every announcement, because the
-/// timer may go with it.
+/// A waiting call keeps it. Its drop withdraws every announcement, because the announced timer may be that of the call.
 #[derive(Debug)]
 pub(crate) struct Announced;
 

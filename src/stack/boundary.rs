@@ -1,4 +1,4 @@
-//! The two boundaries of a stack: stages share an instant and a timer between them, and nothing else does.
+//! The two boundaries of a stack. Between them, the stages share an instant and a timer.
 
 use std::task::{Context, Poll};
 
@@ -44,6 +44,7 @@ impl<S: Service<Req>, Req, const INSIDE: bool> Service<Req> for Boundary<S, INSI
     type Future = BoundaryFuture<S::Future, INSIDE>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        let _scope = Scope::new(INSIDE);
         self.inner.poll_ready(cx)
     }
 

@@ -64,18 +64,21 @@
 //! # One clock reading and one timer
 //!
 //! The stages of a stack run nested in one `call` or one `poll`. Meanwhile they share one reading of the clock, and an
-//! outer timeout sets no timer while the timer of an inner timeout wakes the task earlier. Behaviour and limits are those of
-//! separate layers. The shared instant is that of the start of the call or of the poll.
+//! outer timeout sets no timer while the timer of an inner timeout wakes the task earlier. Limits are those of separate
+//! layers.
 //!
-//! Sharing ends where code of the user begins: at the service inside of the stack, and at the source of a fallback.
-//! Therefore it does not reach
+//! Sharing ends where code of the user begins: at the inner service, at the source of a fallback, and at a listener. After
+//! that code, the next stage reads the clock again. Therefore sharing does not reach
 //!
 //! - a call that goes on in another task, through `tokio::spawn` or `tower::buffer::Buffer`;
 //! - an inner stack, which shares among its own stages;
 //! - layers that are stacked by hand, because a layer of a user may stand between them;
 //! - the timers of a hedge and of a delay between attempts, which are their own.
 //!
-//! A classifier, a resend rule and a source of deadlines run among the stages. They must not poll a future.
+//! A classifier, a resend rule and a source of deadlines run among the stages, so they must not poll a future.
+//!
+//! With a total timeout, the breaker and the retry count the wait of a call from `call`, and not from its first poll. A
+//! caller that makes a call and polls it much later makes the backend look slower than it is.
 //!
 //! # Naming the type
 //!

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use crate::telemetry::{CircuitState, CircuitTransition, Name, Trip};
+use crate::{
+    rt::descent::Scope,
+    telemetry::{CircuitState, CircuitTransition, Name, Trip},
+};
 
 /// A rare event inside a layer, such as a circuit that opens. Only breakers emit events so far.
 ///
@@ -128,6 +131,8 @@ impl Listeners {
     /// Passes an event to `tracing` and to every listener. No panic of a listener reaches the caller.
     pub(crate) fn emit(&self, layer: &Name, kind: EventKind) {
         let event = Event { layer: layer.clone(), kind };
+        // A listener may take its time, or poll a future.
+        let _outside = Scope::new(false);
         // An event may be emitted from a drop during a panic, where a second panic would abort the process.
         let quietly = |tell: &dyn Fn()| catch_unwind(AssertUnwindSafe(tell)).is_ok();
         quietly(&|| match event.severity() {

@@ -16,7 +16,8 @@ use std::{
 use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_reliability::{
-    Error, ReliabilityStack,
+    Error, Event, ReliabilityStack,
+    circuit_breaker::CircuitBreakerConfig,
     fallback::FallbackConfig,
     hedge::HedgeConfig,
     retry::{Jitter, RetryConfig},
@@ -120,8 +121,67 @@ async fn an_inner_timer_that_moves_to_another_task_wakes_no_outer_timeout() {
     }
 }
 
+/// Ready for its first call, which is refused after a second. Then it polls a timeout of its own once, hands it to another
+/// task, and is never ready again.
+#[derive(Clone, Default)]
+struct HandsOver(ReadyOnce);
+
+impl Service<()> for HandsOver {
+    type Response = ();
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<()>>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let ready = self.0.poll_ready(cx);
+        if ready.is_pending() {
+            let limit = TimeoutConfig::new(SECOND).build().expect("in range");
+            let mut call = Box::pin(limit.layer(service_fn(|()| pending::<Answer>())).oneshot(()));
+            once(call.as_mut());
+            tokio::spawn(call);
+        }
+        ready
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        self.0.call(())
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn of_two_nested_stacks_the_shorter_timeout_ends_the_call() {
+async fn a_timer_that_starts_in_poll_ready_wakes_no_outer_timeout() {
+    let stack = ReliabilityStack::builder()
+        .timeout(5 * SECOND)
+        .hedge(HedgeConfig::fixed(Duration::from_millis(100)))
+        .attempt_timeout(2 * SECOND)
+        .build()
+        .expect("the numbers go together");
+    let (took, _) = ends_after(stack.layer(HandsOver::default()).oneshot(())).await;
+    assert_eq!(took, 5 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_listener_takes_no_time_from_an_attempt() {
+    let stack = ReliabilityStack::builder()
+        .timeout(30 * SECOND)
+        .circuit_breaker(CircuitBreakerConfig::consecutive(1).open_for(SECOND).max_open_for(SECOND))
+        .attempt_timeout(2 * SECOND)
+        .listen(|_: &Event| once(pin!(advance(3 * SECOND))))
+        .build()
+        .expect("the numbers go together");
+    let client = stack.layer(service_fn(|fails: bool| async move {
+        tokio::time::sleep(SECOND).await;
+        if fails { Err(io::Error::other("down")) } else { Ok(()) }
+    }));
+    let mut ready = client.clone();
+    ready.ready().await.expect("the circuit is closed");
+    assert!(client.oneshot(true).await.is_err());
+    advance(2 * SECOND).await;
+    // The listener hears that the circuit is half-open just before the attempt is made.
+    assert!(ready.call(false).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_shorter_timeout_of_two_nested_stacks_ends_the_call() {
     let stack = |limit| ReliabilityStack::builder().timeout(limit).build().expect("in range");
     for (outer, inner) in [(SECOND, 2 * SECOND), (2 * SECOND, SECOND), (SECOND, SECOND)] {
         let client = stack(outer).layer(stack(inner).layer(service_fn(hang)));
@@ -228,7 +288,7 @@ fn a_stack_is_shared_by_several_runtimes() {
 
 /// A service that polls another one inside of its own poll, as a classifier or a layer of a user might.
 #[tokio::test(start_paused = true)]
-async fn a_stack_that_is_polled_inside_of_another_ones_service_changes_nothing_for_it() {
+async fn polling_another_stack_within_the_service_changes_no_timeout() {
     let stack = |total| {
         ReliabilityStack::builder().timeout(total).attempt_timeout(SECOND / 2).build().expect("in range")
     };

@@ -16,7 +16,7 @@ use crate::{
 pub(crate) struct CallGuard {
     circuit: Arc<Circuit>,
     permit: Permit,
-    /// The begin of the call, where a stage has read the clock then; otherwise the first time at which it was found waiting.
+    /// When the call was made, if a stage had read the clock. Otherwise when the call was first found waiting.
     since: Option<Instant>,
     waited: bool,
     deadline: Option<Deadline>,
@@ -44,7 +44,7 @@ impl CallGuard {
         Ok(Self::new(circuit, permit, Stage::Reserved))
     }
 
-    /// Makes an admitted call, and guards it from its first poll on. A panic in `call` is a failure.
+    /// Makes an admitted call, and returns its guard. A panic in `call`, or in the source of deadlines, is a failure.
     #[inline]
     pub(crate) fn call<Req, F>(
         circuit: Arc<Circuit>,
@@ -182,7 +182,7 @@ impl CallGuard {
     }
 }
 
-/// Dropped only while a panic of the inner service unwinds.
+/// Guards a call until its future exists. Dropped only by a panic.
 struct Unwound<'a> {
     circuit: &'a Circuit,
     permit: Permit,

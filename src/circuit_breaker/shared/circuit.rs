@@ -91,17 +91,7 @@ impl Circuit {
 
     /// Counts a call as rejected.
     pub(crate) fn reject(&self, refusal: Refusal) -> Rejected {
-        self.count_rejected();
-        self.rejection(refusal)
-    }
-
-    /// Counts a call as rejected, of which the [`rejection`](Self::rejection) is made.
-    pub(crate) fn count_rejected(&self) {
         self.fast_path.count_rejected(thread_number());
-    }
-
-    /// The rejection of a call that is not counted yet.
-    pub(crate) fn rejection(&self, refusal: Refusal) -> Rejected {
         Rejected::new(self.name.clone(), refusal.reason).at(refusal.retry_at)
     }
 

@@ -103,7 +103,7 @@ const SILENT_PAUSES: u32 = 3;
 /// The fifty failures that open a circuit by default then take at least two and a half times the patience.
 const FAILURES_PER_PATIENCE: u32 = 20;
 const HALF_OPEN_PATIENCE: u32 = 10;
-/// A timeout of the caller counts from the call, and the wait from the first `Pending`, a little later.
+/// A timeout of the caller counts from the call, and the wait may count from the first `Pending`, a little later.
 const TOLERANCE: f64 = 0.95;
 
 #[cfg(test)]

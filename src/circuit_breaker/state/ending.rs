@@ -31,7 +31,7 @@ pub(crate) enum Ending {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Timing {
     /// From when the call waited for the backend. `None` if it waited for the caller to send the rest of the request, or
-    /// if it never waited.
+    /// if no time is known because it never waited.
     pub(crate) waiting_since: Option<Instant>,
     /// The deadline of the request.
     pub(crate) deadline: Option<Instant>,
