@@ -81,8 +81,10 @@
 //! A stack wraps the error of its service in [`Error<E>`](Error). The enum is flat, however many layers the stack has.
 //! Log an error with [`Error::report`]; match [`Rejected::reason`] and [`Rejected::retry_after`] in code. Single layers
 //! ask for an error type that is `From<Rejected>`: a [`BoxError`], an enum of your own, or [`Error<E>`](Error) after
-//! `.map_err(Error::inner)`. Without it, the compiler reports that the method `ready` or `oneshot` has unsatisfied trait
-//! bounds.
+//! `.map_err(Error::inner)`.
+//!
+//! The compiler may report that the method `ready` or `oneshot` exists, but its trait bounds were not satisfied. Pass
+//! the service through [`check_service`], and the compiler names the missing bound and its remedy.
 //!
 //! # Shared state
 //!
@@ -174,7 +176,7 @@ pub use call::{
     AsRejected, BoxError, BoxErrorClassifier, CallHistory, Classifier, CloneRequest, ConfigError, Deadline,
     DeadlineSource, Error, ErrorClass, FromRejected, IntoRejected, NoDeadline, Outcome, PendingOutcome,
     PerClass, PriorAttempts, Priority, Protocol, Reason, Rejected, Resend, Retryable, StandardClassifier,
-    Upload, outcome_of,
+    Upload, check_service, outcome_of,
 };
 #[doc(inline)]
 pub use stack::ReliabilityStack;

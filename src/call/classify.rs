@@ -6,7 +6,8 @@ use crate::call::{BoxError, ErrorClass, Outcome, PendingOutcome, Rejected, chain
 
 /// Turns the result of a call into an [`Outcome`].
 ///
-/// Every closure of this shape is a classifier:
+/// Every closure of this shape is a classifier. A closure that does not name the type of its argument is none: the
+/// compiler says that an "implementation of `FnOnce` is not general enough".
 ///
 /// ```
 /// use std::fmt;
@@ -22,9 +23,11 @@ use crate::call::{BoxError, ErrorClass, Outcome, PendingOutcome, Rejected, chain
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot classify `Result<{Res}, {Err}>`",
-    note = "for a service whose error is a `BoxError`, use `.classify(BoxErrorClassifier)`",
-    note = "for an error type of your own, implement `std::error::Error` or classify it with a closure"
+    message = "the classifier `{Self}` cannot classify a `Result<&{Res}, &{Err}>`: name another one with `.classify(..)`",
+    label = "needs a classifier for the results of the inner service",
+    note = "a closure has to name the type of its argument: `.classify(|result: Result<&Response, &Error>| ..)`",
+    note = "for a service whose error is a `BoxError`, add `.classify(BoxErrorClassifier)`",
+    note = "`StandardClassifier` takes errors that implement `std::error::Error`"
 )]
 pub trait Classifier<Res, Err> {
     /// The outcome of a call with this result.
@@ -73,6 +76,8 @@ pub trait Classifier<Res, Err> {
     }
 }
 
+// Without the attribute, the compiler asks a classifier of another protocol to be a closure.
+#[diagnostic::do_not_recommend]
 impl<Res, Err, F> Classifier<Res, Err> for F
 where
     F: Fn(Result<&Res, &Err>) -> Outcome,

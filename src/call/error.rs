@@ -122,15 +122,18 @@ const CALL_FAILED: &str = "call failed";
 /// [`BoxError`], [`Error<E>`](Error) and every enum of your own with a `From<Rejected>` have it. Implement
 /// `From<Rejected>`, not this trait; the trait exists so that the compiler names the missing impl.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot carry a rejection of this layer",
-    label = "needs `From<tower_reliability::Rejected>`",
-    note = "add `.map_err(Error::inner)` inside this layer, or implement `From<Rejected>` for your error type"
+    message = "the error `{Self}` cannot carry a rejection: add `.map_err(Error::inner)` inside this layer",
+    label = "needs an error that is `From<tower_reliability::Rejected>`",
+    note = "`ServiceBuilder::map_err` stands after this layer, with `tower_reliability::Error`",
+    note = "an error enum of your own implements `From<Rejected>` instead"
 )]
 pub trait FromRejected: Sized {
     /// The rejection, as this error.
     fn from_rejected(rejected: Rejected) -> Self;
 }
 
+// Without the attribute, the compiler reports the missing `From<Rejected>`, and not the message of this trait.
+#[diagnostic::do_not_recommend]
 impl<E: From<Rejected>> FromRejected for E {
     fn from_rejected(rejected: Rejected) -> Self {
         rejected.into()

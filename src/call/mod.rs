@@ -1,12 +1,14 @@
 //! The vocabulary of one call: outcomes, classifiers, rejections, errors, deadlines, and further attempts.
 
 mod chain;
+mod check;
 mod classes;
 mod classify;
 mod config_error;
 mod deadline;
 mod error;
 mod history;
+mod infallible;
 mod origin;
 mod outcome;
 mod pending_outcome;
@@ -17,6 +19,7 @@ mod resend;
 mod upload;
 
 pub(crate) use chain::chain;
+pub use check::check_service;
 pub(crate) use classes::ErrorClasses;
 pub use classes::PerClass;
 #[cfg(feature = "grpc")]

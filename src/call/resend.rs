@@ -23,8 +23,10 @@ use crate::call::CallHistory;
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot send a `{Req}` again",
-    note = "for a body that is not `Clone` put `http::ReplayLayer` outside, or name another `.resend(..)`"
+    message = "a retry or a hedge cannot copy a `{Req}`: for HTTP, add `http::ReplayLayer` outside of it",
+    label = "`{Self}` needs a request that it can send twice",
+    note = "write `.layer(ReplayLayer::new()).layer(stack)`, with `tower_reliability::http::ReplayLayer`",
+    note = "for requests of another protocol, name a `.resend(..)` that copies them"
 )]
 pub trait Resend<Req> {
     /// Copies a request for a further attempt, before the request is sent. `None` if it can be sent only once.

@@ -28,9 +28,9 @@ use crate::call::{CallHistory, PriorAttempts, Resend};
 /// counts the earlier attempts. The first attempt keeps the header that it came with, because a proxy passes its
 /// caller's header on.
 ///
-/// It copies requests whose body is a [`ReplayBody`]. When the earlier attempt is over, the copy
-/// [takes over](ReplayBody::take_over) the rest of its body. Beside a running attempt, as under a hedge, only a body
-/// that was sent to its end is sent again.
+/// It copies requests without a body, `Request<()>`, and requests whose body is a [`ReplayBody`]. When the earlier
+/// attempt is over, the copy [takes over](ReplayBody::take_over) the rest of its body. Beside a running attempt, as under
+/// a hedge, only a body that was sent to its end is sent again.
 ///
 /// # reqwest
 ///
@@ -116,6 +116,24 @@ impl<B: Body> Resend<Request<ReplayBody<B>>> for HttpResend {
     }
 
     fn prepare(&self, request: &mut Request<ReplayBody<B>>, attempt: u32, history: &mut Option<CallHistory>) {
+        let attempt = leave(request.extensions_mut(), attempt, history);
+        number(request.headers_mut(), attempt);
+    }
+}
+
+// A request without a body is its own copy. With one impl alone, the compiler would ask for a `ReplayBody` before it
+// looks for an impl, and so never print the message of `Resend`.
+impl Resend<Request<()>> for HttpResend {
+    fn copy(&self, request: &mut Request<()>) -> Option<Request<()>> {
+        Some(request.clone())
+    }
+
+    fn may_resend(&self, copy: &Request<()>, prior: PriorAttempts) -> bool {
+        let idempotent = || self.is_idempotent(copy.method(), copy.headers());
+        prior == PriorAttempts::Unprocessed || is_idempotent(copy, idempotent)
+    }
+
+    fn prepare(&self, request: &mut Request<()>, attempt: u32, history: &mut Option<CallHistory>) {
         let attempt = leave(request.extensions_mut(), attempt, history);
         number(request.headers_mut(), attempt);
     }

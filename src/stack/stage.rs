@@ -176,7 +176,8 @@ impl<C: Clone, R, D: Clone> Stage<Self, Protocol<C, R, D>> for CircuitBreakerCon
 
 /// The layer of a stage that exists, and so has a handle.
 ///
-/// Without the stage, the accessor does not compile, and the compiler says "this stack has no such stage":
+/// Without the stage, the accessor does not compile, and the compiler says "this stack has no such stage: add the stage to its
+/// builder":
 ///
 /// ```compile_fail,E0277
 /// use tower_reliability::ReliabilityStack;
@@ -186,8 +187,8 @@ impl<C: Clone, R, D: Clone> Stage<Self, Protocol<C, R, D>> for CircuitBreakerCon
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "this stack has no such stage",
-    note = "name the stage while building the stack, and its handle is there"
+    message = "this stack has no such stage: add the stage to its builder",
+    label = "the stage was not named before `build()`"
 )]
 pub trait HasHandle {
     /// The type of the handle.

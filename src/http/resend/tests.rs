@@ -29,6 +29,24 @@ fn header(request: &Request<Body>) -> Option<&str> {
 }
 
 #[test]
+fn a_request_without_a_body_is_sent_again_by_its_method() {
+    for (method, again) in [(Method::GET, true), (Method::POST, false)] {
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        let mut copy = HttpResend::new().copy(&mut request).expect("it has no body");
+        for (prior, may) in [
+            (PriorAttempts::Unprocessed, true),
+            (PriorAttempts::Ended, again),
+            (PriorAttempts::Running, again),
+        ] {
+            assert_eq!(HttpResend::new().may_resend(&copy, prior), may, "{prior:?}");
+        }
+        HttpResend::new().prepare(&mut copy, 2, &mut None);
+        assert_eq!((copy.extensions().get(), copy.headers().len()), (Some(&Attempt(2)), 1));
+    }
+}
+
+#[test]
 fn a_request_that_may_be_processed_is_sent_again_only_if_it_is_idempotent() {
     let resend = HttpResend::new();
     for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"] {
