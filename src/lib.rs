@@ -113,6 +113,7 @@
 //! | `tower` | `RetryBudget::of`, which takes one of tower's budgets |
 //! | `serde` | configs from and to files, with durations as `"30s"` |
 //! | `full` | all of these |
+//! | `testing` | the module [`testing`]: a scripted backend and injected faults, for the tests of a user |
 //!
 //! # Glossary
 //!
@@ -146,6 +147,7 @@
 //! [`http::BodyReadTimeoutLayer`]: ./http/struct.BodyReadTimeoutLayer.html
 //! [`http::BodyDeadlineLayer`]: ./http/struct.BodyDeadlineLayer.html
 //! [`http::ReportAttemptsLayer`]: ./http/struct.ReportAttemptsLayer.html
+//! [`testing`]: ./testing/index.html
 //! [`grpc`]: ./grpc/index.html
 //! [`grpc::stack`]: ./grpc/fn.stack.html
 //! [`grpc::GrpcRejectionLayer`]: ./grpc/struct.GrpcRejectionLayer.html
@@ -170,6 +172,9 @@ pub mod http;
 pub mod retry;
 pub mod retry_budget;
 pub mod stack;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 pub mod timeout;
 
 pub use call::{

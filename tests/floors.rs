@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("stack", 3),
     ("http", 4),
     ("grpc", 5),
+    ("testing", 6),
 ];
 
 /// Files that decide, and so must not wait, lock, read a clock or draw a random number.
@@ -38,6 +39,8 @@ const PURE: &[&str] = &[
     "learning.rs",
     "stats.rs",
     "plan.rs",
+    "testing/faults/latency.rs",
+    "testing/scripted/step.rs",
     "recording.rs",
 ];
 

@@ -15,7 +15,7 @@ use tower_reliability::{
     circuit_breaker::{Abandoned, CircuitBreakerConfig, CircuitBreakerCounts, CircuitBreakerHandle},
 };
 
-use crate::scripted::{Act, Answer, Backend, Bench, ByPeer};
+use crate::scripted::{Act, Answer, Bench, ByPeer, backend};
 
 const CONFIG: CircuitBreakerConfig = CircuitBreakerConfig::new()
     .min_requests(100)
@@ -118,7 +118,7 @@ async fn case_08_a_panic_is_a_failure_and_nothing_stays_locked() {
 #[tokio::test(start_paused = true)]
 async fn case_08_a_listener_that_panics_harms_no_call() {
     let layer = CONFIG.build().expect("valid").classify(ByPeer).listen(|_: &Event| panic!("as it likes"));
-    let (backend, handle) = (Backend::default(), layer.handle());
+    let (backend, handle) = (backend(), layer.handle());
     // Told in the middle of another panic, it must not end the process.
     let call = layer.layer(backend.clone()).oneshot(Act::now(Answer::Panic));
     assert!(AssertUnwindSafe(call).catch_unwind().await.is_err());
@@ -137,7 +137,7 @@ async fn a_listener_may_ask_the_handle() {
         seen.1.push(state);
     });
     seen.lock().expect("no thread panics with it").0 = Some(layer.handle());
-    let _ = layer.layer(Backend::default()).oneshot(Act::BAD).await;
+    let _ = layer.layer(backend()).oneshot(Act::BAD).await;
     let mut seen = seen.lock().expect("no thread panics with it");
     assert_eq!(seen.1, [Some(CircuitState::Open)]);
     seen.0 = None;

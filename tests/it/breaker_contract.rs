@@ -18,7 +18,7 @@ use tower_reliability::{
     circuit_breaker::{CircuitBreaker, CircuitBreakerConfig, Window, future::ResponseFuture},
 };
 
-use crate::scripted::{Act, Answer, Answered, Backend, Bench, ByPeer, Guarded, Peer, rejected};
+use crate::scripted::{Act, Answer, Answered, Backend, Bench, ByPeer, Guarded, Peer, backend, rejected};
 
 const CONFIG: CircuitBreakerConfig =
     CircuitBreakerConfig::consecutive(1).open_for(Duration::from_secs(5)).open_jitter(0.0);
@@ -51,7 +51,7 @@ async fn case_03_a_call_without_readiness_is_admitted_and_counted_like_any_other
     let _ = bench.service.call(Act::BAD).await;
     assert!(rejected(&bench.service.call(Act::GOOD).await).is_some());
     let counts = bench.handle.snapshot().counts;
-    assert_eq!((counts.failures, counts.rejected, bench.backend.reached()), (1, 1, 1));
+    assert_eq!((counts.failures, counts.rejected, bench.backend.calls()), (1, 1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,7 +108,7 @@ async fn case_05_a_waiter_hears_of_a_reset_and_of_a_place_that_came_back() {
 
 #[tokio::test(start_paused = true)]
 async fn case_09_a_caller_that_waits_for_the_circuit_does_not_pin_the_inner_service() {
-    let backend = Backend::default();
+    let backend = backend();
     let layer = CONFIG.build().expect("valid").classify(ByPeer).wait_while_open();
     let stack = ServiceBuilder::new().layer(layer.clone()).layer(ConcurrencyLimitLayer::new(1));
     let mut waiter = stack.service(backend);
@@ -218,9 +218,9 @@ async fn case_18_of_ten_thousand_calls_at_the_end_of_the_open_period_only_the_pr
     let slow = Act::GOOD.after(Duration::from_millis(100));
     // One probe until the first has passed, and then the rest of them.
     for probes in [1, 2] {
-        let before = bench.backend.reached();
+        let before = bench.backend.calls();
         let answers = join_all((0..10_000).map(|_| bench.call(slow))).await;
-        assert_eq!(bench.backend.reached() - before, probes);
+        assert_eq!(bench.backend.calls() - before, probes);
         let rejections: Vec<&Rejected> = answers.iter().filter_map(rejected).collect();
         assert_eq!(rejections.len(), 10_000 - probes);
         assert!(

@@ -10,7 +10,7 @@ use tower_reliability::{
     circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitState, Window},
 };
 
-use crate::scripted::{Act, Answer, Answered, Backend, Bench, ByPeer, Peer};
+use crate::scripted::{Act, Answer, Answered, Bench, ByPeer, Peer, backend};
 
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -45,7 +45,7 @@ fn within(act: Act, delay: Duration) -> Request {
 }
 
 fn peer() -> BoxCloneService<Request, (), Error<Peer>> {
-    BoxCloneService::new(service_fn(|request: Request| Backend::default().call(request.act)))
+    BoxCloneService::new(service_fn(|request: Request| backend().call(request.act)))
 }
 
 #[tokio::test(start_paused = true)]

@@ -78,7 +78,7 @@ async fn reached_while_dead(config: CircuitBreakerConfig, before: usize) -> usiz
         let _ = bench.service.call(act).await;
         advance(Duration::from_millis(1)).await;
     }
-    bench.backend.reached() - before
+    bench.backend.calls() - before
 }
 
 #[tokio::test(start_paused = true)]

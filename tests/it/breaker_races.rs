@@ -65,7 +65,7 @@ fn case_27_overrides_that_race_with_calls_lose_no_transition() {
     assert_eq!(last.counts.trips, opened as u64);
     let ended = last.counts.successes + last.counts.failures + last.counts.rejected;
     assert_eq!(ended, started as u64);
-    assert_eq!(bench.backend.reached() as u64, last.counts.successes + last.counts.failures);
+    assert_eq!(bench.backend.calls() as u64, last.counts.successes + last.counts.failures);
 }
 
 #[test]

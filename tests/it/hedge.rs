@@ -20,8 +20,8 @@ use tower_reliability::{
 };
 
 use crate::{
-    hedge_script::{DELAY, FIXED, Script, fails, layer},
-    scripted::{Act, Answer, Answered, ByPeer, Peer, rejected},
+    hedge_script::{DELAY, FIXED, fails, layer},
+    scripted::{Act, Answer, Answered, ByPeer, Peer, Script, rejected},
 };
 
 /// One call. Returns the answer, the times of the requests, and how long the call took.

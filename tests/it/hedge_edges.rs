@@ -15,8 +15,8 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_reliability::{Error, ErrorClass, Name, Reason, Rejected, Resend, Trip, retry_budget::RetryBudget};
 
 use crate::{
-    hedge_script::{DELAY, FIXED, Script, layer},
-    scripted::{Act, Answer, Answered, Peer},
+    hedge_script::{DELAY, FIXED, layer},
+    scripted::{Act, Answer, Answered, Peer, Script},
 };
 
 /// Copies that cannot take over the body of the attempt before them.

@@ -15,8 +15,8 @@ use tower_reliability::{
 };
 
 use crate::{
-    hedge_script::{DELAY, FIXED, Script, fails, layer},
-    scripted::{Act, Answer, Answered, ByPeer, Peer},
+    hedge_script::{DELAY, FIXED, fails, layer},
+    scripted::{Act, Answer, Answered, ByPeer, Peer, Script},
 };
 
 pub(crate) const fn millis(millis: u64) -> Duration {

@@ -11,8 +11,8 @@ use tower_reliability::{
 
 use crate::{
     hedge_learns::{learnt, millis},
-    hedge_script::{DELAY, FIXED, Script, layer},
-    scripted::{Act, ByPeer},
+    hedge_script::{DELAY, FIXED, layer},
+    scripted::{Act, ByPeer, Script},
 };
 
 /// Calls that take 1 ‥ 100 ms, each as often, in some order.

@@ -18,8 +18,8 @@ use tower_reliability::{
 
 use crate::{
     hedge_learns::millis,
-    hedge_script::{FIXED, Script, fails, layer},
-    scripted::{Act, Answered, ByPeer, Peer},
+    hedge_script::{FIXED, fails, layer},
+    scripted::{Act, Answered, ByPeer, Peer, Script},
 };
 
 /// The input of a vector, and its expected result.

@@ -60,4 +60,5 @@ mod retry_shell;
 mod retry_upload;
 mod retry_vectors;
 mod scripted;
+mod testing;
 mod timeout;

@@ -14,8 +14,8 @@ use tower_reliability::{
 
 use crate::{
     hedge_learns::millis,
-    hedge_script::{FIXED, Script, fails},
-    scripted::{Act, ByPeer, Peer, rejected},
+    hedge_script::{FIXED, fails},
+    scripted::{Act, ByPeer, Peer, Script, rejected},
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,7 +1,6 @@
 //! A retried call is counted once, and gives back everything it took, however it ends.
 
 use std::{
-    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::{
@@ -20,41 +19,12 @@ use tower_reliability::{
     CallHistory, Classifier, Deadline, DeadlineSource, ErrorClass, Outcome, PriorAttempts, Protocol, Resend,
     retry::{Jitter, RetryConfig, RetryCounts, RetryHandle, RetryLayer, RetryPolicy},
     retry_budget::RetryBudgetConfig,
+    testing::{Scripted, Step},
 };
 
-use crate::scripted::{Act, Answer, Answered, Backend, ByPeer};
+use crate::scripted::{Act, Answer, Answered, Backend, ByPeer, Script, backend};
 
 const FIXED: RetryConfig = RetryConfig::fixed(Duration::from_millis(100)).jitter(Jitter::None);
-
-/// Plays one act of the script per attempt, then succeeds. Not ready while it is shut.
-#[derive(Clone, Default)]
-struct Scripted {
-    acts: Arc<Mutex<VecDeque<Act>>>,
-    shut: Arc<AtomicBool>,
-    backend: Backend,
-}
-
-impl Scripted {
-    fn new(acts: impl IntoIterator<Item = Act>) -> Self {
-        Self { acts: Arc::new(Mutex::new(acts.into_iter().collect())), ..Self::default() }
-    }
-}
-
-impl Service<()> for Scripted {
-    type Response = ();
-    type Error = <Backend as Service<Act>>::Error;
-    type Future = <Backend as Service<Act>>::Future;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Answered> {
-        // No waker: a test drops the call, or polls it by hand.
-        if self.shut.load(Ordering::Relaxed) { Poll::Pending } else { Poll::Ready(Ok(())) }
-    }
-
-    fn call(&mut self, (): ()) -> Self::Future {
-        let act = self.acts.lock().expect("no thread panics with it").pop_front();
-        self.backend.call(act.unwrap_or(Act::GOOD))
-    }
-}
 
 fn layer() -> RetryLayer<Protocol<ByPeer>> {
     FIXED.build().expect("valid").classify(ByPeer)
@@ -107,14 +77,15 @@ async fn case_07_and_38_a_call_dropped_in_any_phase_is_refunded() {
     ] {
         let first = if phase == Phase::Running { Act::HANG } else { Act::BAD };
         let second = if phase == Phase::BackoffAgain { Act::BAD } else { Act::HANG };
-        let (peer, retry) = (Scripted::new([first, second]), layer());
+        let (peer, retry) = (Scripted::new(|(): &()| Step::answer(())), layer());
+        let unready = (phase == Phase::Unready).then(|| Step::not_ready(Duration::MAX));
+        peer.play([first.step()].into_iter().chain(unready).chain([second.step()]));
         let mut call = Box::pin(retry.layer(peer.clone()).call(()));
         if phase != Phase::Unpolled {
             assert!(poll!(&mut call).is_pending());
         }
         if !matches!(phase, Phase::Unpolled | Phase::Running | Phase::Backoff) {
             advance(Duration::from_millis(101)).await;
-            peer.shut.store(phase == Phase::Unready, Ordering::Relaxed);
         }
         if !matches!(phase, Phase::Unpolled | Phase::Running | Phase::Backoff | Phase::AfterBackoff) {
             assert!(poll!(&mut call).is_pending());
@@ -127,9 +98,7 @@ async fn case_07_and_38_a_call_dropped_in_any_phase_is_refunded() {
         let found = (seen.counts.abandoned, seen.counts.retries, seen.budget.spent, ended(&seen.counts));
         assert_eq!(found, expected, "{phase:?}");
         assert_balance(&handle, 1);
-        peer.shut.store(false, Ordering::Relaxed);
-        peer.acts.lock().expect("no thread panics with it").clear();
-        assert_eq!(retry.layer(peer).oneshot(()).await, Ok(()), "{phase:?}");
+        assert_eq!(retry.layer(Script::default().service()).oneshot(()).await, Ok(()), "{phase:?}");
         assert_eq!(handle.snapshot().counts.succeeded, 1);
     }
 }
@@ -138,7 +107,7 @@ async fn case_07_and_38_a_call_dropped_in_any_phase_is_refunded() {
 async fn case_07_a_call_dropped_after_its_end_is_counted_once() {
     for acts in [vec![], vec![Act::BAD], vec![Act::BAD; 3]] {
         let retry = layer();
-        let mut call = Box::pin(retry.layer(Scripted::new(acts)).call(()));
+        let mut call = Box::pin(retry.layer(Script::new(acts).service()).call(()));
         let _ = (&mut call).await;
         let before = retry.handle().snapshot();
         drop(call);
@@ -324,8 +293,8 @@ impl tracing::Subscriber for Curious {
 async fn a_log_subscriber_may_ask_the_handle() {
     let retry = layer();
     let _curious = tracing::subscriber::set_default(Curious(retry.handle()));
-    assert_eq!(retry.layer(Scripted::new([Act::BAD])).oneshot(()).await, Ok(()));
-    assert!(retry.layer(Scripted::new([Act::BAD; 3])).oneshot(()).await.is_err());
+    assert_eq!(retry.layer(Script::new([Act::BAD]).service()).oneshot(()).await, Ok(()));
+    assert!(retry.layer(Script::new([Act::BAD; 3]).service()).oneshot(()).await.is_err());
 }
 
 /// A request that carries its fate.
@@ -375,7 +344,7 @@ impl Chance {
     fn act(&self) -> Act {
         let mut random = self.0.lock().expect("no thread panics with it");
         // Good and bad phases. With one failure rate the health gate would stay closed.
-        let fair = (self.1.reached() / 500).is_multiple_of(2);
+        let fair = (self.1.calls() / 500).is_multiple_of(2);
         let answer = match random.random_range(0..100) {
             _ if fair && random.random_bool(0.7) => Answer::Good,
             0..30 => Answer::Good,
@@ -443,7 +412,7 @@ async fn case_61_a_hundred_thousand_calls_are_each_counted_once() {
         .resend(Orders)
         .deadlines(Orders)
         .budget(budget);
-    let backend = Backend::default();
+    let backend = backend();
     let mut service = retry.layer(Chance(Arc::clone(&random), backend.clone()));
     let dice = |sides: u32| random.lock().expect("no thread panics with it").random_range(0..sides);
     let (mut started, mut panicked, mut unpolled, mut out) = (0_u64, 0_u64, 0_u64, Vec::new());

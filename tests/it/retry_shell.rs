@@ -1,8 +1,6 @@
 //! The attempts that a retry sends, their times, and the things it keeps meanwhile.
 
 use std::{
-    collections::VecDeque,
-    future::pending,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -20,44 +18,7 @@ use tower_reliability::{
     retry_budget::{RetryBudget, RetryBudgetConfig},
 };
 
-use crate::scripted::{Act, Answer, Answered, ByPeer, Peer, rejected};
-
-/// Plays one act of the script per request, then succeeds.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Script {
-    acts: Arc<Mutex<VecDeque<Act>>>,
-    asked: Arc<Mutex<Vec<Instant>>>,
-}
-
-impl Script {
-    pub(crate) fn new(acts: impl IntoIterator<Item = Act>) -> Self {
-        Self { acts: Arc::new(Mutex::new(acts.into_iter().collect())), asked: Arc::default() }
-    }
-
-    /// The times of the requests, in milliseconds since the first.
-    pub(crate) fn asked(&self) -> Vec<u128> {
-        let asked = self.asked.lock().expect("no thread panics with it");
-        asked.iter().map(|at| (*at - asked[0]).as_millis()).collect()
-    }
-
-    pub(crate) fn service(
-        &self,
-    ) -> impl Service<(), Response = (), Error = Error<Peer>, Future: Send> + Clone + Send + use<> {
-        let Self { acts, asked } = self.clone();
-        service_fn(move |()| {
-            asked.lock().expect("no thread panics with it").push(Instant::now());
-            let act = acts.lock().expect("no thread panics with it").pop_front().unwrap_or(Act::GOOD);
-            async move {
-                sleep(act.after).await;
-                match act.answer {
-                    Answer::Good => Ok(()),
-                    Answer::Hang => pending().await,
-                    answer => Err(Error::Inner(Peer(answer))),
-                }
-            }
-        })
-    }
-}
+use crate::scripted::{Act, Answer, Answered, ByPeer, Peer, Script, rejected};
 
 pub(crate) const SEQUENCE: RetryConfig =
     RetryConfig::exponential(Duration::from_millis(100)).jitter(Jitter::None);

@@ -1,21 +1,15 @@
 //! A backend that does as each request says, and somebody who writes down every event.
 
 use std::{
-    future::Future,
-    pin::Pin,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use tokio::time::sleep;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, ServiceExt};
 use tower_reliability::{
     CircuitTransition, Classifier, Error, ErrorClass, Event, EventKind, Outcome, Rejected,
     circuit_breaker::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer},
+    testing::{Scripted, Step},
 };
 
 /// What the backend shall do.
@@ -50,6 +44,17 @@ impl Act {
     pub(crate) const fn after(self, after: Duration) -> Self {
         Self { after, ..self }
     }
+
+    pub(crate) fn step(self) -> Step<(), Error<Peer>> {
+        let step = match self.answer {
+            Answer::Good => Step::answer(()),
+            Answer::Hang => Step::hang(),
+            Answer::Panic => Step::panic(),
+            Answer::PanicInCall => Step::panic_in_call(),
+            answer => Step::fail(Error::Inner(Peer(answer))),
+        };
+        step.after(self.after)
+    }
 }
 
 /// The backend's own error.
@@ -64,49 +69,47 @@ impl std::fmt::Display for Peer {
 
 impl std::error::Error for Peer {}
 
-/// Always ready. Clones count together.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Backend {
-    reached: Arc<AtomicUsize>,
+/// A backend to which each request says what to do.
+pub(crate) type Backend = Scripted<Act, (), Error<Peer>>;
+
+pub(crate) fn backend() -> Backend {
+    Scripted::new(|act: &Act| act.step())
 }
 
-impl Backend {
-    pub(crate) fn reached(&self) -> usize {
-        self.reached.load(Ordering::SeqCst)
+/// A backend that plays one act per request, then succeeds.
+#[derive(Clone, Debug)]
+pub(crate) struct Script<Req = ()>(Scripted<Req, (), Error<Peer>>);
+
+impl<Req> Script<Req> {
+    pub(crate) fn new(acts: impl IntoIterator<Item = Act>) -> Self {
+        let backend = Scripted::new(|_: &Req| Step::answer(()));
+        backend.play(acts.into_iter().map(Act::step));
+        Self(backend)
+    }
+
+    /// The times of the requests, in milliseconds since the first.
+    pub(crate) fn asked(&self) -> Vec<u128> {
+        self.0.call_times().iter().map(Duration::as_millis).collect()
+    }
+
+    pub(crate) fn running(&self) -> u64 {
+        self.0.in_flight()
+    }
+
+    pub(crate) fn service(&self) -> Scripted<Req, (), Error<Peer>> {
+        self.0.clone()
+    }
+}
+
+impl<Req> Default for Script<Req> {
+    fn default() -> Self {
+        Self::new([])
     }
 }
 
 pub(crate) type Answered = Result<(), Error<Peer>>;
 
-impl Service<Act> for Backend {
-    type Response = ();
-    type Error = Error<Peer>;
-    type Future = Pin<Box<dyn Future<Output = Answered> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Answered> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, act: Act) -> Self::Future {
-        self.reached.fetch_add(1, Ordering::SeqCst);
-        if act.answer == Answer::PanicInCall {
-            panic_quietly();
-        }
-        Box::pin(async move {
-            if !act.after.is_zero() {
-                sleep(act.after).await;
-            }
-            match act.answer {
-                Answer::Good => Ok(()),
-                Answer::Hang => std::future::pending().await,
-                Answer::Panic => panic_quietly(),
-                answer => Err(Error::Inner(Peer(answer))),
-            }
-        })
-    }
-}
-
-/// Panics as the request says, without a message on the way.
+/// Panics without a message on the way.
 fn panic_quietly() -> ! {
     std::panic::resume_unwind(Box::new("as the request says"))
 }
@@ -170,7 +173,7 @@ impl Bench {
         config: CircuitBreakerConfig,
         finish: impl FnOnce(CircuitBreakerLayer<ByPeer>) -> CircuitBreakerLayer<ByPeer>,
     ) -> Self {
-        let (diary, backend) = (Diary::default(), Backend::default());
+        let (diary, backend) = (Diary::default(), backend());
         let layer = config.build().expect("a valid config").classify(ByPeer).listen(diary.writer());
         let layer = finish(layer);
         let (service, handle) = (layer.layer(backend.clone()), layer.handle());
