@@ -27,7 +27,7 @@ use tower::{Service, ServiceBuilder};
 use tower_reliability::{
     BoxError, CallHistory, ConfigError, Error, Listener,
     circuit_breaker::{CircuitBreakerHandle, CircuitState},
-    http::{self, ReadTimeoutBody, ReconnectLayer, ReplayBody, TrackedConnector},
+    http::{ReadTimeoutBody, ReconnectLayer, ReplayBody, TrackedConnector},
 };
 
 use crate::{
@@ -68,7 +68,7 @@ impl Endpoints {
         let several = config.url.len() > 1;
         let endpoint = |origin: &Origin| {
             let name = if several { format!("{name}({})", origin.authority()) } else { name.to_string() };
-            let stack = http::stack()
+            let stack = tower_reliability::http::stack()
                 .named(name)
                 .circuit_breaker(config.circuit_breaker)
                 .attempt_timeout(config.attempt_timeout)

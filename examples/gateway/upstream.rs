@@ -16,8 +16,8 @@ use tower_reliability::{
     fallback::{FallbackConfig, FallbackHandle, FallbackLayer},
     hedge::{HedgeHandle, HedgeLayer},
     http::{
-        self, BodyDeadlineLayer, BodyReadTimeoutLayer, DeadlineBody, HttpClassifier, HttpResend,
-        ReconnectLayer, RejectionLayer, ReplayLayer, ReportAttemptsLayer, RequestExtensions,
+        BodyDeadlineLayer, BodyReadTimeoutLayer, DeadlineBody, HttpClassifier, HttpResend, ReconnectLayer,
+        RejectionLayer, ReplayLayer, ReportAttemptsLayer, RequestExtensions,
     },
     retry::RetryHandle,
     retry_budget::RetryBudget,
@@ -72,7 +72,7 @@ impl Upstream {
         let retry = if config.url.len() > 1 { config.retry.other_endpoints() } else { config.retry };
         let budget = config.retry_budget.build().map_err(|error| error.within("retry_budget"))?;
         let hedge = hedge(name, config, &budget)?;
-        let stack = http::stack()
+        let stack = tower_reliability::http::stack()
             .named(name.to_string())
             .timeout(config.timeout)
             .retry(retry)
@@ -187,7 +187,7 @@ fn hedge(
     let Some(hedge) = config.hedge else { return Ok(None) };
     // Another server may take a request that one server's circuit rejects.
     let hedge = if config.url.len() > 1 { hedge } else { hedge.no_other_endpoints() };
-    let layer = hedge.build()?.protocol(http::protocol());
+    let layer = hedge.build()?.protocol(tower_reliability::http::protocol());
     Ok(Some(layer.budget(budget.clone()).named(format!("{name}.hedge"))))
 }
 

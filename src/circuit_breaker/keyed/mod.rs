@@ -27,7 +27,7 @@
 //! use tower_reliability::{
 //!     Error,
 //!     circuit_breaker::CircuitBreakerConfig,
-//!     http::{self, HttpClassifier, ReplayBody, ReplayLayer, RequestExtensions},
+//!     http::{HttpClassifier, ReplayBody, ReplayLayer, RequestExtensions},
 //!     retry::RetryConfig,
 //!     timeout::TimeoutConfig,
 //! };
@@ -35,7 +35,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! type Body = ReplayBody<Full<Bytes>>;
-//! let stack = http::stack()
+//! let stack = tower_reliability::http::stack()
 //!     .timeout(Duration::from_secs(10))
 //!     .retry(RetryConfig::new())
 //!     .flat_errors()

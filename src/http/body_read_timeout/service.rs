@@ -25,15 +25,17 @@ use super::body::ReadTimeoutBody;
 /// use axum::body::Body;
 /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 /// use tower::ServiceBuilder;
-/// use tower_reliability::http::{self, BodyReadTimeoutLayer, ReplayLayer};
+/// use tower_reliability::http::{BodyReadTimeoutLayer, ReplayLayer};
 ///
-/// let stack = http::stack().attempt_timeout(Duration::from_secs(5)).build()?;
+/// let stack = tower_reliability::http::stack()
+///     .attempt_timeout(Duration::from_secs(5))
+///     .build()?;
 /// let proxy = ServiceBuilder::new()
 ///     .layer(BodyReadTimeoutLayer::new())
 ///     .layer(ReplayLayer::new())
 ///     .layer(stack)
 ///     .service(Client::builder(TokioExecutor::new()).build_http());
-/// # fn used<S: tower::Service<::http::Request<Body>>>(_: S) {}
+/// # fn used<S: tower::Service<http::Request<Body>>>(_: S) {}
 /// # used(proxy);
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```

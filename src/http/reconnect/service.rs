@@ -35,15 +35,15 @@ use crate::{
 /// use hyper_util::client::legacy::{Client, connect::HttpConnector};
 /// use hyper_util::rt::TokioExecutor;
 /// use tower::ServiceBuilder;
-/// use tower_reliability::http::{self, ReconnectLayer, ReplayLayer, TrackedConnector};
+/// use tower_reliability::http::{ReconnectLayer, ReplayLayer, TrackedConnector};
 ///
 /// let connector = TrackedConnector::new(HttpConnector::new());
 /// let client = ServiceBuilder::new()
 ///     .layer(ReplayLayer::new())
-///     .layer(http::stack().build()?)
+///     .layer(tower_reliability::http::stack().build()?)
 ///     .layer(ReconnectLayer::new())
 ///     .service(Client::builder(TokioExecutor::new()).build(connector));
-/// # fn used<S: tower::Service<::http::Request<Full<Bytes>>>>(_: S) {}
+/// # fn used<S: tower::Service<http::Request<Full<Bytes>>>>(_: S) {}
 /// # used(client);
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
