@@ -1,14 +1,16 @@
-//! An error enum of your own, which no layer wraps. `cargo run --example own_error`
+//! An error enum of your own, between tower's own layers. `cargo run --example own_error`
 //!
-//! A stack needs only `From<Rejected>` for the enum. `flat_errors()` tells the stack to keep the error type.
+//! A stack needs only `From<Rejected>` for the enum. `flat_errors()` tells the stack to keep the error type. Some layers
+//! of tower, such as `load_shed`, box the error. A `map_err` around them takes the enum out again.
 
 use std::{error, fmt, io, net::SocketAddr, time::Duration};
 
+use futures::future::join_all;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
 };
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{ServiceBuilder, ServiceExt};
 use tower_reliability::{
     BoxError, ErrorClass, Outcome, Rejected, circuit_breaker::CircuitBreakerConfig, stack::ReliabilityStack,
 };
@@ -18,7 +20,15 @@ use tower_reliability::{
 enum PriceError {
     NotFound,
     Connection(io::Error),
+    Overloaded,
     Rejected(Rejected),
+}
+
+impl PriceError {
+    /// The error of tower's layers around the stack.
+    fn unboxed(error: BoxError) -> Self {
+        error.downcast().map_or(Self::Overloaded, |own| *own)
+    }
 }
 
 impl From<Rejected> for PriceError {
@@ -46,23 +56,37 @@ async fn main() -> Result<(), BoxError> {
 
 async fn lookups(address: SocketAddr) -> Result<(), BoxError> {
     let stack = ReliabilityStack::builder()
-        .named("prices")
         .circuit_breaker(CircuitBreakerConfig::consecutive(2))
         .attempt_timeout(Duration::from_millis(50))
         .classify(classify)
         .flat_errors()
         .build()?;
-    let mut prices = stack.layer(service_fn(move |thing: &'static str| price(address, thing)));
+    let prices = ServiceBuilder::new()
+        .map_err(PriceError::unboxed)
+        .load_shed()
+        .concurrency_limit(2)
+        .layer(stack)
+        .service_fn(move |thing: &'static str| price(address, thing));
 
-    for thing in ["tea", "unicorn", "unicorn", "coffee", "coffee", "tea"] {
-        match prices.ready().await?.call(thing).await {
-            Ok(price) => println!("{thing}: {price}"),
-            Err(PriceError::NotFound) => println!("{thing}: not for sale"),
-            Err(PriceError::Connection(error)) => println!("{thing}: no connection to the shop: {error}"),
-            Err(PriceError::Rejected(rejected)) => println!("{thing}: {rejected}"),
-        }
+    println!("three at once:");
+    for answer in join_all(["tea"; 3].map(|thing| prices.clone().oneshot(thing))).await {
+        print("tea", answer);
+    }
+    println!("one by one:");
+    for thing in ["unicorn", "unicorn", "coffee", "coffee", "tea"] {
+        print(thing, prices.clone().oneshot(thing).await);
     }
     Ok(())
+}
+
+fn print(thing: &str, answer: Result<u32, PriceError>) {
+    match answer {
+        Ok(price) => println!("    {thing}: {price}"),
+        Err(PriceError::NotFound) => println!("    {thing}: not for sale"),
+        Err(PriceError::Connection(error)) => println!("    {thing}: no connection to the shop: {error}"),
+        Err(PriceError::Overloaded) => println!("    {thing}: too many lookups at once"),
+        Err(PriceError::Rejected(rejected)) => println!("    {thing}: {rejected}"),
+    }
 }
 
 /// A shop that answers is healthy, even if it does not sell the thing.
@@ -70,6 +94,8 @@ fn classify(result: Result<&u32, &PriceError>) -> Outcome {
     match result {
         Ok(_) | Err(PriceError::NotFound) => Outcome::Success,
         Err(PriceError::Connection(_)) => Outcome::failure(ErrorClass::Connection),
+        // The layer that sheds load is outer, so its error never comes here.
+        Err(PriceError::Overloaded) => Outcome::Ignored,
         Err(PriceError::Rejected(rejected)) => rejected.outcome(),
     }
 }
@@ -102,6 +128,7 @@ impl fmt::Display for PriceError {
         match self {
             Self::NotFound => f.write_str("not for sale"),
             Self::Connection(error) => error.fmt(f),
+            Self::Overloaded => f.write_str("too many lookups at once"),
             Self::Rejected(rejected) => rejected.fmt(f),
         }
     }

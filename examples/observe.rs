@@ -1,0 +1,77 @@
+//! The events and the counts of a stack, while its backend fails. `cargo run --example observe`
+//!
+//! A listener hears rare events, such as a circuit that opens. A snapshot has the counts, and costs the calls nothing.
+
+use std::{
+    future::pending,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, http::StatusCode, routing::get};
+use tokio::{net::TcpListener, time::sleep};
+use tower::{Layer, ServiceExt};
+use tower_reliability::{BoxError, Event, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig};
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let down = Arc::new(AtomicBool::new(false));
+    tokio::select! {
+        result = async { axum::serve(listener, shop(Arc::clone(&down))).await } => result?,
+        result = outage(&down) => result?,
+        result = calls(address) => result?,
+    }
+    Ok(())
+}
+
+async fn calls(address: SocketAddr) -> Result<(), BoxError> {
+    let stack = tower_reliability::http::stack()
+        .named("shop")
+        .timeout(Duration::from_secs(1))
+        .retry(RetryConfig::new().max_attempts(2))
+        .circuit_breaker(CircuitBreakerConfig::consecutive(5))
+        .listen(|event: &Event| println!("    event: {event}"))
+        .build()?;
+    let client = reqwest::Client::new();
+    let shop = stack.layer(client.clone());
+
+    for second in 1..=5 {
+        for _ in 0..10 {
+            let request = client.get(format!("http://{address}/tea")).build()?;
+            let _ = shop.clone().oneshot(request).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+        let (circuit, retry) = (stack.circuit_breaker().snapshot(), stack.retry().snapshot());
+        println!(
+            "after {second} s: circuit {}, {} calls rejected, {} retries, {:.1} left in the budget",
+            circuit.state, circuit.counts.rejected, retry.counts.retries, retry.budget.balance,
+        );
+    }
+    Ok(())
+}
+
+/// Is down from the first second on, for a second and a half.
+async fn outage(down: &AtomicBool) -> Result<(), BoxError> {
+    sleep(Duration::from_secs(1)).await;
+    down.store(true, Ordering::Relaxed);
+    sleep(Duration::from_millis(1_500)).await;
+    down.store(false, Ordering::Relaxed);
+    pending().await
+}
+
+fn shop(down: Arc<AtomicBool>) -> Router {
+    let tea = async move || {
+        if down.load(Ordering::Relaxed) {
+            (StatusCode::INTERNAL_SERVER_ERROR, "no water")
+        } else {
+            (StatusCode::OK, "tea")
+        }
+    };
+    Router::new().route("/tea", get(tea))
+}
