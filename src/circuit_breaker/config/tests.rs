@@ -1,6 +1,6 @@
 //! The ranges of the numbers.
 
-use super::*;
+use super::{check::DAY, *};
 
 fn field(config: CircuitBreakerConfig) -> &'static str {
     config.check().expect_err("it must be refused").field()
