@@ -2,10 +2,14 @@
 
 mod chain;
 mod check;
+#[cfg(feature = "serde")]
+pub(crate) mod choice;
 mod classes;
 mod classify;
 mod config_error;
 mod deadline;
+#[cfg(feature = "serde")]
+pub(crate) mod duration;
 mod error;
 mod history;
 mod infallible;

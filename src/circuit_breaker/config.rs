@@ -28,28 +28,29 @@ use std::time::Duration;
     serde(default, deny_unknown_fields)
 )]
 pub struct CircuitBreakerConfig {
-    #[cfg_attr(feature = "serde", serde(with = "super::serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "super::serde::rate"))]
     pub(super) failure_rate: Option<f64>,
     pub(super) min_requests: u32,
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "super::serde::window"))]
     pub(super) window: Window,
     pub(super) consecutive_failures: Option<u32>,
     pub(super) slow_call: Option<SlowCall>,
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub(super) open_for: Duration,
     pub(super) outage_ratio: f64,
     pub(super) open_multiplier: f64,
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub(super) max_open_for: Duration,
     pub(super) open_jitter: f64,
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub(super) backoff_decay_every: Duration,
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub(super) max_retry_after: Duration,
     pub(super) half_open_probes: u32,
     pub(super) half_open_successes: u32,
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub(super) probe_timeout: Duration,
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub(super) ramp: Duration,
     pub(super) abandoned: Abandoned,
 }
@@ -61,14 +62,14 @@ pub enum Window {
     /// The last calls, however old they are. 1 to 1 000 000.
     Calls(u32),
     /// The calls of the last span of time, to a tenth of it. 10 ms to 1 day.
-    Time(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
+    Time(#[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))] Duration),
 }
 
 /// The threshold above which a call is slow, and the rate of slow calls that opens the circuit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub(super) struct SlowCall {
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub(super) over: Duration,
     pub(super) rate: f64,
 }

@@ -26,7 +26,7 @@ use crate::call::{ConfigError, ErrorClass, ErrorClasses};
 pub struct FallbackConfig {
     pub(super) on: ErrorClasses,
     pub(super) max_entries: u32,
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub(super) ttl: Duration,
 }
 

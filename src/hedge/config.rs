@@ -23,12 +23,13 @@ use crate::call::{ConfigError, ErrorClass, ErrorClasses};
     serde(default, deny_unknown_fields)
 )]
 pub struct HedgeConfig {
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "super::serde::after"))]
     pub(super) after: After,
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub(super) start: Duration,
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub(super) min_delay: Duration,
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub(super) max_delay: Duration,
     pub(super) max_hedges: u8,
     pub(super) on: ErrorClasses,
@@ -40,7 +41,7 @@ pub struct HedgeConfig {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub(super) enum After {
     Quantile(f64),
-    Fixed(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
+    Fixed(#[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))] Duration),
     OnFailure,
 }
 

@@ -89,6 +89,8 @@ pub mod future;
 mod handle;
 mod layer;
 mod learning;
+#[cfg(feature = "serde")]
+mod serde;
 mod service;
 mod snapshot;
 mod state;

@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use crate::algo::{between, exponential, fibonacci, linear, spread};
+#[cfg(feature = "serde")]
+use crate::call::duration::Spelled;
 
 /// A sequence of delays.
 #[allow(clippy::large_enum_variant, reason = "a config is a value, and no hot path moves it")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub(super) enum Backoff {
-    Fixed(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
-    Linear(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
-    Exponential(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
-    Fibonacci(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
-    Adaptive(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
+    Fixed(#[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))] Duration),
+    Linear(#[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))] Duration),
+    Exponential(#[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))] Duration),
+    Fibonacci(#[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))] Duration),
+    Adaptive(#[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))] Duration),
     Schedule(Schedule),
 }
 
@@ -43,7 +45,7 @@ pub enum Jitter {
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(from = "Vec<Listed>", into = "Vec<Listed>")
+    serde(from = "Vec<Spelled>", into = "Vec<Spelled>")
 )]
 pub(super) struct Schedule {
     delays: [Duration; LONGEST_SCHEDULE],
@@ -126,23 +128,17 @@ impl Schedule {
     }
 }
 
-/// A delay in a file.
 #[cfg(feature = "serde")]
-#[derive(serde::Serialize, serde::Deserialize)]
-#[serde(transparent)]
-struct Listed(#[serde(with = "humantime_serde")] Duration);
-
-#[cfg(feature = "serde")]
-impl From<Vec<Listed>> for Schedule {
-    fn from(delays: Vec<Listed>) -> Self {
-        Self::new(&delays.into_iter().map(|Listed(delay)| delay).collect::<Vec<_>>())
+impl From<Vec<Spelled>> for Schedule {
+    fn from(delays: Vec<Spelled>) -> Self {
+        Self::new(&delays.into_iter().map(|Spelled(delay)| delay).collect::<Vec<_>>())
     }
 }
 
 #[cfg(feature = "serde")]
-impl From<Schedule> for Vec<Listed> {
+impl From<Schedule> for Vec<Spelled> {
     fn from(schedule: Schedule) -> Self {
-        schedule.delays.into_iter().take(schedule.given).map(Listed).collect()
+        schedule.delays.into_iter().take(schedule.given).map(Spelled).collect()
     }
 }
 

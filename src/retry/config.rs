@@ -27,18 +27,20 @@ use crate::call::{ConfigError, ErrorClass, ErrorClasses, PerClass};
     serde(default, deny_unknown_fields)
 )]
 pub struct RetryConfig {
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "super::serde::backoff"))]
     pub(super) backoff: Backoff,
     pub(super) multiplier: f64,
     pub(super) max_attempts: u32,
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub(super) max_delay: Duration,
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "super::serde::jitter"))]
     pub(super) jitter: Jitter,
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration::optional"))]
     pub(super) max_elapsed: Option<Duration>,
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub(super) max_retry_after: Duration,
     pub(super) on: ErrorClasses,
-    #[cfg_attr(feature = "serde", serde(with = "super::serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "super::serde::class_delays"))]
     pub(super) class_delays: PerClass<Option<Duration>>,
     pub(super) other_endpoints: bool,
 }

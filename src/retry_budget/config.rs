@@ -22,11 +22,12 @@ use crate::call::ConfigError;
 )]
 pub struct RetryBudgetConfig {
     pub(super) ratio: f64,
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub(super) window: Duration,
     pub(super) reserve: u32,
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "super::serde::health_gate"))]
     pub(super) health_gate: HealthGate,
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub(super) health_window: Duration,
 }
 

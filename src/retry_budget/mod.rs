@@ -52,6 +52,8 @@ mod account;
 mod concurrency;
 mod config;
 mod handle;
+#[cfg(feature = "serde")]
+mod serde;
 mod snapshot;
 mod state;
 #[cfg(feature = "tower")]

@@ -1,12 +1,13 @@
 //! Configs from files: accepted keys, refused keys, and round trips.
 
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use tower_reliability::{
     ErrorClass,
     circuit_breaker::{Abandoned, CircuitBreakerConfig, Window},
     fallback::FallbackConfig,
+    hedge::HedgeConfig,
     retry::{Jitter, RetryConfig},
     retry_budget::RetryBudgetConfig,
     timeout::TimeoutConfig,
@@ -173,4 +174,44 @@ fn a_misspelt_key_of_a_retry_is_refused_by_its_name() {
     let long = format!("backoff = {{ schedule = [{}] }}", "\"1s\",".repeat(9));
     let refused = toml::from_str::<RetryConfig>(&long).expect("it can be read").build();
     assert_eq!(refused.map(drop).map_err(|error| error.field()), Err("backoff"));
+}
+
+#[test]
+fn a_name_stands_for_the_default_number() {
+    let retry = |text| toml::from_str::<RetryConfig>(text).expect(text);
+    let first = 50 * MILLI;
+    assert_eq!(retry("backoff = 'exponential'"), RetryConfig::new());
+    assert_eq!(retry("backoff = 'fixed'"), RetryConfig::fixed(first));
+    assert_eq!(retry("backoff = 'linear'"), RetryConfig::linear(first));
+    assert_eq!(retry("backoff = 'fibonacci'"), RetryConfig::fibonacci(first));
+    assert_eq!(retry("backoff = 'adaptive'"), RetryConfig::adaptive(first));
+    let hedge = |text| toml::from_str::<HedgeConfig>(text).expect(text);
+    assert_eq!(hedge("after = 'quantile'"), HedgeConfig::new());
+    assert_eq!(hedge("after = 'on_failure'"), HedgeConfig::on_failure());
+    assert_eq!(hedge("after = { fixed = '1s' }"), HedgeConfig::fixed(Duration::from_secs(1)));
+}
+
+#[test]
+fn an_error_says_what_to_write() {
+    fn refused<T: DeserializeOwned + Debug>(text: &str) -> String {
+        toml::from_str::<T>(text).expect_err(text).to_string()
+    }
+    for (error, expected) in [
+        (refused::<RetryConfig>("backoff = 'schedule'"), "or { schedule = [\"1s\", \"5s\"] }"),
+        (refused::<RetryConfig>("backoff = '50ms'"), "such as { exponential = \"50ms\" }"),
+        (refused::<RetryConfig>("backoff = 50"), "such as { exponential = \"50ms\" }"),
+        (refused::<RetryConfig>("backoff = { fixed = '1s', linear = '1s' }"), "more than one key"),
+        (refused::<RetryConfig>("backoff = { fixed = 1 }"), "expected a duration, such as \"10s\""),
+        (refused::<RetryConfig>("jitter = 'spread'"), "such as { spread = 0.1 }"),
+        (refused::<RetryConfig>("max_elapsed = 'soon'"), "expected a duration, such as \"10s\""),
+        (refused::<RetryConfig>("class_delays = { server = 3 }"), "expected a duration, such as \"10s\""),
+        (refused::<RetryBudgetConfig>("health_gate = 'on'"), "such as { between = [0.25, 0.5] }"),
+        (refused::<HedgeConfig>("after = 'fixed'"), "or { fixed = \"100ms\" }"),
+        (refused::<HedgeConfig>("after = '1s'"), "such as { quantile = 0.95 }"),
+        (refused::<CircuitBreakerConfig>("window = '10s'"), "expected a table, { calls = 100 } or"),
+        (refused::<CircuitBreakerConfig>("slow_call = { over = 2, rate = 0.5 }"), "such as \"10s\""),
+        (refused::<FallbackConfig>("ttl = 300"), "expected a duration, such as \"10s\""),
+    ] {
+        assert!(error.contains(expected), "{error}");
+    }
 }
