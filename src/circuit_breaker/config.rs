@@ -237,14 +237,16 @@ impl CircuitBreakerConfig {
 
     /// Judges a half-open circuit by at most so many probes: one at a time until the first has passed.
     ///
-    /// More probes find a partial failure, and reach a backend that is still down. 1 to 1 000. Default: 3.
+    /// More probes find a partial failure, and reach a backend that is still down. 1 to 1 000. Default: 3, or more
+    /// `half_open_successes`.
     #[must_use]
     pub const fn half_open_probes(mut self, probes: u32) -> Self {
         self.half_open_probes = probes;
         self
     }
 
-    /// Closes the circuit when so many probes have passed. 1 to `half_open_probes`. Default: 2.
+    /// Closes the circuit when so many probes have passed. 1 to a chosen `half_open_probes`. Default: 2, or fewer
+    /// `half_open_probes`.
     #[must_use]
     pub const fn half_open_successes(mut self, probes: u32) -> Self {
         self.half_open_successes = probes;
@@ -285,6 +287,18 @@ impl CircuitBreakerConfig {
     /// The idle time after which the failures of a backend no longer count.
     pub(super) fn forgiven_after(&self) -> Duration {
         self.max_open_for.max(self.open_for).saturating_add(self.backoff_decay_every)
+    }
+
+    /// The probes of a half-open circuit, and how many of them must pass. A default yields to a chosen number.
+    pub(super) fn probes(&self) -> (u32, u32) {
+        let (probes, successes, default) = (self.half_open_probes, self.half_open_successes, Self::new());
+        if successes == default.half_open_successes {
+            (probes, successes.min(probes))
+        } else if probes == default.half_open_probes {
+            (probes.max(successes), successes)
+        } else {
+            (probes, successes)
+        }
     }
 
     pub(crate) const fn window_span(&self) -> Window {

@@ -58,8 +58,8 @@
 //! | `open_multiplier` | 1 (off) | the growth of `open_for` with each opening |
 //! | `backoff_decay_every` | 30 s | the closed time that takes back one growth |
 //! | `max_retry_after` | 60 s | the longest open period that the backend can ask for |
-//! | `half_open_probes` | 3 | the probes of a half-open circuit |
-//! | `half_open_successes` | 2 | the probes that must pass |
+//! | `half_open_probes` | 3, or more `half_open_successes` | the probes of a half-open circuit |
+//! | `half_open_successes` | 2, or fewer `half_open_probes` | the probes that must pass |
 //! | `probe_timeout` | 30 s | the time of a probe |
 //! | `ramp` | 0 (off) | the time over which a closed circuit admits more and more |
 //! | `abandoned` | by time | how a cut call counts |

@@ -104,7 +104,8 @@ impl HedgeConfig {
 
     /// The shortest delay of a [quantile](Self::quantile).
     ///
-    /// A longer minimum saves hedges for calls that are fast anyway. At most [`max_delay`](Self::max_delay). Default: 1 ms.
+    /// A longer minimum saves hedges for calls that are fast anyway. At most a chosen [`max_delay`](Self::max_delay).
+    /// Default: 1 ms, or a shorter `max_delay`.
     #[must_use]
     pub const fn min_delay(mut self, delay: Duration) -> Self {
         self.min_delay = delay;
@@ -114,7 +115,8 @@ impl HedgeConfig {
     /// The longest delay of a [quantile](Self::quantile).
     ///
     /// A first attempt that a hedge has beaten is known only to have taken longer. If more calls hang than the quantile
-    /// leaves out, the learnt delay therefore grows slowly, up to this one. Any duration. Default: 10 s.
+    /// leaves out, the learnt delay therefore grows slowly, up to this one. Any duration. Default: 10 s, or a longer
+    /// `min_delay`.
     #[must_use]
     pub const fn max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
@@ -164,19 +166,39 @@ impl HedgeConfig {
     #[must_use]
     pub fn first_delay(&self) -> Option<Duration> {
         match self.after {
-            After::Quantile(_) => Some(self.start.max(self.min_delay).min(self.max_delay)),
+            After::Quantile(_) => Some(self.within_limits(self.start)),
             After::Fixed(delay) => Some(delay),
             After::OnFailure => None,
+        }
+    }
+
+    /// This delay of a quantile, or the nearest one that is allowed.
+    pub(super) fn within_limits(&self, delay: Duration) -> Duration {
+        let (min, max) = self.limits();
+        delay.max(min).min(max)
+    }
+
+    /// The shortest and the longest delay of a quantile. A default yields to a chosen number.
+    fn limits(&self) -> (Duration, Duration) {
+        let (min, max, default) = (self.min_delay, self.max_delay, Self::new());
+        if min == default.min_delay {
+            (min.min(max), max)
+        } else if max == default.max_delay {
+            (min, max.max(min))
+        } else {
+            (min, max)
         }
     }
 
     /// The delay before the first hedge, and its key, if it is not the default.
     pub(crate) fn chosen_delay(&self) -> Option<(&'static str, Duration)> {
         match self.after {
-            After::Quantile(_) if self.min_delay > self.start => Some(("min_delay", self.min_delay)),
+            After::Quantile(_) if self.min_delay > self.start && self.min_delay != Self::new().min_delay => {
+                Some(("min_delay", self.min_delay))
+            }
             After::Quantile(_) if self.start == Self::new().start => None,
             After::Quantile(_) => Some(("start", self.start.min(self.max_delay))),
-            After::Fixed(delay) => Some(("fixed", delay)),
+            After::Fixed(delay) => Some(("after.fixed", delay)),
             After::OnFailure => None,
         }
     }
@@ -184,8 +206,9 @@ impl HedgeConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let share = !matches!(self.after, After::Quantile(share) if !(share > 0.0 && share < 1.0));
         let hedges = (1..=MAX_HEDGES).contains(&self.max_hedges);
-        ConfigError::check(share, "quantile", "must be above 0 and below 1")?;
-        ConfigError::check(self.min_delay <= self.max_delay, "min_delay", "must be at most max_delay")?;
+        let (min, max) = self.limits();
+        ConfigError::check(share, "after.quantile", "must be above 0 and below 1")?;
+        ConfigError::check(min <= max, "min_delay", "must be at most max_delay")?;
         ConfigError::check(hedges, "max_hedges", "must be at least 1 and at most 8")
     }
 }
@@ -207,11 +230,10 @@ mod tests {
     fn a_number_out_of_range_is_refused_by_its_name() {
         let new = HedgeConfig::new;
         for (config, field) in [
-            (HedgeConfig::quantile(0.0), "quantile"),
-            (HedgeConfig::quantile(1.0), "quantile"),
-            (HedgeConfig::quantile(f64::NAN), "quantile"),
-            (new().min_delay(Duration::from_secs(11)), "min_delay"),
-            (new().max_delay(Duration::ZERO), "min_delay"),
+            (HedgeConfig::quantile(0.0), "after.quantile"),
+            (HedgeConfig::quantile(1.0), "after.quantile"),
+            (HedgeConfig::quantile(f64::NAN), "after.quantile"),
+            (new().min_delay(Duration::from_secs(2)).max_delay(Duration::from_secs(1)), "min_delay"),
             (new().max_hedges(0), "max_hedges"),
             (new().max_hedges(9), "max_hedges"),
             (HedgeConfig::on_failure().max_hedges(u8::MAX), "max_hedges"),
@@ -228,6 +250,18 @@ mod tests {
         let none =
             HedgeConfig::new().start(Duration::ZERO).min_delay(Duration::ZERO).max_delay(Duration::ZERO);
         assert_eq!(none.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_default_limit_of_the_delay_yields_to_the_chosen_one() {
+        let (long, short) = (Duration::from_secs(11), Duration::from_micros(1));
+        for (config, first) in
+            [(HedgeConfig::new().min_delay(long), long), (HedgeConfig::new().max_delay(short), short)]
+        {
+            assert_eq!(config.check(), Ok(()), "{config:?}");
+            assert_eq!(config.first_delay(), Some(first));
+            assert_eq!(config.within_limits(Duration::from_secs(1)), first);
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Learning {
         };
         let learnt = self.histogram(class).filter(|histogram| histogram.samples() >= ENOUGH);
         let delay = learnt.and_then(|histogram| histogram.estimate(share)).unwrap_or(config.start);
-        Some(delay.clamp(config.min_delay, config.max_delay))
+        Some(config.within_limits(delay))
     }
 
     /// The number of samples.

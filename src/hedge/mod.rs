@@ -70,7 +70,7 @@
 //! |---|---|---|
 //! | delay | [`quantile`](HedgeConfig::quantile), 0.95 | above 0 and below 1 |
 //! | [`start`](HedgeConfig::start) | 500 ms | any |
-//! | [`min_delay`](HedgeConfig::min_delay) | 1 ms | at most `max_delay` |
+//! | [`min_delay`](HedgeConfig::min_delay) | 1 ms | at most a chosen `max_delay` |
 //! | [`max_delay`](HedgeConfig::max_delay) | 10 s | any |
 //! | [`max_hedges`](HedgeConfig::max_hedges) | 1 | 1 to 8 |
 //! | [`on`](HedgeConfig::on) | connection, timeout, rate limit, server | |

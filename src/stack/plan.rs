@@ -25,11 +25,7 @@ pub(super) struct Plan {
 impl Plan {
     /// Adapts defaults to the chosen numbers, then checks each stage and the rules between stages.
     pub(super) fn checked(mut self) -> Result<Self, ConfigError> {
-        if let (Some(breaker), Some(attempt)) = (&mut self.circuit_breaker, self.attempt_timeout)
-            && breaker.longest_probe() == CircuitBreakerConfig::new().longest_probe()
-        {
-            *breaker = breaker.probe_timeout(breaker.longest_probe().max(attempt.limit()));
-        }
+        self.yield_defaults();
         check(self.fallback, "fallback", FallbackConfig::check)?;
         self.timeout.map_or(Ok(()), |timeout| timeout.check("timeout"))?;
         check(self.retry, "retry", RetryConfig::check)?;
@@ -40,22 +36,46 @@ impl Plan {
         Ok(self)
     }
 
+    /// Moves each default that conflicts with a chosen number: the attempt timeout, then the timeout, then the probe's.
+    fn yield_defaults(&mut self) {
+        let (hedge, slow) = (self.hedge_delay().map(|(_, delay)| delay), self.slow());
+        let chosen = |timeout: Option<TimeoutConfig>| timeout.filter(|it| !it.yields()).map(|it| it.limit());
+        if let Some(attempt) = &mut self.attempt_timeout
+            && attempt.yields()
+        {
+            let probe = self.circuit_breaker.map(|breaker| breaker.longest_probe());
+            let probe = probe.filter(|probe| *probe != CircuitBreakerConfig::new().longest_probe());
+            let window = self.circuit_breaker.and_then(window).map(|window| window / 2);
+            let limit = above(attempt.limit(), [hedge, slow]);
+            let most = [chosen(self.timeout), probe, window].into_iter().flatten().min();
+            *attempt = TimeoutConfig::new(most.map_or(limit, |most| limit.min(most)));
+        }
+        let (attempt, max_elapsed) =
+            (self.attempt_timeout.map(|attempt| attempt.limit()), self.max_elapsed());
+        let backoff = self.backoff();
+        if let Some(timeout) = &mut self.timeout
+            && timeout.yields()
+        {
+            let limit = above(timeout.limit(), [hedge, backoff]);
+            let least = [attempt, max_elapsed].into_iter().flatten().max();
+            *timeout = TimeoutConfig::new(least.map_or(limit, |least| limit.max(least)));
+        }
+        if let (Some(breaker), Some(attempt)) = (&mut self.circuit_breaker, attempt)
+            && breaker.longest_probe() == CircuitBreakerConfig::new().longest_probe()
+        {
+            *breaker = breaker.probe_timeout(breaker.longest_probe().max(attempt));
+        }
+    }
+
     /// The rules between stages. Each error names both fields.
     fn check_together(&self) -> Result<(), ConfigError> {
         let total = self.timeout.map(|timeout| timeout.limit());
         let attempt = self.attempt_timeout.map(|timeout| timeout.limit());
-        // The first default delay is no reason for a refusal: with jitter, an attempt may still follow.
-        let backoff = self.retry.map(|retry| retry.first_delay());
-        let backoff = backoff.filter(|delay| *delay != RetryConfig::new().first_delay());
-        let max_elapsed = self.retry.and_then(|retry| retry.longest());
-        let (hedge_key, hedge) = self.hedge.and_then(|hedge| hedge.chosen_delay()).unzip();
+        let (backoff, max_elapsed, slow) = (self.backoff(), self.max_elapsed(), self.slow());
+        let (hedge_key, hedge) = self.hedge_delay().unzip();
         let hedge_key = hedge_key.unwrap_or_default();
-        let slow = self.circuit_breaker.and_then(|breaker| breaker.slow_over());
         let probe = self.circuit_breaker.map(|breaker| breaker.longest_probe());
-        let window = self.circuit_breaker.and_then(|breaker| match breaker.window_span() {
-            Window::Time(span) => Some(span),
-            Window::Calls(_) => None,
-        });
+        let window = self.circuit_breaker.and_then(window);
         let two_attempts = attempt.map(|attempt| attempt.saturating_mul(2));
 
         let rule = |holds, stage, field, text| {
@@ -79,6 +99,39 @@ impl Plan {
         let text = "must be at least twice attempt_timeout";
         rule(at_most(two_attempts, window), "circuit_breaker", "window", text)
     }
+
+    /// The first delay of the retry, if it is chosen. The default is no reason for a refusal: with jitter, an attempt may
+    /// still follow.
+    fn backoff(&self) -> Option<Duration> {
+        let first = self.retry?.first_delay();
+        (first != RetryConfig::new().first_delay()).then_some(first)
+    }
+
+    fn max_elapsed(&self) -> Option<Duration> {
+        self.retry?.longest()
+    }
+
+    /// The delay before the first hedge, and its key, if it is chosen.
+    fn hedge_delay(&self) -> Option<(&'static str, Duration)> {
+        self.hedge?.chosen_delay()
+    }
+
+    fn slow(&self) -> Option<Duration> {
+        self.circuit_breaker?.slow_over()
+    }
+}
+
+fn window(breaker: CircuitBreakerConfig) -> Option<Duration> {
+    match breaker.window_span() {
+        Window::Time(span) => Some(span),
+        Window::Calls(_) => None,
+    }
+}
+
+/// This default limit, or twice the longest of the chosen numbers that it is not above.
+fn above(limit: Duration, chosen: [Option<Duration>; 2]) -> Duration {
+    let longest = chosen.into_iter().flatten().filter(|delay| *delay >= limit).max();
+    longest.map_or(limit, |delay| delay.saturating_mul(2))
 }
 
 fn check<T>(
@@ -137,8 +190,8 @@ mod tests {
                 with_retry(RetryConfig::new().max_elapsed(seconds(11))),
                 "retry.max_elapsed must be at most timeout",
             ),
-            (with_hedge(HedgeConfig::fixed(seconds(10))), "hedge.fixed must be below timeout"),
-            (with_hedge(HedgeConfig::fixed(seconds(2))), "hedge.fixed must be below attempt_timeout"),
+            (with_hedge(HedgeConfig::fixed(seconds(10))), "hedge.after.fixed must be below timeout"),
+            (with_hedge(HedgeConfig::fixed(seconds(2))), "hedge.after.fixed must be below attempt_timeout"),
             (with_hedge(HedgeConfig::new().start(seconds(3))), "hedge.start must be below attempt_timeout"),
             (
                 with_hedge(HedgeConfig::new().min_delay(seconds(4))),
@@ -200,5 +253,29 @@ mod tests {
         assert!(Plan { hedge: Some(HedgeConfig::new()), ..short }.checked().is_ok());
         let long = with_breaker(40, CircuitBreakerConfig::new()).checked().expect("the default yields");
         assert_eq!(long.circuit_breaker.map(|breaker| breaker.longest_probe()), Some(seconds(40)));
+    }
+
+    #[test]
+    fn a_default_limit_yields_to_every_chosen_number() {
+        let default = |limit| Some(TimeoutConfig::new(seconds(limit)).yielding());
+        let chosen = |limit| Some(TimeoutConfig::new(seconds(limit)));
+        let new = CircuitBreakerConfig::new();
+        let defaults = Plan { timeout: default(30), attempt_timeout: default(5), ..Plan::default() };
+        for (plan, timeout, attempt) in [
+            (defaults, 30, 5),
+            (Plan { timeout: chosen(1), ..defaults }, 1, 1),
+            (Plan { attempt_timeout: chosen(40), ..defaults }, 40, 40),
+            (Plan { hedge: Some(HedgeConfig::fixed(seconds(40))), ..defaults }, 80, 80),
+            (Plan { retry: Some(RetryConfig::fixed(seconds(5))), ..defaults }, 30, 5),
+            (Plan { retry: Some(RetryConfig::fixed(seconds(30)).max_delay(seconds(30))), ..defaults }, 60, 5),
+            (Plan { retry: Some(RetryConfig::new().max_elapsed(seconds(50))), ..defaults }, 50, 5),
+            (Plan { circuit_breaker: Some(new.slow_call(seconds(6), 0.5)), ..defaults }, 30, 12),
+            (Plan { circuit_breaker: Some(new.probe_timeout(seconds(3))), ..defaults }, 30, 3),
+            (Plan { circuit_breaker: Some(new.window(Window::Time(seconds(4)))), ..defaults }, 30, 2),
+        ] {
+            let moved = plan.checked().expect("the default yields");
+            let limits = [moved.timeout, moved.attempt_timeout].map(|it| it.map(|it| it.limit()));
+            assert_eq!(limits, [timeout, attempt].map(|limit| Some(seconds(limit))), "{plan:?}");
+        }
     }
 }

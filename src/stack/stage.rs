@@ -102,10 +102,14 @@ impl<C, R, D: Clone> Stage<Self, Protocol<C, R, D>> for TimeoutConfig {
     }
 
     fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>>) -> Self::Layer {
-        let layer =
-            TimeoutLayer::checked(self).deadlines(common.protocol.deadlines.clone()).named(common.name(name));
+        let of_attempt = name == "attempt_timeout";
+        // The plan has adapted defaults to the other stages.
+        let planned = if of_attempt { common.plan.attempt_timeout } else { common.plan.timeout };
+        let layer = TimeoutLayer::checked(planned.unwrap_or(self))
+            .deadlines(common.protocol.deadlines.clone())
+            .named(common.name(name));
         // The total timeout is absolute. The backend of an attempt has the full limit after the upload.
-        if name == "attempt_timeout" { layer.after_upload() } else { layer }
+        if of_attempt { layer.after_upload() } else { layer }
     }
 }
 

@@ -28,6 +28,7 @@
 //! | setting | default | range |
 //! |---|---|---|
 //! | [limit](TimeoutConfig::new) | none: each timeout names its limit | above 0 |
+//! | [`yielding`](TimeoutConfig::yielding) | off: the limit is chosen | |
 //! | [`deadlines`](TimeoutLayer::deadlines) | [`NoDeadline`](crate::NoDeadline) | |
 //! | [`after_upload`](TimeoutLayer::after_upload) | off; on in the attempt timeout of a stack | |
 //!

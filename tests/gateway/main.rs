@@ -43,7 +43,7 @@ fn a_bad_config_is_refused_by_file_key_and_rule() -> Result {
         ),
         (
             &file("", "url = 'http://a'\nhedge = { after = { fixed = '5s' } }"),
-            "upstreams.payments.hedge.fixed: must be below attempt_timeout",
+            "upstreams.payments.hedge.after.fixed: must be below attempt_timeout",
         ),
         (
             &file("", "url = 'http://a'\nhedge = { max_hedges = 9 }"),

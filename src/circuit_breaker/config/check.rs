@@ -37,9 +37,9 @@ impl CircuitBreakerConfig {
         )?;
         E::check(self.max_retry_after <= DAY, "max_retry_after", "must be at most 1 day")?;
         E::check(probes.contains(&self.half_open_probes), "half_open_probes", "must be 1 to 1000")?;
-        let successes = 1..=self.half_open_probes;
-        let rule = "must be at least 1 and at most half_open_probes";
-        E::check(successes.contains(&self.half_open_successes), "half_open_successes", rule)?;
+        E::check(probes.contains(&self.half_open_successes), "half_open_successes", "must be 1 to 1000")?;
+        let (probes, successes) = self.probes();
+        E::check(successes <= probes, "half_open_successes", "must be at most half_open_probes")?;
         E::check(lasting(self.probe_timeout), "probe_timeout", "must be above 0 and at most 1 day")?;
         E::check(self.ramp <= DAY, "ramp", "must be at most 1 day")
     }

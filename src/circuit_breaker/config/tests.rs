@@ -58,3 +58,17 @@ fn the_extremes_that_are_allowed_are_allowed() {
         .max_retry_after(Duration::ZERO);
     assert_eq!(config.check(), Ok(()));
 }
+
+#[test]
+fn a_default_number_of_probes_yields_to_the_chosen_one() {
+    let new = CircuitBreakerConfig::new;
+    for (config, expected) in [
+        (new(), (3, 2)),
+        (new().half_open_probes(1), (1, 1)),
+        (new().half_open_successes(5), (5, 5)),
+        (new().half_open_probes(4).half_open_successes(4), (4, 4)),
+    ] {
+        assert_eq!((config.probes(), config.check()), (expected, Ok(())));
+    }
+    assert_eq!(field(new().half_open_probes(4).half_open_successes(5)), "half_open_successes");
+}

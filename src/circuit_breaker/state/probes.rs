@@ -121,8 +121,9 @@ impl Probes {
     /// The result, as soon as no probe that is still out could change it. `silent` says that the circuit is half-open for
     /// long, and that cut calls are evidence too.
     pub(super) fn result(&self, config: &CircuitBreakerConfig, silent: bool) -> Option<ProbeResult> {
-        let tolerated = config.half_open_probes - config.half_open_successes;
-        if self.passed >= config.half_open_successes {
+        let (probes, successes) = config.probes();
+        let tolerated = probes - successes;
+        if self.passed >= successes {
             Some(ProbeResult::Healthy)
         } else if self.failed > tolerated || (self.failed > 0 && self.passed == 0) {
             Some(ProbeResult::Unhealthy { failed: self.failed, of: self.passed.saturating_add(self.failed) })
@@ -140,7 +141,7 @@ impl Probes {
         let out = count(self.out.len()) - uploads.min(MAX_EXTRA);
         let places = match self.passed {
             0 => 1,
-            _ => config.half_open_probes.saturating_sub(self.passed).saturating_sub(self.failed),
+            _ => config.probes().0.saturating_sub(self.passed).saturating_sub(self.failed),
         };
         out < places.saturating_add(self.undecided.min(MAX_EXTRA))
     }
