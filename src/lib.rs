@@ -111,7 +111,7 @@
 //! | `reqwest` | the same for the requests, responses and errors of reqwest; includes `http` |
 //! | `grpc` | the module [`grpc`], over tonic; includes `http` |
 //! | `tower` | `RetryBudget::of`, which takes one of tower's budgets |
-//! | `serde` | configs from and to files, with durations as `"30s"` |
+//! | `serde` | [`StackConfig`](stack::StackConfig) and every other config from and to files, with durations as `"30s"` |
 //! | `full` | all of these |
 //! | `testing` | the module [`testing`]: a scripted backend and injected faults, for the tests of a user |
 //!

@@ -3,16 +3,21 @@
 use std::sync::Arc;
 
 use super::{
+    config::StackConfig,
     errors::{Errors, FlatErrors, WrappedErrors},
     layer::ReliabilityStack,
     plan::Plan,
     slots::{Slots, Stages},
-    stage::Common,
+    stage::{Common, Unused},
 };
 use crate::{
     call::{ConfigError, Protocol},
+    circuit_breaker::CircuitBreakerConfig,
+    hedge::HedgeConfig,
+    retry::RetryConfig,
     retry_budget::{RetryBudget, RetryBudgetConfig},
     telemetry::{Listener, Name},
+    timeout::TimeoutConfig,
 };
 
 /// Builds a [`ReliabilityStack`]. Made by [`ReliabilityStack::builder`].
@@ -23,6 +28,8 @@ use crate::{
 #[must_use = "a builder does nothing until `build` makes the stack"]
 pub struct StackBuilder<P = Protocol, E = WrappedErrors, S = Slots> {
     common: Common<P>,
+    /// The numbers of a budget that `build` refuses.
+    refused: Option<ConfigError>,
     errors: E,
     slots: S,
 }
@@ -38,9 +45,39 @@ impl ReliabilityStack {
             circuit: Arc::default(),
             plan: Plan::default(),
         };
-        StackBuilder { common, errors: WrappedErrors, slots: Slots::default() }
+        StackBuilder { common, refused: None, errors: WrappedErrors, slots: Slots::default() }
     }
 }
+
+impl StackConfig {
+    /// A builder with these numbers. Each stage is optional, and its accessor returns an `Option` of its handle.
+    ///
+    /// [`StackBuilder::build`] checks the numbers. For HTTP, add `.protocol(http::protocol())`.
+    pub fn builder(self) -> StackBuilder<Protocol, WrappedErrors, ConfigSlots> {
+        let Self { timeout, retry, hedge, circuit_breaker, attempt_timeout, retry_budget } = self;
+        let mut builder = ReliabilityStack::builder()
+            .timeout(timeout)
+            .retry(retry)
+            .hedge(hedge)
+            .circuit_breaker(circuit_breaker)
+            .attempt_timeout(attempt_timeout);
+        match retry_budget.unwrap_or_default().build() {
+            Ok(budget) => builder.common.budget = budget,
+            Err(error) => builder.refused = Some(error.within("retry_budget")),
+        }
+        builder
+    }
+}
+
+/// The slots of a builder that [`StackConfig::builder`] makes: each stage is optional.
+pub type ConfigSlots<Fallback = Unused> = Slots<
+    Fallback,
+    Option<TimeoutConfig>,
+    Option<RetryConfig>,
+    Option<HedgeConfig>,
+    Option<CircuitBreakerConfig>,
+    Option<TimeoutConfig>,
+>;
 
 impl<C, R, D, E, S> StackBuilder<Protocol<C, R, D>, E, S> {
     /// Sets classifier, resend and deadlines at once.
@@ -88,6 +125,9 @@ impl<C, R, D, E, S> StackBuilder<Protocol<C, R, D>, E, S> {
         E: Errors,
         S: Stages<Protocol<E::Classifier<C>, R, D>, Layers = Layers>,
     {
+        if let Some(error) = self.refused {
+            return Err(error);
+        }
         let errors = self.errors;
         let common = self.common.change_protocol(|Protocol { classifier, resend, deadlines }| {
             let classifier = errors.classifier(classifier);
@@ -105,6 +145,7 @@ impl<P, E, S> StackBuilder<P, E, S> {
     /// [`RetryBudgetConfig::new`](crate::retry_budget::RetryBudgetConfig::new).
     pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
         self.common.budget = budget;
+        self.refused = None;
         self
     }
 
@@ -113,7 +154,7 @@ impl<P, E, S> StackBuilder<P, E, S> {
     /// The type must be `From<Rejected>`, such as a `BoxError` or an enum with that conversion. Default: the stack
     /// wraps the error in [`Error`](crate::Error).
     pub fn flat_errors(self) -> StackBuilder<P, FlatErrors, S> {
-        StackBuilder { common: self.common, errors: FlatErrors, slots: self.slots }
+        StackBuilder { common: self.common, refused: self.refused, errors: FlatErrors, slots: self.slots }
     }
 
     /// Names the stack. Rejections and events then carry the name `name.stage`.
@@ -135,10 +176,11 @@ impl<P, E, S> StackBuilder<P, E, S> {
 
     fn change_protocol<P2>(self, change: impl FnOnce(P) -> P2) -> StackBuilder<P2, E, S> {
         let common = self.common.change_protocol(change);
-        StackBuilder { common, errors: self.errors, slots: self.slots }
+        StackBuilder { common, refused: self.refused, errors: self.errors, slots: self.slots }
     }
 
     pub(super) fn change_slots<S2>(self, change: impl FnOnce(S) -> S2) -> StackBuilder<P, E, S2> {
-        StackBuilder { common: self.common, errors: self.errors, slots: change(self.slots) }
+        let slots = change(self.slots);
+        StackBuilder { common: self.common, refused: self.refused, errors: self.errors, slots }
     }
 }

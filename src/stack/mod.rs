@@ -47,11 +47,30 @@
 //! retry goes around the service that chooses among them, as in the example `gateway`. For one circuit per host inside
 //! one stack, see [`circuit_breaker::keyed`](crate::circuit_breaker::keyed).
 //!
+//! # Optional stages
+//!
+//! Each setter also takes an `Option`, for a stage that is decided while the program runs. `None` behaves as an absent
+//! stage. The accessor of the stage then returns an `Option` of the handle:
+//!
+//! ```
+//! use tower_reliability::{ReliabilityStack, hedge::HedgeConfig};
+//!
+//! let hedge = std::env::var("HEDGE").is_ok().then(HedgeConfig::new);
+//! let stack = ReliabilityStack::builder().hedge(hedge).build()?;
+//! if let Some(hedge) = stack.hedge() {
+//!     println!("{:?}", hedge.snapshot());
+//! }
+//! # Ok::<(), tower_reliability::ConfigError>(())
+//! ```
+//!
+//! [`StackConfig`] holds the numbers of all stages, each optional. With the feature `serde` it comes from a file.
+//!
 //! # Defaults
 //!
 //! A new builder has no stage. Each stage has the defaults of its own module. A default that conflicts with a chosen
 //! number yields to it: a breaker whose `probe_timeout` is the default waits for a probe at least as long as
-//! `attempt_timeout`.
+//! `attempt_timeout`. A program marks its own default limits with
+//! [`TimeoutConfig::yielding`](crate::timeout::TimeoutConfig::yielding).
 //!
 //! | setter | default |
 //! |---|---|
@@ -102,18 +121,22 @@
 
 mod boundary;
 mod builder;
+mod config;
 mod errors;
 pub mod future;
 mod layer;
+mod optional;
 mod plan;
 mod slots;
 mod stage;
 mod wrap;
 
 pub use boundary::Boundary;
-pub use builder::StackBuilder;
+pub use builder::{ConfigSlots, StackBuilder};
+pub use config::StackConfig;
 pub use errors::{Errors, FlatErrors, InnerClassifier, WrappedErrors};
 pub use layer::ReliabilityStack;
+pub use optional::{Optional, OptionalLayer};
 pub use slots::{Slots, Stages};
 pub use stage::{Common, HasHandle, Stage, Unused};
 pub use wrap::Wrap;

@@ -45,12 +45,12 @@ impl<P, E, F, T, R, H, B, A> StackBuilder<P, E, Slots<F, T, R, H, B, A>> {
     ///
     /// The timeout also sets the deadline of the request, if [`deadlines`](Self::deadlines) knows a place for it. A
     /// short limit cuts off retries. Above 0. Default: no limit.
-    pub fn timeout(
-        self,
-        config: impl Into<TimeoutConfig>,
-    ) -> StackBuilder<P, E, Slots<F, TimeoutConfig, R, H, B, A>> {
+    pub fn timeout<N>(self, config: N) -> StackBuilder<P, E, Slots<F, N, R, H, B, A>>
+    where
+        N: Stage<TimeoutConfig, P>,
+    {
         self.change_slots(|Slots { fallback, timeout: _, retry, hedge, circuit_breaker, attempt_timeout }| {
-            Slots { fallback, timeout: config.into(), retry, hedge, circuit_breaker, attempt_timeout }
+            Slots { fallback, timeout: config, retry, hedge, circuit_breaker, attempt_timeout }
         })
     }
 
@@ -58,34 +58,34 @@ impl<P, E, F, T, R, H, B, A> StackBuilder<P, E, Slots<F, T, R, H, B, A>> {
     ///
     /// Each attempt passes the breaker. No attempt starts after the [`timeout`](Self::timeout) of the whole call.
     /// Default: no retry.
-    pub fn retry(
-        self,
-        config: impl Into<RetryConfig>,
-    ) -> StackBuilder<P, E, Slots<F, T, RetryConfig, H, B, A>> {
+    pub fn retry<N>(self, config: N) -> StackBuilder<P, E, Slots<F, T, N, H, B, A>>
+    where
+        N: Stage<RetryConfig, P>,
+    {
         self.change_slots(|Slots { fallback, timeout, retry: _, hedge, circuit_breaker, attempt_timeout }| {
-            Slots { fallback, timeout, retry: config.into(), hedge, circuit_breaker, attempt_timeout }
+            Slots { fallback, timeout, retry: config, hedge, circuit_breaker, attempt_timeout }
         })
     }
 
     /// Sends a second request beside a slow one, under the same budget as the retry.
     ///
     /// All attempts of a stack pass one breaker, so an open circuit triggers no hedge. Default: no hedge.
-    pub fn hedge(
-        self,
-        config: impl Into<HedgeConfig>,
-    ) -> StackBuilder<P, E, Slots<F, T, R, HedgeConfig, B, A>> {
+    pub fn hedge<N>(self, config: N) -> StackBuilder<P, E, Slots<F, T, R, N, B, A>>
+    where
+        N: Stage<HedgeConfig, P>,
+    {
         self.change_slots(|Slots { fallback, timeout, retry, hedge: _, circuit_breaker, attempt_timeout }| {
-            Slots { fallback, timeout, retry, hedge: config.into(), circuit_breaker, attempt_timeout }
+            Slots { fallback, timeout, retry, hedge: config, circuit_breaker, attempt_timeout }
         })
     }
 
     /// Rejects calls while the backend fails. Default: no breaker.
-    pub fn circuit_breaker(
-        self,
-        config: impl Into<CircuitBreakerConfig>,
-    ) -> StackBuilder<P, E, Slots<F, T, R, H, CircuitBreakerConfig, A>> {
+    pub fn circuit_breaker<N>(self, config: N) -> StackBuilder<P, E, Slots<F, T, R, H, N, A>>
+    where
+        N: Stage<CircuitBreakerConfig, P>,
+    {
         self.change_slots(|Slots { fallback, timeout, retry, hedge, circuit_breaker: _, attempt_timeout }| {
-            Slots { fallback, timeout, retry, hedge, circuit_breaker: config.into(), attempt_timeout }
+            Slots { fallback, timeout, retry, hedge, circuit_breaker: config, attempt_timeout }
         })
     }
 
@@ -93,12 +93,12 @@ impl<P, E, F, T, R, H, B, A> StackBuilder<P, E, Slots<F, T, R, H, B, A>> {
     ///
     /// The breaker counts an attempt that takes longer as a failure. At most [`timeout`](Self::timeout), and above 0.
     /// Default: no limit.
-    pub fn attempt_timeout(
-        self,
-        config: impl Into<TimeoutConfig>,
-    ) -> StackBuilder<P, E, Slots<F, T, R, H, B, TimeoutConfig>> {
+    pub fn attempt_timeout<N>(self, config: N) -> StackBuilder<P, E, Slots<F, T, R, H, B, N>>
+    where
+        N: Stage<TimeoutConfig, P>,
+    {
         self.change_slots(|Slots { fallback, timeout, retry, hedge, circuit_breaker, attempt_timeout: _ }| {
-            Slots { fallback, timeout, retry, hedge, circuit_breaker, attempt_timeout: config.into() }
+            Slots { fallback, timeout, retry, hedge, circuit_breaker, attempt_timeout: config }
         })
     }
 }

@@ -3,9 +3,10 @@
 use std::{
     fmt,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
-use super::plan::Plan;
+use super::{optional::OptionalLayer, plan::Plan};
 use crate::{
     call::Protocol,
     circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer},
@@ -50,10 +51,11 @@ impl<P> fmt::Debug for Common<P> {
 
 /// The content of one slot while the stack is built: [`Unused`], or a stage with the numbers `Config`.
 ///
-/// The configs of the stages implement it, and a `FallbackLayer`. Not for implementation outside this crate.
+/// The configs of the stages implement it, a `Duration` for a timeout, a `FallbackLayer`, and an `Option` of each. Not
+/// for implementation outside this crate.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be this stage of a stack",
-    note = "a fallback is a `FallbackLayer` that knows its answer; all other stages are their configs"
+    note = "a fallback is a `FallbackLayer` that knows its answer; all other stages are their configs, or an `Option`"
 )]
 pub trait Stage<Config, P> {
     /// The layer of the built stack.
@@ -79,6 +81,19 @@ impl<Config, P> Stage<Config, P> for Unused {
 
     fn assemble(self, _: &'static str, _: &Common<P>) -> Self {
         self
+    }
+}
+
+/// A stage that is decided while the program runs.
+impl<Config, P, S: Stage<Config, P>> Stage<Config, P> for Option<S> {
+    type Layer = OptionalLayer<S::Layer>;
+
+    fn config(&self) -> Option<Config> {
+        self.as_ref()?.config()
+    }
+
+    fn assemble(self, name: &'static str, common: &Common<P>) -> Self::Layer {
+        OptionalLayer(self.map(|stage| stage.assemble(name, common)))
     }
 }
 
@@ -110,6 +125,21 @@ impl<C, R, D: Clone> Stage<Self, Protocol<C, R, D>> for TimeoutConfig {
             .named(common.name(name));
         // The total timeout is absolute. The backend of an attempt has the full limit after the upload.
         if of_attempt { layer.after_upload() } else { layer }
+    }
+}
+
+impl<P> Stage<TimeoutConfig, P> for Duration
+where
+    TimeoutConfig: Stage<TimeoutConfig, P>,
+{
+    type Layer = <TimeoutConfig as Stage<TimeoutConfig, P>>::Layer;
+
+    fn config(&self) -> Option<TimeoutConfig> {
+        Some(TimeoutConfig::new(*self))
+    }
+
+    fn assemble(self, name: &'static str, common: &Common<P>) -> Self::Layer {
+        TimeoutConfig::new(self).assemble(name, common)
     }
 }
 
@@ -178,7 +208,7 @@ impl<C: Clone, R, D: Clone> Stage<Self, Protocol<C, R, D>> for CircuitBreakerCon
     }
 }
 
-/// The layer of a stage that exists, and so has a handle.
+/// The layer of a stage that exists, and so has a handle. An optional stage has an `Option` of its handle.
 ///
 /// Without the stage, the accessor does not compile, and the compiler says "this stack has no such stage: add the stage to its
 /// builder":
@@ -200,6 +230,14 @@ pub trait HasHandle {
 
     /// A handle of the running stage.
     fn handle(&self) -> Self::Handle;
+}
+
+impl<L: HasHandle> HasHandle for OptionalLayer<L> {
+    type Handle = Option<L::Handle>;
+
+    fn handle(&self) -> Option<L::Handle> {
+        self.get_ref().map(L::handle)
+    }
 }
 
 impl<A, C> HasHandle for FallbackLayer<A, C> {

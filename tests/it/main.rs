@@ -60,5 +60,6 @@ mod retry_shell;
 mod retry_upload;
 mod retry_vectors;
 mod scripted;
+mod stack_config;
 mod testing;
 mod timeout;

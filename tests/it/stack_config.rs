@@ -1,0 +1,343 @@
+//! Stacks from a config, from setters and from options: one behaviour.
+
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde::Deserialize;
+use tokio::{runtime, task::JoinSet, time};
+use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
+use tower_reliability::{
+    Error, ErrorClass, EventKind, ReliabilityStack,
+    circuit_breaker::CircuitBreakerConfig,
+    fallback::FallbackConfig,
+    hedge::HedgeConfig,
+    retry::{Jitter, RetryConfig},
+    retry_budget::RetryBudgetConfig,
+    stack::StackConfig,
+    timeout::TimeoutConfig,
+};
+
+use crate::{
+    hedge_script::Script,
+    scripted::{Act, Answer, ByPeer, Diary, Peer},
+};
+
+/// Without jitter and without the health gate, which draw random numbers.
+const FILE: &str = r#"
+    timeout = "800ms"
+    attempt_timeout = "300ms"
+    [retry]
+    backoff = { linear = "40ms" }
+    jitter = "none"
+    max_attempts = 4
+    [hedge]
+    after = { fixed = "90ms" }
+    [circuit_breaker]
+    consecutive_failures = 3
+    open_jitter = 0.0
+    [retry_budget]
+    reserve = 60
+    health_gate = "off"
+"#;
+
+const TIMEOUT: Duration = millis(800);
+const ATTEMPT: Duration = millis(300);
+const RETRY: RetryConfig = RetryConfig::linear(millis(40)).jitter(Jitter::None).max_attempts(4);
+const HEDGE: HedgeConfig = HedgeConfig::fixed(millis(90));
+const BREAKER: CircuitBreakerConfig = CircuitBreakerConfig::new().consecutive_failures(3).open_jitter(0.0);
+const BUDGET: RetryBudgetConfig = RetryBudgetConfig::new().reserve(60).without_health_gate();
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn file() -> StackConfig {
+    toml::from_str(FILE).expect("it is in order")
+}
+
+/// Everything that a caller, a backend and a listener see.
+#[derive(Debug, Default, PartialEq)]
+struct Seen {
+    /// The number of each call, its end in milliseconds, and its answer.
+    answers: Vec<(usize, u128, String)>,
+    asked: Vec<u128>,
+    events: Vec<EventKind>,
+}
+
+type Backend = BoxCloneSyncService<u32, (), Error<Peer>>;
+
+/// Plays the random script of this seed on a stack, in a runtime of its own that starts at zero.
+fn play<L>(layer: &L, diary: &Diary, seed: u64) -> Seen
+where
+    L: Layer<Backend, Service: Service<u32, Response = (), Error = Error<Peer>, Future: Send>>,
+    L::Service: Clone + Send + 'static,
+{
+    let mut random = StdRng::seed_from_u64(seed);
+    let acts: Vec<Act> = (0..400)
+        .map(|_| {
+            let answer = match random.random_range(0..10) {
+                0..5 => Answer::Good,
+                5..9 => Answer::Fail(ErrorClass::Server),
+                _ => Answer::Hang,
+            };
+            Act::now(answer).after(millis(random.random_range(0..200)))
+        })
+        .collect();
+    let pauses: Vec<Duration> = (0..60).map(|_| millis(random.random_range(0..300))).collect();
+    let script = Script::new(acts);
+    let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let mut answers = runtime.expect("a runtime").block_on(async {
+        let service = layer.layer(BoxCloneSyncService::new(script.service::<u32>()));
+        let (start, mut calls) = (time::Instant::now(), JoinSet::new());
+        for (n, pause) in pauses.into_iter().enumerate() {
+            let service = service.clone();
+            calls.spawn(async move {
+                let answer = match service.oneshot(0).await {
+                    Ok(()) => "good".to_owned(),
+                    Err(error) => error.report().to_string(),
+                };
+                (n, start.elapsed().as_millis(), answer)
+            });
+            time::sleep(pause).await;
+        }
+        calls.join_all().await
+    });
+    answers.sort();
+    Seen { answers, asked: script.asked(), events: diary.events() }
+}
+
+/// The stack of a builder, with the behaviour that a config does not hold, and what the script of a seed shows of it.
+macro_rules! played {
+    ($seed:expr, $builder:expr) => {{
+        let diary = Diary::default();
+        let builder = $builder.flat_errors().classify(ByPeer).listen(diary.writer());
+        play(&builder.build().expect("the numbers go together"), &diary, $seed)
+    }};
+}
+
+fn budget() -> tower_reliability::retry_budget::RetryBudget {
+    BUDGET.build().expect("it is in range")
+}
+
+#[test]
+fn case_84_a_file_setters_in_any_order_and_options_build_one_stack() {
+    let (mut rejected, mut timed_out, mut good, mut hedged, mut events) = (0, 0, 0, 0, 0);
+    for seed in 0..12 {
+        let from_file = played!(seed, file().builder());
+        let from_setters = played!(
+            seed,
+            ReliabilityStack::builder()
+                .timeout(TIMEOUT)
+                .retry(RETRY)
+                .hedge(HEDGE)
+                .circuit_breaker(BREAKER)
+                .attempt_timeout(ATTEMPT)
+                .retry_budget(budget())
+        );
+        let in_another_order = played!(
+            seed,
+            ReliabilityStack::builder()
+                .retry_budget(budget())
+                .attempt_timeout(TimeoutConfig::new(ATTEMPT))
+                .classify(ByPeer)
+                .circuit_breaker(BREAKER)
+                .timeout(millis(1))
+                .hedge(HEDGE)
+                .timeout(TIMEOUT)
+                .retry(RETRY)
+        );
+        let from_options = played!(
+            seed,
+            ReliabilityStack::builder()
+                .timeout(Some(TIMEOUT))
+                .hedge(Some(HEDGE))
+                .attempt_timeout(Some(ATTEMPT))
+                .circuit_breaker(Some(BREAKER))
+                .retry(Some(RETRY))
+                .retry_budget(budget())
+        );
+        assert_eq!(from_file, from_setters, "seed {seed}");
+        assert_eq!(from_file, in_another_order, "seed {seed}");
+        assert_eq!(from_file, from_options, "seed {seed}");
+        let count = |text: &str| from_file.answers.iter().filter(|(_, _, it)| it.contains(text)).count();
+        rejected += count("circuit_breaker");
+        timed_out += count("timeout");
+        good += count("good");
+        hedged += usize::from(from_file.asked.len() > from_file.answers.len());
+        events += from_file.events.len();
+    }
+    let all = [rejected, timed_out, good, hedged, events];
+    assert!(all.iter().all(|count| *count > 5), "the script shows too little: {all:?}");
+}
+
+#[test]
+fn case_84_a_stage_that_is_none_behaves_as_an_absent_stage() {
+    for seed in 0..6 {
+        let without = |leave_out: fn(&mut StackConfig)| {
+            let mut config = file();
+            leave_out(&mut config);
+            played!(seed, config.builder())
+        };
+        let all = || ReliabilityStack::builder().retry_budget(budget());
+        assert_eq!(
+            without(|config| config.timeout = None),
+            played!(seed, all().retry(RETRY).hedge(HEDGE).circuit_breaker(BREAKER).attempt_timeout(ATTEMPT)),
+            "timeout, seed {seed}"
+        );
+        assert_eq!(
+            without(|config| config.retry = None),
+            played!(
+                seed,
+                all().timeout(TIMEOUT).hedge(HEDGE).circuit_breaker(BREAKER).attempt_timeout(ATTEMPT)
+            ),
+            "retry, seed {seed}"
+        );
+        assert_eq!(
+            without(|config| config.hedge = None),
+            played!(
+                seed,
+                all().timeout(TIMEOUT).retry(RETRY).circuit_breaker(BREAKER).attempt_timeout(ATTEMPT)
+            ),
+            "hedge, seed {seed}"
+        );
+        assert_eq!(
+            without(|config| config.circuit_breaker = None),
+            played!(seed, all().timeout(TIMEOUT).retry(RETRY).hedge(HEDGE).attempt_timeout(ATTEMPT)),
+            "circuit_breaker, seed {seed}"
+        );
+        assert_eq!(
+            without(|config| config.attempt_timeout = None),
+            played!(seed, all().timeout(TIMEOUT).retry(RETRY).hedge(HEDGE).circuit_breaker(BREAKER)),
+            "attempt_timeout, seed {seed}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_optional_fallback_answers_or_is_absent() {
+    let stack = |present: bool| {
+        let fallback = FallbackConfig::new().on_all_failures().build().expect("in range").value(());
+        let builder = StackConfig::default().builder().fallback(present.then_some(fallback));
+        builder.flat_errors().classify(ByPeer).build().expect("in range")
+    };
+    for present in [true, false] {
+        let (stack, backend) = (stack(present), Script::new([Act::BAD]));
+        let answer = stack.layer(backend.service::<u32>()).oneshot(0).await;
+        assert_eq!((answer.is_ok(), stack.fallback().is_some()), (present, present));
+    }
+}
+
+#[test]
+fn a_handle_exists_exactly_when_the_file_has_the_stage() {
+    let stack = toml::from_str::<StackConfig>("[retry]").expect("in order").builder().build();
+    let stack = stack.expect("in range");
+    assert!(stack.retry().is_some() && stack.hedge().is_none() && stack.circuit_breaker().is_none());
+    assert!(stack.timeout().is_none() && stack.attempt_timeout().is_none());
+    let stack = file().builder().build().expect("in range");
+    let retry = stack.retry().expect("the file has it");
+    retry.update(RETRY.max_attempts(2)).expect("in range");
+    assert!(stack.hedge().is_some() && stack.timeout().is_some());
+}
+
+#[test]
+fn a_config_survives_a_round_trip() {
+    for config in [file(), StackConfig::default()] {
+        let text = toml::to_string(&config).expect("it can be written");
+        assert_eq!(toml::from_str::<StackConfig>(&text).expect("and read"), config, "{text}");
+        let json = serde_json::to_string(&config).expect("it can be written");
+        assert_eq!(serde_json::from_str::<StackConfig>(&json).expect("and read"), config, "{json}");
+    }
+}
+
+#[test]
+fn checked_numbers_are_those_of_the_stack() {
+    let mut defaults = StackConfig::default();
+    defaults.timeout = Some(TimeoutConfig::new(TIMEOUT).yielding());
+    defaults.attempt_timeout = Some(TimeoutConfig::new(ATTEMPT).yielding());
+    let lone: StackConfig = toml::from_str("timeout = '20ms'").expect("in order");
+    let config = lone.or(defaults).checked().expect("the default yields");
+    let stack = lone.or(defaults).builder().build().expect("the default yields");
+    assert_eq!(config.attempt_timeout.map(|attempt| attempt.limit()), Some(millis(20)));
+    assert_eq!(stack.attempt_timeout().map(|attempt| attempt.limit()), Some(millis(20)));
+}
+
+/// A file of a user, with the stack under a key.
+#[derive(Debug, Deserialize)]
+struct File {
+    #[serde(default)]
+    stack: StackConfig,
+}
+
+/// Reads and builds the stack of a file. Returns the error as a program shows it.
+fn refused(lines: &str) -> String {
+    let read = toml::Deserializer::parse(lines).expect("it is TOML");
+    match serde_path_to_error::deserialize::<_, File>(read) {
+        Err(error) => format!("{}: {}", error.path(), error.inner().message()),
+        Ok(file) => {
+            let error = file.stack.builder().build().expect_err(lines);
+            assert_eq!(file.stack.checked(), Err(error.clone()));
+            format!("stack.{error}")
+        }
+    }
+}
+
+#[test]
+fn an_error_begins_with_the_path_in_the_file() {
+    for (lines, expected) in [
+        (
+            "[stack]\ntimout = '1s'",
+            "stack.timout: unknown field `timout`, expected one of `timeout`, `retry`",
+        ),
+        ("[stack.fallback]", "stack.fallback: unknown field `fallback`"),
+        ("[stack.retry]\nmax_atempts = 2", "stack.retry.max_atempts: unknown field `max_atempts`"),
+        (
+            "stack.timeout = 10",
+            "stack.timeout: invalid type: integer `10`, expected a duration, such as \"10s\"",
+        ),
+        ("stack.retry = true", "stack.retry: invalid type: boolean `true`, expected struct RetryConfig"),
+        (
+            "stack.retry.backoff = 'soon'",
+            "stack.retry.backoff: invalid value: string \"soon\", expected \"fixed\"",
+        ),
+        ("stack.retry.backoff.fixed = 3", "stack.retry.backoff.fixed: invalid type: integer `3`"),
+        ("stack.hedge.after = 'fixed'", "stack.hedge.after: invalid value: string \"fixed\""),
+        ("stack.retry.max_attempts = 0", "stack.retry.max_attempts must be at least 1"),
+        ("stack.hedge.after.quantile = 2.0", "stack.hedge.after.quantile must be above 0 and below 1"),
+        ("stack.retry_budget.ratio = 11.0", "stack.retry_budget.ratio must be at least 0"),
+        ("stack.timeout = '0s'", "stack.timeout must be above 0"),
+        (
+            "stack = { timeout = '1s', attempt_timeout = '2s' }",
+            "stack.attempt_timeout must be at most timeout, which ends every attempt",
+        ),
+        (
+            "stack = { timeout = '1s', hedge.after.fixed = '2s' }",
+            "stack.hedge.after.fixed must be below timeout, which ends the call before a hedge",
+        ),
+    ] {
+        let error = refused(lines);
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_chosen_number_is_not_refused_for_a_default() {
+    for limit in ["1ms", "10ms", "1s", "10h"] {
+        for stages in ["", "[retry]\n[hedge]\n[circuit_breaker]\n[retry_budget]"] {
+            for key in ["timeout", "attempt_timeout"] {
+                let text = format!("{key} = '{limit}'\n{stages}");
+                let config: StackConfig = toml::from_str(&text).expect(&text);
+                config.builder().build().expect(&text);
+            }
+        }
+    }
+    for text in [
+        "circuit_breaker.half_open_probes = 1",
+        "circuit_breaker.half_open_successes = 9",
+        "hedge.min_delay = '1m'",
+        "hedge.max_delay = '1us'",
+        "timeout = '1ms'\nhedge.start = '0s'",
+    ] {
+        let config: StackConfig = toml::from_str(text).expect(text);
+        config.builder().build().expect(text);
+    }
+}
