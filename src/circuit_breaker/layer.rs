@@ -12,6 +12,7 @@ use super::{
     handle::{CircuitBreakerHandle, CircuitSpec},
     keyed::KeyedCircuitBreakerLayer,
     service::CircuitBreaker,
+    state::Override,
 };
 use crate::{
     call::{ConfigError, NoDeadline, StandardClassifier},
@@ -90,6 +91,13 @@ impl<C, D> CircuitBreakerLayer<C, D> {
     #[must_use]
     pub fn listen(self, listener: impl Listener) -> Self {
         self.listen_shared(Arc::new(listener))
+    }
+
+    /// The layer of an optional stage that is left out: its circuit lets every call pass, and counts none.
+    pub(crate) fn absent(self) -> Self {
+        // Without an event, because no operator did it.
+        self.handle().circuit.look(|state, now| state.take_over(Override::Disabled, now));
+        self
     }
 
     pub(crate) fn listen_shared(mut self, listener: Arc<dyn Listener>) -> Self {

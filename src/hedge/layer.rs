@@ -25,6 +25,7 @@ pub struct HedgeLayer<P = Protocol, K = OneClass> {
     config: HedgeConfig,
     name: Name,
     budget: Option<RetryBudget>,
+    is_absent: bool,
     protocol: P,
     classes: K,
     handle: Arc<OnceLock<HedgeHandle>>,
@@ -49,6 +50,7 @@ impl HedgeLayer {
             config,
             name: Name::new("hedge"),
             budget: None,
+            is_absent: false,
             protocol: Protocol::new(),
             classes: OneClass,
             handle: Arc::default(),
@@ -125,6 +127,12 @@ impl<P, K> HedgeLayer<P, K> {
         self
     }
 
+    /// The layer of an optional stage that is left out: it sends no hedge.
+    pub(crate) fn absent(mut self) -> Self {
+        self.is_absent = true;
+        self
+    }
+
     /// The handle of this layer.
     #[must_use]
     pub fn handle(&self) -> HedgeHandle {
@@ -142,6 +150,7 @@ impl<P, K> HedgeLayer<P, K> {
             config: self.config,
             name: self.name,
             budget: self.budget,
+            is_absent: self.is_absent,
             protocol,
             classes,
             handle: self.handle,
@@ -153,6 +162,6 @@ impl<S: Clone, P: Clone, K: Clone> Layer<S> for HedgeLayer<P, K> {
     type Service = Hedge<S, P, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Hedge::new(inner, self.protocol.clone(), self.classes.clone(), self.handle())
+        Hedge::new(inner, self.is_absent, self.protocol.clone(), self.classes.clone(), self.handle())
     }
 }

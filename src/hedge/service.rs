@@ -24,15 +24,16 @@ use crate::call::{Classifier, Origin, Protocol, Resend};
 #[derive(Clone, Debug)]
 pub struct Hedge<S, P = Protocol, K = OneClass> {
     inner: S,
+    is_absent: bool,
     protocol: P,
     classes: K,
     origin: Origin<S, HedgeHandle>,
 }
 
 impl<S: Clone, P, K> Hedge<S, P, K> {
-    pub(super) fn new(inner: S, protocol: P, classes: K, handle: HedgeHandle) -> Self {
+    pub(super) fn new(inner: S, is_absent: bool, protocol: P, classes: K, handle: HedgeHandle) -> Self {
         let origin = Origin::new(&inner, handle);
-        Self { inner, protocol, classes, origin }
+        Self { inner, is_absent, protocol, classes, origin }
     }
 }
 
@@ -78,9 +79,11 @@ where
         let resend = &self.protocol.resend;
         let class = u8::try_from(self.classes.class(&request)).unwrap_or(u8::MAX).min(MAX_CLASSES - 1);
         // Whether the copy may be sent is asked when it is due: a body that is still to be streamed cannot say now.
-        let next = resend.copy(&mut request);
+        let next = if self.is_absent { None } else { resend.copy(&mut request) };
         let mut history = None;
-        resend.prepare(&mut request, 1, &mut history);
+        if !self.is_absent {
+            resend.prepare(&mut request, 1, &mut history);
+        }
         let (protocol, origin) = (self.protocol.clone(), self.origin.clone());
         let primary = self.inner.call(request);
         ResponseFuture::new(primary, next, history, Call::new(class), protocol, origin)

@@ -128,11 +128,6 @@ use crate::{
 /// `retry.max_attempts must be at least 1`. Add the key of the stack in a larger file: `format!("stack.{error}")`. The
 /// format's own errors name the line and the key. The crate `serde_path_to_error` adds the path.
 ///
-/// # Nesting
-///
-/// The time to compile doubles with each optional stage in a row. A stack of a config is far from the limit. Put a
-/// `BoxCloneSyncService` between two such stacks.
-///
 /// # Hot reload
 ///
 /// The handles of the stack take new numbers: `retry.update(config)` keeps the state of the retry. A handle knows its

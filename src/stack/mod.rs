@@ -49,8 +49,8 @@
 //!
 //! # Optional stages
 //!
-//! Each setter also takes an `Option`, for a stage that is decided while the program runs. `None` behaves as an absent
-//! stage. The accessor of the stage then returns an `Option` of the handle:
+//! Each setter but the fallback's also takes an `Option`, for a stage that is decided while the program runs. `None`
+//! behaves as an absent stage. The accessor of the stage then returns an `Option` of the handle:
 //!
 //! ```
 //! use tower_reliability::{ReliabilityStack, hedge::HedgeConfig};
@@ -136,7 +136,7 @@ pub use builder::{ConfigSlots, StackBuilder};
 pub use config::StackConfig;
 pub use errors::{Errors, FlatErrors, InnerClassifier, WrappedErrors};
 pub use layer::ReliabilityStack;
-pub use optional::{Optional, OptionalLayer};
+pub use optional::OptionalLayer;
 pub use slots::{Slots, Stages};
-pub use stage::{Common, HasHandle, Stage, Unused};
+pub use stage::{Common, HasHandle, OptionalStage, Stage, Unused};
 pub use wrap::Wrap;

@@ -51,7 +51,7 @@ impl<P> fmt::Debug for Common<P> {
 
 /// The content of one slot while the stack is built: [`Unused`], or a stage with the numbers `Config`.
 ///
-/// The configs of the stages implement it, a `Duration` for a timeout, a `FallbackLayer`, and an `Option` of each. Not
+/// The configs of the stages implement it, a `Duration` for a timeout, an `Option` of these, and a `FallbackLayer`. Not
 /// for implementation outside this crate.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be this stage of a stack",
@@ -84,8 +84,20 @@ impl<Config, P> Stage<Config, P> for Unused {
     }
 }
 
+/// A stage that an `Option` can leave out: the configs of the stages, and a `Duration` for a timeout.
+///
+/// Not for implementation outside this crate.
+#[diagnostic::on_unimplemented(
+    message = "`Option<{Self}>` cannot be this stage of a stack",
+    note = "a fallback cannot be left out by an `Option`; all other stages are their configs, or an `Option` of them"
+)]
+pub trait OptionalStage<Config, P>: Stage<Config, P> {
+    #[doc(hidden)]
+    fn absent(common: &Common<P>) -> Self::Layer;
+}
+
 /// A stage that is decided while the program runs.
-impl<Config, P, S: Stage<Config, P>> Stage<Config, P> for Option<S> {
+impl<Config, P, S: OptionalStage<Config, P>> Stage<Config, P> for Option<S> {
     type Layer = OptionalLayer<S::Layer>;
 
     fn config(&self) -> Option<Config> {
@@ -93,7 +105,9 @@ impl<Config, P, S: Stage<Config, P>> Stage<Config, P> for Option<S> {
     }
 
     fn assemble(self, name: &'static str, common: &Common<P>) -> Self::Layer {
-        OptionalLayer(self.map(|stage| stage.assemble(name, common)))
+        let is_present = self.is_some();
+        let layer = self.map_or_else(|| S::absent(common), |stage| stage.assemble(name, common));
+        OptionalLayer { layer, is_present }
     }
 }
 
@@ -125,6 +139,21 @@ impl<C, R, D: Clone> Stage<Self, Protocol<C, R, D>> for TimeoutConfig {
             .named(common.name(name));
         // The total timeout is absolute. The backend of an attempt has the full limit after the upload.
         if of_attempt { layer.after_upload() } else { layer }
+    }
+}
+
+impl<C, R, D: Clone> OptionalStage<Self, Protocol<C, R, D>> for TimeoutConfig {
+    fn absent(common: &Common<Protocol<C, R, D>>) -> Self::Layer {
+        TimeoutLayer::checked(Self::new(Duration::MAX)).deadlines(common.protocol.deadlines.clone()).absent()
+    }
+}
+
+impl<P> OptionalStage<TimeoutConfig, P> for Duration
+where
+    TimeoutConfig: OptionalStage<TimeoutConfig, P>,
+{
+    fn absent(common: &Common<P>) -> Self::Layer {
+        TimeoutConfig::absent(common)
     }
 }
 
@@ -169,6 +198,14 @@ impl<P: Clone> Stage<Self, P> for RetryConfig {
     }
 }
 
+impl<P: Clone> OptionalStage<Self, P> for RetryConfig {
+    fn absent(common: &Common<P>) -> Self::Layer {
+        RetryLayer::checked(Self::new().max_attempts(1))
+            .protocol(common.protocol.clone())
+            .budget(RetryBudget::unlimited())
+    }
+}
+
 impl<P: Clone> Stage<Self, P> for HedgeConfig {
     type Layer = HedgeLayer<P>;
 
@@ -183,6 +220,15 @@ impl<P: Clone> Stage<Self, P> for HedgeConfig {
             .protocol(common.protocol.clone())
             .budget(common.budget.clone())
             .named(common.name(name))
+    }
+}
+
+impl<P: Clone> OptionalStage<Self, P> for HedgeConfig {
+    fn absent(common: &Common<P>) -> Self::Layer {
+        HedgeLayer::checked(Self::new())
+            .protocol(common.protocol.clone())
+            .budget(RetryBudget::unlimited())
+            .absent()
     }
 }
 
@@ -205,6 +251,15 @@ impl<C: Clone, R, D: Clone> Stage<Self, Protocol<C, R, D>> for CircuitBreakerCon
             common.listeners.iter().fold(layer, |layer, listener| layer.listen_shared(Arc::clone(listener)));
         common.circuit.get_or_init(|| layer.handle());
         layer
+    }
+}
+
+impl<C: Clone, R, D: Clone> OptionalStage<Self, Protocol<C, R, D>> for CircuitBreakerConfig {
+    fn absent(common: &Common<Protocol<C, R, D>>) -> Self::Layer {
+        CircuitBreakerLayer::checked(Self::new())
+            .classify(common.protocol.classifier.clone())
+            .deadlines(common.protocol.deadlines.clone())
+            .absent()
     }
 }
 

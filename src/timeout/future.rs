@@ -59,6 +59,8 @@ enum Phase<F> {
         upload: Option<Upload>,
         handle: TimeoutHandle,
     },
+    /// The timeout is an optional stage that was left out.
+    Absent(#[pin] F),
     Rejected(Rejected),
     Done,
 }
@@ -71,6 +73,10 @@ impl<F> ResponseFuture<F> {
         handle: TimeoutHandle,
     ) -> Self {
         Self { phase: Phase::Running { inner, timer: None, waits: None, allowance, upload, handle } }
+    }
+
+    pub(super) fn absent(inner: F) -> Self {
+        Self { phase: Phase::Absent(inner) }
     }
 
     pub(super) fn rejected(rejected: Rejected) -> Self {
@@ -87,13 +93,14 @@ where
 
     // Running => Running | (returned)
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let PhaseProj::Running { inner, waits: None, .. } = self.as_mut().project().phase.project() {
-            if let Poll::Ready(result) = inner.poll(cx) {
-                return Poll::Ready(result);
-            }
-            return self.wait(cx);
+        match self.as_mut().project().phase.project() {
+            PhaseProj::Running { inner, waits: None, .. } => match inner.poll(cx) {
+                Poll::Ready(result) => Poll::Ready(result),
+                Poll::Pending => self.wait(cx),
+            },
+            PhaseProj::Absent(inner) => inner.poll(cx),
+            _ => self.poll_again(cx),
         }
-        self.poll_again(cx)
     }
 }
 
@@ -140,7 +147,7 @@ impl<F> ResponseFuture<F> {
         // Rejected => Done
         match phase.project_replace(Phase::Done) {
             PhaseOwned::Rejected(rejected) => Poll::Ready(Err(E::from_rejected(rejected))),
-            PhaseOwned::Running { .. } | PhaseOwned::Done => {
+            PhaseOwned::Running { .. } | PhaseOwned::Absent(_) | PhaseOwned::Done => {
                 unreachable!("a future is not polled after it has completed")
             }
         }

@@ -22,6 +22,7 @@ use crate::{
 pub struct TimeoutLayer<L = NoDeadline> {
     deadlines: L,
     after_upload: bool,
+    is_absent: bool,
     handle: TimeoutHandle,
 }
 
@@ -41,7 +42,7 @@ impl TimeoutLayer {
     /// The layer for a checked config.
     pub(crate) fn checked(config: TimeoutConfig) -> Self {
         let handle = TimeoutHandle::new(config, Name::new("timeout"));
-        Self { deadlines: NoDeadline, after_upload: false, handle }
+        Self { deadlines: NoDeadline, after_upload: false, is_absent: false, handle }
     }
 }
 
@@ -51,7 +52,8 @@ impl<L> TimeoutLayer<L> {
     /// A closure `Fn(&Req) -> Option<Duration>` gives a limit per request. A
     /// [`DeadlineSource`](crate::DeadlineSource) gives all of it. Default: [`NoDeadline`].
     pub fn deadlines<M>(self, deadlines: M) -> TimeoutLayer<M> {
-        TimeoutLayer { deadlines, after_upload: self.after_upload, handle: self.handle }
+        let Self { deadlines: _, after_upload, is_absent, handle } = self;
+        TimeoutLayer { deadlines, after_upload, is_absent, handle }
     }
 
     /// Counts the limit from the last progress of the request's upload.
@@ -66,6 +68,12 @@ impl<L> TimeoutLayer<L> {
     #[must_use]
     pub fn after_upload(mut self) -> Self {
         self.after_upload = true;
+        self
+    }
+
+    /// The layer of an optional stage that is left out: it hands every call on.
+    pub(crate) fn absent(mut self) -> Self {
+        self.is_absent = true;
         self
     }
 
@@ -87,6 +95,6 @@ impl<S, L: Clone> Layer<S> for TimeoutLayer<L> {
     type Service = Timeout<S, L>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Timeout::new(inner, self.deadlines.clone(), self.after_upload, self.handle())
+        Timeout::new(inner, self.deadlines.clone(), self.after_upload, self.is_absent, self.handle())
     }
 }

@@ -23,12 +23,19 @@ pub struct Timeout<S, L = NoDeadline> {
     inner: S,
     deadlines: L,
     after_upload: bool,
+    is_absent: bool,
     handle: TimeoutHandle,
 }
 
 impl<S, L> Timeout<S, L> {
-    pub(super) fn new(inner: S, deadlines: L, after_upload: bool, handle: TimeoutHandle) -> Self {
-        Self { inner, deadlines, after_upload, handle }
+    pub(super) fn new(
+        inner: S,
+        deadlines: L,
+        after_upload: bool,
+        is_absent: bool,
+        handle: TimeoutHandle,
+    ) -> Self {
+        Self { inner, deadlines, after_upload, is_absent, handle }
     }
 
     /// A handle of the limit and the counts.
@@ -67,6 +74,9 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
+        if self.is_absent {
+            return ResponseFuture::absent(self.inner.call(request));
+        }
         let limit = self.deadlines.timeout(&request).unwrap_or_else(|| self.handle.limit());
         let deadline = self.deadlines.deadline(&request);
         let Some(allowance) = Allowance::new(limit, deadline, descent::now()) else {

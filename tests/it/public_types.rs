@@ -32,7 +32,7 @@ use tower_reliability::{
     },
     retry::{Jitter, Retry, RetryConfig, RetryHandle, RetryLayer, RetryPolicy, RetrySnapshot},
     retry_budget::{RetryBudget, RetryBudgetSnapshot},
-    stack::{Optional, OptionalLayer, StackConfig, Wrap},
+    stack::{OptionalLayer, StackConfig, Wrap},
     timeout::{self, Timeout, TimeoutHandle, TimeoutLayer},
 };
 
@@ -106,7 +106,7 @@ impl<T: Send> IsSend<T> {
 
 #[test]
 fn layers_services_handles_and_futures_are_send_and_sync() {
-    send_and_sync::<(StackConfig, OptionalLayer<RetryLayer>, Optional<TimeoutLayer, ()>)>();
+    send_and_sync::<(StackConfig, OptionalLayer<RetryLayer>)>();
     send_and_sync::<CircuitBreakerLayer>();
     send_and_sync::<CircuitBreakerHandle>();
     send_and_sync::<CircuitBreakerSnapshot>();

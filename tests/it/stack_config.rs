@@ -9,7 +9,6 @@ use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 use tower_reliability::{
     Error, ErrorClass, EventKind, ReliabilityStack,
     circuit_breaker::CircuitBreakerConfig,
-    fallback::FallbackConfig,
     hedge::HedgeConfig,
     retry::{Jitter, RetryConfig},
     retry_budget::RetryBudgetConfig,
@@ -17,10 +16,7 @@ use tower_reliability::{
     timeout::TimeoutConfig,
 };
 
-use crate::{
-    hedge_script::Script,
-    scripted::{Act, Answer, ByPeer, Diary, Peer},
-};
+use crate::scripted::{Act, Answer, ByPeer, Diary, Peer, Script};
 
 /// Without jitter and without the health gate, which draw random numbers.
 const FILE: &str = r#"
@@ -84,10 +80,10 @@ where
         })
         .collect();
     let pauses: Vec<Duration> = (0..60).map(|_| millis(random.random_range(0..300))).collect();
-    let script = Script::new(acts);
+    let script = Script::<u32>::new(acts);
     let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let mut answers = runtime.expect("a runtime").block_on(async {
-        let service = layer.layer(BoxCloneSyncService::new(script.service::<u32>()));
+        let service = layer.layer(BoxCloneSyncService::new(script.service()));
         let (start, mut calls) = (time::Instant::now(), JoinSet::new());
         for (n, pause) in pauses.into_iter().enumerate() {
             let service = service.clone();
@@ -210,20 +206,6 @@ fn case_84_a_stage_that_is_none_behaves_as_an_absent_stage() {
             played!(seed, all().timeout(TIMEOUT).retry(RETRY).hedge(HEDGE).circuit_breaker(BREAKER)),
             "attempt_timeout, seed {seed}"
         );
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_optional_fallback_answers_or_is_absent() {
-    let stack = |present: bool| {
-        let fallback = FallbackConfig::new().on_all_failures().build().expect("in range").value(());
-        let builder = StackConfig::default().builder().fallback(present.then_some(fallback));
-        builder.flat_errors().classify(ByPeer).build().expect("in range")
-    };
-    for present in [true, false] {
-        let (stack, backend) = (stack(present), Script::new([Act::BAD]));
-        let answer = stack.layer(backend.service::<u32>()).oneshot(0).await;
-        assert_eq!((answer.is_ok(), stack.fallback().is_some()), (present, present));
     }
 }
 

@@ -16,24 +16,24 @@ pub enum Latency {
     #[default]
     None,
     /// This time, for every call.
-    Fixed(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
+    Fixed(#[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))] Duration),
     /// Any time between two, with equal probability. `min` is at most `max`.
     Uniform {
         /// The shortest time.
-        #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+        #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
         min: Duration,
         /// The longest time.
-        #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+        #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
         max: Duration,
     },
     /// A log-normal distribution, as most networks and servers have: many calls near the median, and a few far above.
     /// `median` is above 0, and `p99` is at least `median`.
     LongTail {
         /// Half of the calls take less.
-        #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+        #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
         median: Duration,
         /// One call in a hundred takes more.
-        #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+        #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
         p99: Duration,
     },
 }
