@@ -11,7 +11,11 @@ Usage: gateway [--for DURATION]     run the demo, with and without protection, s
 Options:
   --for DURATION   how long the demo lasts, such as 30s or 2m; 2s to 10m [default: 20s]
   --config FILE    a TOML file; examples/gateway/gateway.toml is one
+  --check          check the file and exit
+  --access-log     write a line per request to the standard output
   -h, --help       print this
+
+It exits with 1 if a stop cut requests off, and with 2 if the command line or the file is wrong.
 ";
 
 /// The command that the user gave.
@@ -19,31 +23,50 @@ Options:
 pub(crate) enum Command {
     Help,
     Demo { length: Duration },
-    Serve { file: PathBuf },
+    Check { file: PathBuf },
+    Serve { file: PathBuf, access_log: bool },
 }
 
 /// Reads the arguments, without the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
-    let mut args = args.into_iter();
-    let mut length = None;
-    let mut file = None;
+    let mut args = args.into_iter().flat_map(split);
+    let (mut length, mut file, mut check, mut access_log) = (None, None, None, None);
     while let Some(arg) = args.next() {
         match arg.to_str() {
             Some("-h" | "--help") => return Ok(Command::Help),
             Some("--for") => once(&mut length, "--for", duration(&value(&mut args, "--for")?)?)?,
             Some("--config") => once(&mut file, "--config", value(&mut args, "--config")?.into())?,
+            Some("--check") => once(&mut check, "--check", ())?,
+            Some("--access-log") => once(&mut access_log, "--access-log", ())?,
             _ => return Err(format!("unknown argument: {}", arg.display())),
         }
     }
     match (file, length) {
         (Some(_), Some(_)) => Err("--for belongs to the demo, which takes no --config".into()),
-        (Some(file), None) => Ok(Command::Serve { file }),
+        (Some(_), None) if check.and(access_log).is_some() => {
+            Err("--check exits before there is a request for --access-log".into())
+        }
+        (Some(file), None) if check.is_some() => Ok(Command::Check { file }),
+        (Some(file), None) => Ok(Command::Serve { file, access_log: access_log.is_some() }),
+        (None, _) if check.is_some() => Err("--check needs --config".into()),
+        (None, _) if access_log.is_some() => Err("--access-log needs --config".into()),
         (None, length) => Ok(Command::Demo { length: length.unwrap_or(DEFAULT_LENGTH) }),
     }
 }
 
+/// `--option=value` is `--option value`.
+fn split(arg: OsString) -> impl Iterator<Item = OsString> {
+    let halves = arg.to_str().filter(|arg| arg.starts_with("--")).and_then(|arg| arg.split_once('='));
+    match halves.map(|(name, value)| (name.into(), value.into())) {
+        Some((name, value)) => [Some(name), Some(value)],
+        None => [Some(arg), None],
+    }
+    .into_iter()
+    .flatten()
+}
+
 fn value(args: &mut impl Iterator<Item = OsString>, name: &str) -> Result<OsString, String> {
-    args.next().ok_or_else(|| format!("{name} needs a value"))
+    args.next().filter(|value| !value.is_empty()).ok_or_else(|| format!("{name} needs a value"))
 }
 
 fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
@@ -77,7 +100,11 @@ mod tests {
         let length = Duration::from_secs(3);
         assert_eq!(parsed(""), Ok(Command::Demo { length: DEFAULT_LENGTH }));
         assert_eq!(parsed("--for 3s"), Ok(Command::Demo { length }));
-        assert_eq!(parsed("--config a.toml"), Ok(Command::Serve { file: "a.toml".into() }));
+        assert_eq!(parsed("--for=3s"), Ok(Command::Demo { length }));
+        let serve = |access_log| Ok(Command::Serve { file: "a=b.toml".into(), access_log });
+        assert_eq!(parsed("--config a=b.toml"), serve(false));
+        assert_eq!(parsed("--config=a=b.toml --access-log"), serve(true));
+        assert_eq!(parsed("--check --config a.toml"), Ok(Command::Check { file: "a.toml".into() }));
         assert_eq!(parsed("--for 3s --help"), Ok(Command::Help));
     }
 
@@ -90,6 +117,10 @@ mod tests {
             ("--for soon", "--for must be a duration of 2s to 10m, not soon"),
             ("--for 1h", "--for must be a duration of 2s to 10m, not 1h"),
             ("--for 3s --for 3s", "--for is given twice"),
+            ("--config=", "--config needs a value"),
+            ("--check", "--check needs --config"),
+            ("--access-log", "--access-log needs --config"),
+            ("--check=yes --config a", "unknown argument: yes"),
             ("--for 3s --config a", "--for belongs to the demo, which takes no --config"),
         ] {
             assert_eq!(parsed(line), Err(complaint.to_string()));

@@ -3,26 +3,33 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::SocketAddr,
+    net::{SocketAddr, ToSocketAddrs},
     time::Duration,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use tower_reliability::{
     ConfigError, circuit_breaker::CircuitBreakerConfig, hedge::HedgeConfig, retry::RetryConfig,
     retry_budget::RetryBudgetConfig, timeout::TimeoutConfig,
 };
 
-use crate::origin::{Origin, Origins};
+use crate::{
+    clients::ClientsConfig,
+    origin::{Origin, Origins},
+    proxy::{self, RESERVED},
+};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
+    #[serde(deserialize_with = "address")]
     pub(crate) listen: SocketAddr,
     /// The time that open requests have to finish after a signal to stop.
     #[serde(default = "defaults::drain", with = "humantime_serde")]
     pub(crate) drain: Duration,
+    #[serde(default)]
+    pub(crate) clients: ClientsConfig,
     pub(crate) routes: Vec<Route>,
     pub(crate) upstreams: BTreeMap<String, UpstreamConfig>,
 }
@@ -43,6 +50,9 @@ pub(crate) struct UpstreamConfig {
     /// The server that answers requests which the upstream does not.
     #[serde(default)]
     pub(crate) fallback: Option<Origin>,
+    /// The `Host` that the upstream sees.
+    #[serde(default)]
+    pub(crate) host: HostHeader,
     /// Without protection the upstream has a plain reverse proxy, for the comparison in the demo.
     #[serde(default = "defaults::protected")]
     pub(crate) protected: bool,
@@ -62,6 +72,17 @@ pub(crate) struct UpstreamConfig {
     pub(crate) hedge: Option<HedgeConfig>,
     #[serde(default)]
     pub(crate) retry_budget: RetryBudgetConfig,
+}
+
+/// The `Host` of a request to an upstream.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum HostHeader {
+    /// The address of the server.
+    #[default]
+    Rewrite,
+    /// The host that the client asked for.
+    Preserve,
 }
 
 /// A key of a config, and the rule that it breaks.
@@ -87,22 +108,54 @@ impl Config {
 
     /// Checks the rules between the parts of the file, which serde cannot see.
     fn check(&self) -> Result<(), BadConfig> {
+        let refuse = |key: &str, rule: &str| Err(BadConfig::new(key, rule));
+        if self.drain.is_zero() {
+            return refuse("drain", "must be above 0, or every stop cuts requests off");
+        }
+        self.clients.check()?;
+        for (name, config) in &self.upstreams {
+            // The numbers of a config are private; its file is not. The crate allows up to ten retries per request,
+            // which is right for a client with a few calls and never for a gateway.
+            let budget = serde_json::to_value(config.retry_budget).unwrap_or_default();
+            if budget["ratio"].as_f64().is_some_and(|ratio| ratio > 1.0) {
+                return refuse(&format!("upstreams.{name}.retry_budget.ratio"), "must be at most 1");
+            }
+        }
         let mut prefixes = BTreeSet::new();
         for (n, route) in self.routes.iter().enumerate() {
-            let refuse = |key: &str, rule: String| Err(BadConfig::new(format!("routes[{n}].{key}"), rule));
             let Route { prefix, upstream } = route;
-            if prefix != "/" && (!prefix.starts_with('/') || prefix.ends_with('/')) {
-                return refuse(
-                    "prefix",
-                    format!("must be \"/\", or begin with \"/\" and not end with it: {prefix}"),
-                );
+            let rule = if prefix != "/" && (!prefix.starts_with('/') || prefix.ends_with('/')) {
+                format!("must be \"/\", or begin with \"/\" and not end with it: {prefix}")
+            } else if proxy::is_within(prefix, RESERVED) {
+                format!("{RESERVED} is for the gateway's own paths")
+            } else if !prefixes.insert(prefix) {
+                format!("{prefix} has a route already")
+            } else if !self.upstreams.contains_key(upstream) {
+                return refuse(&format!("routes[{n}].upstream"), &format!("there is no upstream {upstream}"));
+            } else {
+                continue;
+            };
+            return refuse(&format!("routes[{n}].prefix"), &rule);
+        }
+        let is_used = |name: &String| self.routes.iter().any(|route| route.upstream == *name);
+        match self.upstreams.keys().find(|name| !is_used(name)) {
+            Some(unused) => refuse(&format!("upstreams.{unused}"), "no route leads to it"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One route on a line, with its servers.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Route { prefix, upstream } in &self.routes {
+            write!(f, "  {prefix} -> {upstream}:")?;
+            let Some(config) = self.upstreams.get(upstream) else { continue };
+            config.url.iter().try_for_each(|origin| write!(f, " http://{}", origin.authority()))?;
+            if let Some(origin) = &config.fallback {
+                write!(f, ", fallback http://{}", origin.authority())?;
             }
-            if !prefixes.insert(prefix) {
-                return refuse("prefix", format!("{prefix} has a route already"));
-            }
-            if !self.upstreams.contains_key(upstream) {
-                return refuse("upstream", format!("there is no upstream {upstream}"));
-            }
+            writeln!(f)?;
         }
         Ok(())
     }
@@ -128,6 +181,15 @@ impl fmt::Display for BadConfig {
             key => write!(f, "{key}: {}", self.rule),
         }
     }
+}
+
+/// An address and a port, or a name and a port.
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let address = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    address.ok_or_else(|| {
+        de::Error::custom(format!("must be such as \"127.0.0.1:8080\" or \"localhost:8080\", not {text:?}"))
+    })
 }
 
 mod defaults {
@@ -158,6 +220,8 @@ mod defaults {
 mod tests {
     use super::*;
 
+    const ROUTE: &str = "routes = [{ prefix = '/', upstream = 'a' }]";
+
     fn complaint(lines: &str) -> String {
         let text = format!("listen = '127.0.0.1:0'\n{lines}");
         Config::parse(&text).expect_err(lines).to_string()
@@ -165,13 +229,13 @@ mod tests {
 
     /// The complaint about a file with these lines in its only upstream.
     fn about_upstream(lines: &str) -> String {
-        complaint(&format!("routes = []\n[upstreams.a]\n{lines}"))
+        complaint(&format!("{ROUTE}\n[upstreams.a]\n{lines}"))
     }
 
     #[test]
     fn a_missing_key_has_its_default() {
-        let text = "listen = '127.0.0.1:0'\nroutes = []\n[upstreams.a]\nurl = 'http://a'";
-        let config = Config::parse(text).expect("it is right");
+        let text = format!("listen = 'localhost:0'\n{ROUTE}\n[upstreams.a]\nurl = 'http://a'");
+        let config = Config::parse(&text).expect("it is right");
         assert_eq!(config.drain, Duration::from_secs(10));
         assert_eq!(config.upstreams["a"].circuit_breaker, CircuitBreakerConfig::new());
         assert_eq!(config.upstreams["a"].hedge, None);
@@ -184,6 +248,7 @@ mod tests {
             ("url = 'http://me:secret@a'", "upstreams.a.url: must be http://host"),
             ("url = 'http://a/b'", "upstreams.a.url: must be http://host"),
             ("url = ['http://a', 'b']", "upstreams.a.url[1]: must be http://host"),
+            ("url = ['http://a', 'http://A:80']", "upstreams.a.url: is given twice: http://A:80"),
             ("url = []", "upstreams.a.url: must name at least one server"),
             ("", "upstreams.a: missing field `url`"),
             ("timout = '1s'", "upstreams.a.timout: unknown field `timout`"),
@@ -201,6 +266,30 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_makes_no_sense_is_refused() {
+        for (lines, expected) in [
+            ("drain = '0s'", "drain: must be above 0"),
+            ("clients.send_timeout = '0s'", "clients.send_timeout: must be above 0"),
+            ("clients.trust = ['10.0.0.0/33']", "clients.trust[0]: must be an address, or a network"),
+            ("clients.colour = 1", "clients.colour: unknown field"),
+        ] {
+            let complaint = complaint(&format!("{lines}\n{ROUTE}\nupstreams.a = {{ url = 'http://a' }}"));
+            assert!(complaint.starts_with(expected), "{complaint}");
+        }
+        let budget = about_upstream("url = 'http://a'\nretry_budget.ratio = 1.5");
+        assert_eq!(budget, "upstreams.a.retry_budget.ratio: must be at most 1");
+        let text = format!("listen = 'nonsense'\n{ROUTE}\nupstreams.a = {{ url = 'http://a' }}");
+        let complaint = Config::parse(&text).expect_err("no address").to_string();
+        assert!(complaint.starts_with("listen: must be such as"), "{complaint}");
+    }
+
+    #[test]
+    fn an_upstream_without_a_route_is_refused() {
+        let lines = format!("{ROUTE}\n[upstreams.a]\nurl = 'http://a'\n[upstreams.b]\nurl = 'http://b'");
+        assert_eq!(complaint(&lines), "upstreams.b: no route leads to it");
+    }
+
+    #[test]
     fn a_route_that_leads_nowhere_is_refused() {
         let route = |prefix: &str| {
             let route = format!("routes = [{{ prefix = '/a', upstream = 'a' }}, {prefix}]");
@@ -208,6 +297,7 @@ mod tests {
         };
         for (second, expected) in [
             ("{ prefix = '/', upstream = 'b' }", "routes[1].upstream: there is no upstream b"),
+            ("{ prefix = '/-/x', upstream = 'a' }", "routes[1].prefix: /- is for the gateway's own paths"),
             ("{ prefix = '/a', upstream = 'a' }", "routes[1].prefix: /a has a route already"),
             (
                 "{ prefix = 'b', upstream = 'a' }",

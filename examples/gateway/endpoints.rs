@@ -136,14 +136,14 @@ impl Service<Outgoing> for Endpoints {
     }
 }
 
-/// Addresses a request to a server.
+/// Addresses a request to a server, which gets its own `Host` if the request has none.
 pub(crate) fn direct<B>(request: &mut Request<B>, origin: &Origin) {
     let mut parts = mem::take(request.uri_mut()).into_parts();
     parts.scheme = Some(Scheme::HTTP);
     parts.authority = Some(origin.authority().clone());
     parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
     *request.uri_mut() = Uri::from_parts(parts).expect("it has all parts");
-    request.headers_mut().insert(HOST, origin.host().clone());
+    request.headers_mut().entry(HOST).or_insert_with(|| origin.host().clone());
 }
 
 /// An HTTP client. Its clones are cheaper than those of the client inside.
@@ -162,6 +162,8 @@ where
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
+            // At most so much of an answer waits here for a slow client.
+            .http1_max_buf_size(BUFFER)
             .build(TrackedConnector::new(connector));
         Self(Arc::new(client))
     }
@@ -191,5 +193,6 @@ where
     }
 }
 
+const BUFFER: usize = 32 * 1_024;
 /// Many servers close an idle connection after 60 s. A pool that closes it first avoids the race.
 const POOL_IDLE: Duration = Duration::from_secs(50);

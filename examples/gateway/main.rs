@@ -10,18 +10,23 @@
 //! stack around `endpoints.rs`, which chooses among the servers. `config.rs` reads the numbers from a file.
 #![allow(clippy::disallowed_methods, reason = "the bans are for the library; this is a program")]
 
+mod answer;
 mod args;
 mod boxed;
+mod clients;
 mod config;
 mod demo;
 mod endpoints;
+mod forwarded;
 mod headers;
 mod origin;
 mod problem;
 mod proxy;
+mod refusal;
 mod run;
 mod server;
 mod signals;
+mod socket;
 mod upstream;
 
 use std::process::ExitCode;
@@ -40,8 +45,19 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Command::Demo { length }) => finish(demo::run(length).await),
-        Ok(Command::Serve { file }) => match run::prepare(&file).await {
-            Ok(ready) => finish(ready.run().await),
+        Ok(Command::Check { file }) => match run::load(&file) {
+            Ok(_) => {
+                println!("{}: ok", file.display());
+                ExitCode::SUCCESS
+            }
+            Err(bad) => refuse(&format!("{}: {bad}", file.display())),
+        },
+        Ok(Command::Serve { file, access_log }) => match run::prepare(&file, access_log) {
+            Ok(ready) => match ready.run().await {
+                // A supervisor learns that clients were harmed.
+                Ok(1..) => ExitCode::FAILURE,
+                ended => finish(ended.map(drop)),
+            },
             Err(bad) => refuse(&format!("{}: {bad}", file.display())),
         },
         Err(complaint) => refuse(&format!("{complaint}\n\n{}", args::HELP)),

@@ -9,7 +9,7 @@ use serde::{
 };
 
 /// The address of a server: `http://host:port`.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Origin {
     authority: Authority,
@@ -23,6 +23,14 @@ pub(crate) struct Origins(Vec<Origin>);
 impl Origin {
     pub(crate) const fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// Whether both are one server. A missing port is 80.
+    fn is_same(&self, other: &Self) -> bool {
+        let server = |origin: &Self| {
+            (origin.authority.host().to_ascii_lowercase(), origin.authority.port_u16().unwrap_or(80))
+        };
+        server(self) == server(other)
     }
 
     /// The value of the header `Host`.
@@ -87,7 +95,12 @@ impl<'de> Deserialize<'de> for Origins {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Origins, A::Error> {
                 let mut origins = Vec::new();
-                while let Some(origin) = list.next_element()? {
+                while let Some(origin) = list.next_element::<Origin>()? {
+                    // It would take two turns, and a retry would go to the server that has just failed.
+                    if origins.iter().any(|known: &Origin| known.is_same(&origin)) {
+                        let rule = format!("is given twice: http://{}", origin.authority);
+                        return Err(de::Error::custom(rule));
+                    }
                     origins.push(origin);
                 }
                 if origins.is_empty() {

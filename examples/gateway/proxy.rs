@@ -9,20 +9,81 @@ use axum::{
 };
 use hyper::body::Incoming;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tower_reliability::{Event, circuit_breaker::CircuitBreakerHandle, hedge::HedgeHandle};
 
 use crate::{
-    config::{BadConfig, Config},
-    headers::Peer,
-    problem,
+    answer::{AnswerBody, LogLine},
+    clients::ClientsConfig,
+    config::{self, BadConfig, Config},
+    forwarded::Peer,
+    problem, refusal,
+    socket::Activity,
     upstream::{Handles, Upstream},
 };
 
 /// The routes and the upstreams behind them.
 pub(crate) struct Gateway {
     /// The longest prefix first, so that the first match is the best.
-    routes: Vec<(String, Upstream)>,
+    routes: Vec<Route>,
     upstreams: BTreeMap<String, Upstream>,
+    clients: ClientsConfig,
+}
+
+struct Route {
+    prefix: String,
+    name: String,
+    upstream: Upstream,
+}
+
+/// A client's connection to the gateway.
+pub(crate) struct Connection {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) peer: Peer,
+    pub(crate) activity: Arc<Activity>,
+}
+
+impl Connection {
+    /// Answers a request.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> hyper::Response<AnswerBody> {
+        let open = self.activity.open();
+        let logs = self.gateway.clients.access_log;
+        let mut line = logs.then(|| Box::new(LogLine::new(self.peer.address, &request)));
+        let answer = match refusal::host(&request) {
+            Ok(host) => self.route(request, host, &mut line).await,
+            Err(refusal) => refusal.answer(),
+        };
+        if let Some(line) = &mut line {
+            line.status = Some(answer.status());
+        }
+        answer.map(|body| AnswerBody::new(body, line, open))
+    }
+
+    /// Paths below `/-/` are about the gateway itself, and no upstream sees them.
+    async fn route(
+        &self,
+        request: Request<Incoming>,
+        host: Option<HeaderValue>,
+        line: &mut Option<Box<LogLine>>,
+    ) -> Response {
+        let path = request.uri().path();
+        if path == "/-/status" {
+            return match *request.method() {
+                Method::GET | Method::HEAD => self.gateway.status(),
+                _ => problem::answer(StatusCode::METHOD_NOT_ALLOWED, "The status can only be read."),
+            };
+        }
+        let routes = &self.gateway.routes;
+        let route = routes.iter().find(|route| is_within(path, &route.prefix));
+        let Some(route) = route.filter(|_| !is_within(path, RESERVED)) else {
+            return problem::answer(StatusCode::NOT_FOUND, "No route matches this path.");
+        };
+        if let Some(line) = line {
+            line.upstream = Some(route.name.clone());
+        }
+        self.activity.finish_by(Instant::now() + route.upstream.limit());
+        route.upstream.call(request, &self.peer, host).await
+    }
 }
 
 impl Gateway {
@@ -37,14 +98,14 @@ impl Gateway {
                 .map_err(|error| BadConfig::upstream(name, &error))?;
             upstreams.insert(name.clone(), upstream);
         }
-        let target = |name: &String| upstreams.get(name).cloned();
-        let mut routes: Vec<_> = config
-            .routes
-            .iter()
-            .filter_map(|route| Some((route.prefix.clone(), target(&route.upstream)?)))
-            .collect();
-        routes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-        Ok(Self { routes, upstreams })
+        let route = |route: &config::Route| {
+            let (prefix, name) = (route.prefix.clone(), route.upstream.clone());
+            let upstream = upstreams.get(&name).cloned()?;
+            Some(Route { prefix, name, upstream })
+        };
+        let mut routes: Vec<_> = config.routes.iter().filter_map(route).collect();
+        routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
+        Ok(Self { routes, upstreams, clients: config.clients.clone() })
     }
 
     /// The gateway, to be shared by its connections.
@@ -52,23 +113,13 @@ impl Gateway {
         Arc::new(self)
     }
 
-    /// Answers a request. Paths below `/-/` are about the gateway itself.
-    pub(crate) async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response {
-        let path = request.uri().path();
-        if path == "/-/status" {
-            return match *request.method() {
-                Method::GET | Method::HEAD => self.status(),
-                _ => problem::answer(StatusCode::METHOD_NOT_ALLOWED, "The status can only be read."),
-            };
-        }
-        match self.target(path) {
-            Some(upstream) => upstream.call(peer, request).await,
-            None => problem::answer(StatusCode::NOT_FOUND, "No route matches this path."),
-        }
+    /// Writes a line per request to the standard output.
+    pub(crate) const fn log_access(&mut self, yes: bool) {
+        self.clients.access_log = yes;
     }
 
-    fn target(&self, path: &str) -> Option<&Upstream> {
-        self.routes.iter().find(|(prefix, _)| is_within(path, prefix)).map(|(_, upstream)| upstream)
+    pub(crate) const fn clients(&self) -> &ClientsConfig {
+        &self.clients
     }
 
     /// The state of all protections, for an operator or a monitor.
@@ -113,8 +164,11 @@ fn describe(handles: &Handles) -> Value {
     })
 }
 
+/// The prefix of the gateway's own paths.
+pub(crate) const RESERVED: &str = "/-";
+
 /// Whether the prefix contains the path: `/a` contains `/a` and `/a/b`, but not `/ab`.
-fn is_within(path: &str, prefix: &str) -> bool {
+pub(crate) fn is_within(path: &str, prefix: &str) -> bool {
     prefix == "/" || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

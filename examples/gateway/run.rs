@@ -1,8 +1,8 @@
 //! The real gateway: from a config file until a signal.
 
-use std::{io, path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::{net::TcpListener, sync::Mutex};
 use tower_reliability::Event;
 
 use crate::{
@@ -17,50 +17,63 @@ pub(crate) struct Ready {
     listener: TcpListener,
     app: Arc<Gateway>,
     drain: Duration,
+    /// The routes, to be printed.
+    routes: String,
 }
 
-/// Reads the config, builds the gateway and binds its port.
-pub(crate) async fn prepare(file: &Path) -> Result<Ready, BadConfig> {
+/// Reads the config and builds the gateway.
+pub(crate) fn load(file: &Path) -> Result<(Config, Gateway), BadConfig> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| BadConfig::new(".", format!("cannot be read: {error}")))?;
     let config = Config::parse(&text)?;
     // The crate logs its events through `tracing` without a listener.
     let gateway = Gateway::new(&config, |_: &Event| {})?;
-    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+    Ok((config, gateway))
+}
+
+/// Reads the config, builds the gateway and binds its port.
+pub(crate) fn prepare(file: &Path, access_log: bool) -> Result<Ready, BadConfig> {
+    let (config, mut gateway) = load(file)?;
+    gateway.log_access(access_log);
+    let listener = server::bind(config.listen).map_err(|error| {
         let rule = match error.kind() {
             io::ErrorKind::AddrInUse => "is in use by another program".to_string(),
             _ => error.to_string(),
         };
         BadConfig::new("listen", format!("{} {rule}", config.listen))
     })?;
-    Ok(Ready { listener, app: gateway.app(), drain: config.drain })
+    Ok(Ready { listener, app: gateway.app(), drain: config.drain, routes: config.to_string() })
 }
 
 impl Ready {
     /// Serves until a signal, then lets open requests finish. A second signal ends them.
-    pub(crate) async fn run(self) -> io::Result<()> {
+    ///
+    /// Returns the number of requests that were cut off.
+    pub(crate) async fn run(self) -> io::Result<usize> {
         tracing_subscriber::fmt().with_writer(io::stderr).init();
         let mut signals = Signals::catch()?;
-        println!("listening on http://{}", self.listener.local_addr()?);
+        println!("listening on http://{}\n{}", self.listener.local_addr()?, self.routes.trim_end());
 
-        let (stop, stopped) = oneshot::channel();
-        let stopped = async { stopped.await.unwrap_or_default() };
-        let mut serving = pin!(server::serve_app(self.listener, self.app, stopped, self.drain));
-        tokio::select! {
-            _ = &mut serving => {}
-            signal = signals.next() => {
-                let drain = humantime::format_duration(self.drain);
-                println!("{signal}: stopping; open requests have {drain} to finish, another signal ends them now");
+        let signals = Mutex::new(&mut signals);
+        let stop = async {
+            let signal = signals.lock().await.next().await;
+            let drain = humantime::format_duration(self.drain);
+            println!(
+                "{signal}: stopping; open requests have {drain} to finish, another signal ends them now"
+            );
+        };
+        let enough = async || {
+            tokio::select! {
+                () = tokio::time::sleep(self.drain) => {}
+                signal = async { signals.lock().await.next().await } => println!("{signal}: stopping at once"),
             }
+        };
+        let cut_off = server::serve_gateway(self.listener, self.app, stop, enough).await;
+        match cut_off {
+            0 => println!("stopped, every open request was answered"),
+            1 => println!("stopped, 1 request was cut off"),
+            _ => println!("stopped, {cut_off} requests were cut off"),
         }
-        let _ = stop.send(());
-        tokio::select! {
-            cut_off = serving => match cut_off {
-                0 => println!("stopped, every open request was answered"),
-                _ => println!("stopped, {cut_off} connections were cut off"),
-            },
-            signal = signals.next() => println!("{signal}: stopped at once"),
-        }
-        Ok(())
+        Ok(cut_off)
     }
 }

@@ -1,45 +1,82 @@
 //! A listener and its connections.
 
-use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use hyper::{
     body::Incoming,
     server::conn::http1,
     service::{HttpService, service_fn},
 };
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+    task::JoinSet,
+    time,
 };
-use tokio::{net::TcpListener, task::JoinSet, time};
 use tower_reliability::BoxError;
 
-use crate::{headers::Peer, proxy::Gateway};
+use crate::{
+    clients::ClientsConfig,
+    forwarded::Peer,
+    proxy::{Connection, Gateway},
+    socket::{Activity, ClientSocket},
+};
 
-/// Serves a gateway as [`serve`] does.
+/// Binds a port for many clients at once.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A connection of an earlier process does not keep the port from this one.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves a gateway until `stop`, then lets open requests finish for at most `drain`.
 pub(crate) async fn serve_app(
     listener: TcpListener,
     gateway: Arc<Gateway>,
     stop: impl Future<Output = ()>,
     drain: Duration,
 ) -> usize {
-    let connection = move |address| {
-        let shared = Arc::new((Arc::clone(&gateway), Peer::new(address)));
+    serve_gateway(listener, gateway, stop, || time::sleep(drain)).await
+}
+
+/// Serves a gateway until `stop`, then lets open requests finish until the future of `drain` is ready.
+pub(crate) async fn serve_gateway<D: Future>(
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    stop: impl Future<Output = ()>,
+    drain: impl FnOnce() -> D,
+) -> usize {
+    let config = gateway.clients().clone();
+    let connection = move |address, activity: &Arc<Activity>| {
+        let peer = Peer::new(address, &gateway.clients().trust);
+        let connection =
+            Arc::new(Connection { gateway: Arc::clone(&gateway), peer, activity: Arc::clone(activity) });
         service_fn(move |request| {
-            let shared = Arc::clone(&shared);
-            async move {
-                let (gateway, peer) = &*shared;
-                Ok::<_, Infallible>(gateway.answer(peer, request).await)
-            }
+            let connection = Arc::clone(&connection);
+            async move { Ok::<_, Infallible>(connection.answer(request).await) }
         })
     };
-    serve(listener, connection, stop, drain).await
+    run(listener, &config, connection, stop, drain).await
 }
 
 /// Serves until `stop`, then lets open requests finish for at most `drain`.
-///
-/// Returns the number of connections that were cut off. Dropping the future closes all of them.
 pub(crate) async fn serve<S>(
     listener: TcpListener,
     connection: impl Fn(SocketAddr) -> S,
@@ -50,7 +87,25 @@ where
     S: HttpService<Incoming, ResBody = Body, Future: Send> + Send + 'static,
     S::Error: Into<BoxError>,
 {
-    let graceful = GracefulShutdown::new();
+    let config = ClientsConfig::default();
+    run(listener, &config, |address, _| connection(address), stop, || time::sleep(drain)).await
+}
+
+/// Returns the number of connections that were cut off. Dropping the future closes all of them.
+async fn run<S, B, D: Future>(
+    listener: TcpListener,
+    config: &ClientsConfig,
+    connection: impl Fn(SocketAddr, &Arc<Activity>) -> S,
+    stop: impl Future<Output = ()>,
+    drain: impl FnOnce() -> D,
+) -> usize
+where
+    S: HttpService<Incoming, ResBody = B, Future: Send> + Send + 'static,
+    S::Error: Into<BoxError>,
+    B: HttpBody<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let cut_off = Arc::new(AtomicUsize::new(0));
+    let (draining, drained) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
@@ -68,22 +123,95 @@ where
             },
         };
         let _ = socket.set_nodelay(true);
+        let activity = Arc::<Activity>::default();
         let http = http1::Builder::new()
-            // The timer lets hyper close a connection whose client takes longer than 30 s for its headers.
             .timer(TokioTimer::new())
-            .serve_connection(TokioIo::new(socket), connection(peer));
-        let http = graceful.watch(http);
-        connections.spawn(async move {
-            if let Err(error) = http.await {
-                tracing::debug!("{peer}: {error}");
-            }
-        });
+            .header_read_timeout(config.header_read_timeout)
+            .max_buf_size(BUFFER)
+            .serve_connection(
+                TokioIo::new(ClientSocket::new(socket, config.send_timeout, Arc::clone(&activity))),
+                connection(peer, &activity),
+            );
+        let guard = CutOff { activity, count: Arc::clone(&cut_off), ended: false };
+        connections.spawn(drive(http, peer, guard, drained.clone()));
     }
     drop(listener);
-    let all_done = async {
-        graceful.shutdown().await;
-        while connections.join_next().await.is_some() {}
-    };
-    let _ = time::timeout(drain, all_done).await;
-    connections.len()
+    drop(draining);
+    let all_done = async { while connections.join_next().await.is_some() {} };
+    tokio::select! {
+        () = all_done => {}
+        _ = drain() => {}
+    }
+    connections.shutdown().await;
+    cut_off.load(Ordering::Relaxed)
 }
+
+/// Serves a connection until its end, or until it has no request while the server drains.
+async fn drive<S, B>(
+    mut http: http1::Connection<TokioIo<ClientSocket>, S>,
+    peer: SocketAddr,
+    mut guard: CutOff,
+    mut drained: watch::Receiver<()>,
+) where
+    S: HttpService<Incoming, ResBody = B>,
+    S::Error: Into<BoxError>,
+    B: HttpBody<Error: Into<BoxError>> + 'static,
+{
+    let ended = tokio::select! {
+        ended = &mut http => ended,
+        // The sender is dropped when the server drains.
+        _ = drained.changed() => {
+            Pin::new(&mut http).graceful_shutdown();
+            tokio::select! {
+                ended = &mut http => ended,
+                // A request whose head does not arrive to its end is no reason to wait.
+                () = guard.idle() => Ok(()),
+            }
+        }
+    };
+    guard.ended = true;
+    let Err(error) = ended else { return };
+    tracing::debug!("{peer}: {error}");
+    let mut parts = http.into_parts();
+    if parts.read_buf.starts_with(HTTP_2_PREFACE) {
+        // hyper closes such a connection without a word.
+        let _ = parts.io.inner_mut().write_all(NO_HTTP_2).await;
+    }
+}
+
+/// Counts a connection that is dropped while it answers a request.
+struct CutOff {
+    activity: Arc<Activity>,
+    count: Arc<AtomicUsize>,
+    /// The connection has ended by itself.
+    ended: bool,
+}
+
+impl CutOff {
+    /// Waits until the connection answers no request, and has had time to finish the head of one.
+    async fn idle(&self) {
+        loop {
+            time::sleep(HEAD_WHILE_DRAINING).await;
+            if !self.activity.is_answering() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for CutOff {
+    fn drop(&mut self) {
+        if !self.ended && self.activity.is_answering() {
+            // Relaxed: the task is awaited before the count is read.
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The clients whose connections the kernel accepts before the gateway does. Linux limits it to 4096 too.
+const BACKLOG: u32 = 4_096;
+/// For what was read and not parsed, and for what was not sent yet, each.
+const BUFFER: usize = 32 * 1_024;
+const HEAD_WHILE_DRAINING: Duration = Duration::from_secs(1);
+const HTTP_2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
+const NO_HTTP_2: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     body::Body,
-    http::{Request, StatusCode, Version},
+    http::{HeaderValue, Request, StatusCode, Version, header::HOST},
     response::Response,
 };
 use hyper::body::Incoming;
@@ -27,9 +27,10 @@ use tower_reliability::{
 
 use crate::{
     boxed::SharedService,
-    config::UpstreamConfig,
+    config::{HostHeader, UpstreamConfig},
     endpoints::{self, Endpoints, Outgoing, SharedClient},
-    headers::{self, Peer},
+    forwarded::{self, Peer},
+    headers,
     origin::Origin,
     problem,
 };
@@ -41,6 +42,7 @@ type ToUpstream = SharedService<Request<Incoming>, Response, legacy::Error>;
 pub(crate) struct Upstream {
     /// The longest time of a request, with the body of its answer.
     limit: Duration,
+    host: HostHeader,
     service: ToUpstream,
     /// `None` for an upstream without protection.
     handles: Option<Handles>,
@@ -65,7 +67,7 @@ impl Upstream {
         check(config)?;
         let limit = config.timeout.limit();
         if !config.protected {
-            return Ok(Self { limit, service: bare(config.url.first()), handles: None });
+            return Ok(Self { limit, host: config.host, service: bare(config.url.first()), handles: None });
         }
         let endpoints = Endpoints::protected(name, config, &listener)?;
         let breakers = endpoints.breakers().cloned().collect();
@@ -111,14 +113,31 @@ impl Upstream {
                 front(config, fallback.layer(back.layer(hedge).service(endpoints)))
             }
         };
-        Ok(Self { limit, service, handles: Some(handles) })
+        Ok(Self { limit, host: config.host, service, handles: Some(handles) })
     }
 
-    /// Passes a request on, and its response back.
-    pub(crate) async fn call(&self, peer: &Peer, mut request: Request<Incoming>) -> Response {
+    /// The longest time of a request, with the body of its answer.
+    pub(crate) const fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Passes a request for this host on, and its response back.
+    pub(crate) async fn call(
+        &self,
+        mut request: Request<Incoming>,
+        peer: &Peer,
+        host: Option<HeaderValue>,
+    ) -> Response {
         *request.version_mut() = Version::HTTP_11;
         request.extensions_mut().insert(Deadline::after(self.limit));
-        headers::forward(request.headers_mut(), peer);
+        let headers = request.headers_mut();
+        headers::strip(headers);
+        forwarded::forward(headers, peer, host.as_ref());
+        match host {
+            Some(host) if self.host == HostHeader::Preserve => drop(headers.insert(HOST, host)),
+            // The client of the upstream adds the server's.
+            _ => drop(headers.remove(HOST)),
+        }
 
         let mut response = match self.service.call(request).await {
             Ok(response) => response,

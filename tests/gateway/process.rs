@@ -67,10 +67,16 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(config: &str) -> Result<Self> {
+        Self::start_with(config, &[])
+    }
+
+    /// A gateway with these further arguments.
+    pub(crate) fn start_with(config: &str, args: &[&str]) -> Result<Self> {
         let config = TempFile::new(config)?;
         let mut process = Command::new(gateway()?)
             .arg("--config")
             .arg(&config.0)
+            .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
@@ -89,6 +95,10 @@ impl Running {
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     #[cfg(unix)]

@@ -1,0 +1,132 @@
+//! The socket of a client, with limits for clients that read too slowly.
+
+use std::{
+    future::Future,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep},
+};
+
+/// The work of a connection, as its service and its socket see it.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    /// The requests whose answers have not been given to the connection to their ends.
+    open: AtomicUsize,
+    /// The socket does not take the rest of an answer at the moment.
+    blocked: AtomicBool,
+    /// When the client must have taken the present answer.
+    until: Mutex<Option<Instant>>,
+}
+
+/// A request without a whole answer. It counts until it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenRequest(Arc<Activity>);
+
+impl Activity {
+    pub(crate) fn open(self: &Arc<Self>) -> OpenRequest {
+        // Relaxed here and below: the counts order no other memory.
+        self.open.fetch_add(1, Ordering::Relaxed);
+        OpenRequest(Arc::clone(self))
+    }
+
+    /// Whether a client waits for an answer, or for the rest of one.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.open.load(Ordering::Relaxed) > 0 || self.blocked.load(Ordering::Relaxed)
+    }
+
+    /// Sets the time by which the client must have taken the present answer.
+    pub(crate) fn finish_by(&self, until: Instant) {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A socket that fails when its client takes nothing for a time, or takes too long for one answer.
+///
+/// hyper does not poll the body of an answer while the socket is full, so a deadline of the body is not noticed.
+#[derive(Debug)]
+pub(crate) struct ClientSocket {
+    inner: TcpStream,
+    /// The longest time in which the client may take nothing.
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    activity: Arc<Activity>,
+}
+
+impl ClientSocket {
+    pub(crate) const fn new(inner: TcpStream, limit: Duration, activity: Arc<Activity>) -> Self {
+        Self { inner, limit, timer: None, activity }
+    }
+
+    /// Fails in place of a write that has been pending for too long.
+    fn limited<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            if self.timer.take().is_some() {
+                self.activity.blocked.store(false, Ordering::Relaxed);
+            }
+            return written;
+        }
+        let (limit, activity) = (self.limit, &self.activity);
+        let timer = self.timer.get_or_insert_with(|| {
+            activity.blocked.store(true, Ordering::Relaxed);
+            let silent = Instant::now() + limit;
+            let until = *activity.until.lock().unwrap_or_else(PoisonError::into_inner);
+            Box::pin(tokio::time::sleep_until(until.map_or(silent, |until| until.min(silent))))
+        });
+        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for ClientSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for ClientSocket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.limited(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.limited(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

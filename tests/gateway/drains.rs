@@ -1,0 +1,87 @@
+//! Stops with open connections.
+#![cfg(unix)]
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{Result, process::Running, upstream::Upstream};
+
+fn send(gateway: &Running, bytes: &[u8]) -> Result<TcpStream> {
+    let mut socket = TcpStream::connect(gateway.address)?;
+    socket.write_all(bytes)?;
+    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    Ok(socket)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_sent_heads_and_idle_connections_do_not_hold_up_a_stop_and_are_not_counted() -> Result {
+    let upstream = Upstream::start().await?;
+    let gateway = Running::start(&upstream.config().replace("drain = '5s'", "drain = '20s'"))?;
+    let _half: Vec<_> =
+        (0..3).map(|_| send(&gateway, b"GET /payments/echo HTTP/1.1\r\nhos")).collect::<Result<_>>()?;
+    let mut idle = send(&gateway, b"GET /payments/echo HTTP/1.1\r\nhost: a\r\n\r\n")?;
+    assert!(idle.read(&mut [0; 1_024])? > 0);
+    // A head after an answer.
+    idle.write_all(b"GET /payments")?;
+    thread::sleep(Duration::from_millis(100));
+
+    let began = Instant::now();
+    gateway.signal("TERM")?;
+    let (code, output) = tokio::task::spawn_blocking(move || gateway.wait()).await??;
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains("every open request was answered"), "{output}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_cut_off_are_counted_exactly_and_change_the_exit_code() -> Result {
+    let upstream = Upstream::start().await?;
+    for second_signal in [false, true] {
+        let drain = if second_signal { "drain = '20s'" } else { "drain = '300ms'" };
+        let gateway = Running::start(&upstream.config().replace("drain = '5s'", drain))?;
+        // Two wait for their answers, one for the rest, and two for nothing.
+        let mut open = Vec::new();
+        for path in ["silent", "silent", "endless"] {
+            let request = format!("POST /payments/{path} HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+            open.push(send(&gateway, request.as_bytes())?);
+        }
+        assert!(open[2].read(&mut [0; 1_024])? > 0);
+        let mut idle = send(&gateway, b"GET /payments/echo HTTP/1.1\r\nhost: a\r\n\r\n")?;
+        assert!(idle.read(&mut [0; 1_024])? > 0);
+        open.push(send(&gateway, b"GET /payments")?);
+        thread::sleep(Duration::from_millis(200));
+
+        gateway.signal("TERM")?;
+        if second_signal {
+            thread::sleep(Duration::from_millis(200));
+            gateway.signal("INT")?;
+        }
+        let (code, output) = tokio::task::spawn_blocking(move || gateway.wait()).await??;
+        assert_eq!(code, Some(1), "{output}");
+        assert!(output.contains("stopped, 3 requests were cut off"), "{output}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_clients_is_accepted_although_the_gateway_is_busy() -> Result {
+    let upstream = Upstream::start().await?;
+    let gateway = Running::start(&upstream.config())?;
+    gateway.signal("STOP")?;
+    let address: SocketAddr = gateway.address;
+    let burst = tokio::task::spawn_blocking(move || {
+        (0..500)
+            .flat_map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(500)))
+            .collect::<Vec<_>>()
+            .len()
+    });
+    let connected = burst.await?;
+    gateway.signal("CONT")?;
+    assert_eq!(connected, 500);
+    Ok(())
+}
