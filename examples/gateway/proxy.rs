@@ -9,7 +9,6 @@ use axum::{
 };
 use hyper::body::Incoming;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 use tower_reliability::{Event, circuit_breaker::CircuitBreakerHandle, hedge::HedgeHandle};
 
 use crate::{
@@ -81,7 +80,7 @@ impl Connection {
         if let Some(line) = line {
             line.upstream = Some(route.name.clone());
         }
-        self.activity.finish_by(Instant::now() + route.upstream.limit());
+        self.activity.finish_within(route.upstream.limit());
         route.upstream.call(request, &self.peer, host).await
     }
 }

@@ -123,7 +123,7 @@ where
             },
         };
         let _ = socket.set_nodelay(true);
-        let activity = Arc::<Activity>::default();
+        let activity = Arc::new(Activity::new());
         let http = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(config.header_read_timeout)

@@ -5,8 +5,8 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -19,14 +19,15 @@ use tokio::{
 };
 
 /// The work of a connection, as its service and its socket see it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Activity {
+    began: Instant,
     /// The requests whose answers have not been given to the connection to their ends.
     open: AtomicUsize,
     /// The socket does not take the rest of an answer at the moment.
     blocked: AtomicBool,
-    /// When the client must have taken the present answer.
-    until: Mutex<Option<Instant>>,
+    /// When the client must have taken the present answer, in milliseconds from the beginning, or `NEVER`.
+    until: AtomicU64,
 }
 
 /// A request without a whole answer. It counts until it is dropped.
@@ -34,9 +35,16 @@ pub(crate) struct Activity {
 pub(crate) struct OpenRequest(Arc<Activity>);
 
 impl Activity {
+    pub(crate) fn new() -> Self {
+        let (open, blocked) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Self { began: Instant::now(), open, blocked, until: AtomicU64::new(NEVER) }
+    }
+
+    /// Begins a request. Its answer has no time of its own yet.
     pub(crate) fn open(self: &Arc<Self>) -> OpenRequest {
-        // Relaxed here and below: the counts order no other memory.
+        // Relaxed here and below: the numbers order no other memory.
         self.open.fetch_add(1, Ordering::Relaxed);
+        self.until.store(NEVER, Ordering::Relaxed);
         OpenRequest(Arc::clone(self))
     }
 
@@ -45,9 +53,17 @@ impl Activity {
         self.open.load(Ordering::Relaxed) > 0 || self.blocked.load(Ordering::Relaxed)
     }
 
-    /// Sets the time by which the client must have taken the present answer.
-    pub(crate) fn finish_by(&self, until: Instant) {
-        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    /// Sets the time in which the client must have taken the present answer.
+    pub(crate) fn finish_within(&self, limit: Duration) {
+        let until = self.began.elapsed().saturating_add(limit).as_millis();
+        self.until.store(until.try_into().unwrap_or(NEVER), Ordering::Relaxed);
+    }
+
+    fn until(&self) -> Option<Instant> {
+        match self.until.load(Ordering::Relaxed) {
+            NEVER => None,
+            millis => self.began.checked_add(Duration::from_millis(millis)),
+        }
     }
 }
 
@@ -86,8 +102,8 @@ impl ClientSocket {
         let timer = self.timer.get_or_insert_with(|| {
             activity.blocked.store(true, Ordering::Relaxed);
             let silent = Instant::now() + limit;
-            let until = *activity.until.lock().unwrap_or_else(PoisonError::into_inner);
-            Box::pin(tokio::time::sleep_until(until.map_or(silent, |until| until.min(silent))))
+            let until = activity.until().map_or(silent, |until| until.min(silent));
+            Box::pin(tokio::time::sleep_until(until))
         });
         timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -130,3 +146,5 @@ impl AsyncWrite for ClientSocket {
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
+
+const NEVER: u64 = u64::MAX;
