@@ -70,6 +70,10 @@ fn asks_for_another_protocol(headers: &HeaderMap) -> bool {
 
 /// Whether a server could read `.` or `..` in the path. Such a path leaves the prefix of its route.
 fn has_dot_segment(path: &str) -> bool {
+    // Most paths have neither, and need no closer look.
+    if !path.bytes().any(|byte| matches!(byte, b'.' | b'%')) {
+        return false;
+    }
     let decoded;
     let path = if path.contains('%') {
         decoded = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");

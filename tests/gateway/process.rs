@@ -70,7 +70,7 @@ impl Running {
         Self::start_with(config, &[])
     }
 
-    /// A gateway with these further arguments.
+    /// A gateway with further arguments.
     pub(crate) fn start_with(config: &str, args: &[&str]) -> Result<Self> {
         let config = TempFile::new(config)?;
         let mut process = Command::new(gateway()?)
@@ -97,6 +97,7 @@ impl Running {
         format!("http://{}{path}", self.address)
     }
 
+    #[cfg(target_os = "linux")]
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }

@@ -224,6 +224,7 @@ fn a_half_sent_head_is_cut_off_in_time() -> Result {
     Ok(())
 }
 
+#[cfg(unix)]
 #[test]
 fn each_request_has_a_line_in_the_access_log() -> Result {
     let upstream = Wire::start(OK)?;
