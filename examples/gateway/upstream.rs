@@ -40,6 +40,7 @@ type ToUpstream = SharedService<Request<Incoming>, Response, legacy::Error>;
 /// A service behind the gateway, offered by one server or several.
 #[derive(Clone)]
 pub(crate) struct Upstream {
+    name: String,
     /// The longest time of a request, with the body of its answer.
     limit: Duration,
     host: HostHeader,
@@ -67,7 +68,13 @@ impl Upstream {
         check(config)?;
         let limit = config.timeout.limit();
         if !config.protected {
-            return Ok(Self { limit, host: config.host, service: bare(config.url.first()), handles: None });
+            return Ok(Self {
+                name: name.to_string(),
+                limit,
+                host: config.host,
+                service: bare(config.url.first()),
+                handles: None,
+            });
         }
         let endpoints = Endpoints::protected(name, config, &listener)?;
         let breakers = endpoints.breakers().cloned().collect();
@@ -113,7 +120,7 @@ impl Upstream {
                 front(config, fallback.layer(back.layer(hedge).service(endpoints)))
             }
         };
-        Ok(Self { limit, host: config.host, service, handles: Some(handles) })
+        Ok(Self { name: name.to_string(), limit, host: config.host, service, handles: Some(handles) })
     }
 
     /// The longest time of a request, with the body of its answer.
@@ -143,7 +150,7 @@ impl Upstream {
             Ok(response) => response,
             // Rejections are answers by now, so this is a failure on the way to the upstream.
             Err(error) => {
-                tracing::warn!("{}", Error::Inner(error).report());
+                tracing::warn!("{:?}: {}", self.name, Error::Inner(error).report());
                 return problem::answer(StatusCode::BAD_GATEWAY, "The upstream could not be reached.");
             }
         };
