@@ -31,22 +31,24 @@
 //!
 //! # A first client
 //!
-//! Over HTTP, start with [`http::stack`] and the feature `http`. The README has the same client as a struct.
+//! Over HTTP, start with [`http::stack`] and the feature `http`. A struct can name the client, and a call takes `&self`.
 //!
 //! ```
 //! use std::time::Duration;
 //!
-//! use bytes::Bytes;
-//! use http_body_util::Full;
 //! use hyper::Request;
 //! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-//! use tower::{ServiceBuilder, ServiceExt};
 //! use tower_reliability::{
 //!     Error,
 //!     circuit_breaker::CircuitBreakerConfig,
-//!     http::{self, ReplayLayer},
+//!     http::{self, HttpClient},
 //!     retry::RetryConfig,
 //! };
+//!
+//! #[derive(Clone)]
+//! struct Prices {
+//!     http: HttpClient,
+//! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -56,14 +58,11 @@
 //!     .circuit_breaker(CircuitBreakerConfig::new().failure_rate(0.5))
 //!     .attempt_timeout(Duration::from_secs(2))
 //!     .build()?;
-//! let client = ServiceBuilder::new()
-//!     .layer(ReplayLayer::new())
-//!     .layer(stack)
-//!     .service(Client::builder(TokioExecutor::new()).build_http());
+//! let hyper = Client::builder(TokioExecutor::new()).build_http();
+//! let prices = Prices { http: stack.client(hyper) };
 //!
-//! let body = Full::<Bytes>::default();
-//! let request = Request::get("http://127.0.0.1:8080/").body(body)?;
-//! match client.clone().oneshot(request).await {
+//! let request = Request::get("http://127.0.0.1:8080/").body(String::new())?;
+//! match prices.http.send(request).await {
 //!     Ok(response) => println!("{}", response.status()),
 //!     // `rejected.retry_after()` is the wait before the next try.
 //!     Err(Error::Rejected(rejected)) => println!("rejected by {rejected}"),
@@ -71,6 +70,10 @@
 //! }
 //! # Ok(()) }
 //! ```
+//!
+//! The same over reqwest is `stack.reqwest(client)`, over a channel of tonic `stack.channel(channel)`, and over any
+//! other service [`stack.service(inner)`](ReliabilityStack::service). The stack is also a tower layer, for layers of your
+//! own around it.
 //!
 //! Over gRPC, start with [`grpc::stack`]. For requests of any other type, start with
 //! [`ReliabilityStack::builder`](stack::ReliabilityStack::builder) and name a [`Classifier`]: without it, every `Ok` is

@@ -3,6 +3,7 @@
 //! | to | use |
 //! |---|---|
 //! | build a stack that knows gRPC | [`stack`], [`protocol`] |
+//! | put it around a channel, for generated clients | [`GrpcChannel`] |
 //! | classify answers and errors | [`GrpcClassifier`] |
 //! | resend calls | [`GrpcResend`], with an outer [`ReplayLayer`](crate::http::ReplayLayer) |
 //! | read and shrink `grpc-timeout` | [`GrpcTimeout`] |
@@ -16,54 +17,28 @@
 //! use std::time::Duration;
 //! use tonic::transport::Channel;
 //! use tonic_health::pb::health_client::HealthClient;
-//! use tower::ServiceBuilder;
 //! use tower_reliability::{
 //!     circuit_breaker::CircuitBreakerConfig,
-//!     grpc::{self, GrpcRejectionLayer},
-//! };
-//!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let stack = grpc::stack()
-//!     .timeout(Duration::from_secs(10))
-//!     .circuit_breaker(CircuitBreakerConfig::new())
-//!     .attempt_timeout(Duration::from_secs(2))
-//!     .build()?;
-//! let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
-//! let layers = ServiceBuilder::new().layer(GrpcRejectionLayer::new()).layer(stack);
-//! let client = HealthClient::new(layers.service(channel));
-//! # let _ = client;
-//! # Ok(()) }
-//! ```
-//!
-//! By default, a retry resends only calls that no server has processed. [`GrpcResend`] names the idempotent calls,
-//! which it also resends after a failure:
-//!
-//! ```
-//! use http::Request;
-//! use tonic::{body::Body, transport::Channel};
-//! use tonic_health::pb::health_client::HealthClient;
-//! use tower::ServiceBuilder;
-//! use tower_reliability::{
-//!     grpc::{self, GrpcRejectionLayer, GrpcResend},
-//!     http::{ReplayBody, ReplayLayer},
+//!     grpc::{self, GrpcResend},
 //!     retry::RetryConfig,
 //! };
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let stack = grpc::stack()
+//!     .timeout(Duration::from_secs(10))
 //!     .retry(RetryConfig::new())
 //!     .resend(GrpcResend::new().idempotent_if(|path: &str| path.ends_with("/Check")))
+//!     .circuit_breaker(CircuitBreakerConfig::new())
+//!     .attempt_timeout(Duration::from_secs(2))
 //!     .build()?;
 //! let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
-//! let layers = ServiceBuilder::new()
-//!     .layer(GrpcRejectionLayer::new())
-//!     .layer(ReplayLayer::new()) // keeps the body, up to 64 KiB
-//!     .layer(stack)
-//!     .map_request(|request: Request<ReplayBody<Body>>| request.map(Body::new));
-//! let client = HealthClient::new(layers.service(channel));
+//! let client = HealthClient::new(stack.channel(channel));
 //! # let _ = client;
 //! # Ok(()) }
 //! ```
+//!
+//! By default, a retry resends only calls that no server has processed. [`GrpcResend`] names the idempotent calls,
+//! which it also resends after a failure. [`stack`](stack()) shows the same client made of single layers.
 //!
 //! A stream that has begun is not retried if it breaks off; [`StreamOutcomeLayer`] tells of it.
 //!
@@ -82,6 +57,7 @@
 //! The layers of this module spawn no task and set no timer. They run in every runtime and do not panic. Dropping one
 //! of their futures drops the inner call.
 
+mod channel;
 mod classify;
 mod code;
 mod errors;
@@ -93,6 +69,7 @@ mod status;
 pub mod stream_outcome;
 mod timeout;
 
+pub use channel::{GrpcChannel, TonicBodies};
 pub use classify::GrpcClassifier;
 pub use rejection::{
     DetailedGrpcAnswers, DetailedGrpcRejectionLayer, GrpcAnswers, GrpcRejection, GrpcRejectionLayer,

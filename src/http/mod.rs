@@ -3,6 +3,7 @@
 //! | type | use |
 //! |---|---|
 //! | [`stack`], [`protocol`] | a stack, or single layers, for HTTP clients |
+//! | [`HttpClient`], `ReqwestClient` | clients that a struct can name |
 //! | [`HttpClassifier`] | the outcome of a response or an error |
 //! | [`HttpResend`], [`ReplayLayer`] | which requests may be sent again, and their bodies |
 //! | [`ReconnectLayer`] | requests that meet a closed keep-alive connection |
@@ -16,12 +17,16 @@
 //!
 //! # Clients
 //!
-//! The client is hyper's, or any other service of HTTP requests:
+//! The client is hyper's, or any other service of HTTP requests. With the feature `reqwest`, `stack.reqwest(client)`
+//! does the same for reqwest.
 //!
 //! ```
 //! use std::time::Duration;
+//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 //! use tower_reliability::{
-//!     circuit_breaker::CircuitBreakerConfig, http, retry::RetryConfig,
+//!     circuit_breaker::CircuitBreakerConfig,
+//!     http::{self, HttpClient},
+//!     retry::RetryConfig,
 //! };
 //!
 //! let stack = http::stack()
@@ -30,12 +35,14 @@
 //!     .circuit_breaker(CircuitBreakerConfig::new())
 //!     .attempt_timeout(Duration::from_secs(2))
 //!     .build()?;
-//! # let _ = stack;
+//! let hyper = Client::builder(TokioExecutor::new()).build_http();
+//! let client: HttpClient = stack.client(hyper);
+//! # let _ = client;
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
 //!
-//! Retries and hedges ask [`HttpResend`] whether a request may be sent again. An outer [`ReplayLayer`] gives
-//! requests a body that can be sent more than once. The header `x-retry-attempt` tells the backend that a request is a
+//! Retries and hedges ask [`HttpResend`] whether a request may be sent again. The client gives
+//! requests a body that can be sent more than once; around a stack that is used as a layer, [`ReplayLayer`] does. The header `x-retry-attempt` tells the backend that a request is a
 //! retry. [`ReportAttemptsLayer`] puts it into responses too, so that outer callers do not retry again.
 //!
 //! # Servers
@@ -69,11 +76,15 @@ pub mod attempts;
 pub mod body_deadline;
 pub mod body_read_timeout;
 mod classify;
+pub mod client;
 pub(crate) mod errors;
 mod extensions;
 pub mod reconnect;
 pub mod rejection;
 pub mod replay;
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub mod reqwest_client;
 pub(crate) mod resend;
 mod retry_after;
 pub(crate) mod retry_attempt;
@@ -83,9 +94,12 @@ pub use attempts::{ReportAttempts, ReportAttemptsLayer};
 pub use body_deadline::{BodyDeadline, BodyDeadlineLayer, DeadlineBody};
 pub use body_read_timeout::{BodyReadTimeout, BodyReadTimeoutLayer, ReadTimeoutBody};
 pub use classify::HttpClassifier;
+pub use client::{BoxBody, HttpClient};
 pub use extensions::{Attempt, Idempotent, RequestExtensions, RequestTimeout};
 pub use reconnect::{Reconnect, ReconnectLayer, TrackedConnector};
 pub use rejection::{Answers, DetailedProblem, DetailedRejectionLayer, Problem, Rejection, RejectionLayer};
 pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};
+#[cfg(feature = "reqwest")]
+pub use reqwest_client::{ReqwestClient, ReqwestRequest};
 pub use resend::HttpResend;
 pub use stack::{protocol, stack};

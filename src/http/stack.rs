@@ -24,16 +24,13 @@ pub const fn protocol() -> Protocol<HttpClassifier, HttpResend, RequestExtension
 
 /// A [`ReliabilityStack`] builder for HTTP clients, with the [`protocol`] of HTTP. Each part can be replaced.
 ///
-/// A stack with a retry or a hedge copies requests, so their bodies must be replayable: put a
-/// [`ReplayLayer`](super::ReplayLayer) around the stack. reqwest's requests need none.
+/// [`client`](ReliabilityStack::client) makes a client of the stack that a struct can name:
 ///
 /// ```
 /// use std::time::Duration;
-/// use bytes::Bytes;
-/// use http_body_util::Full;
+/// use hyper::Request;
 /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-/// use tower::{ServiceBuilder, ServiceExt};
-/// use tower_reliability::{BoxError, http::{self, ReplayLayer}, retry::RetryConfig};
+/// use tower_reliability::{BoxError, http, retry::RetryConfig};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
 /// let stack = http::stack()
@@ -41,17 +38,15 @@ pub const fn protocol() -> Protocol<HttpClassifier, HttpResend, RequestExtension
 ///     .retry(RetryConfig::new())
 ///     .attempt_timeout(Duration::from_secs(2))
 ///     .build()?;
-/// let client = Client::builder(TokioExecutor::new()).build_http();
-/// let client = ServiceBuilder::new()
-///     .layer(ReplayLayer::new())
-///     .layer(stack)
-///     .service(client);
-/// let request = ::http::Request::get("http://127.0.0.1:9/");
-/// let request = request.body(Full::new(Bytes::new()))?;
-/// let refused = client.oneshot(request).await.unwrap_err();
+/// let client = stack.client(Client::builder(TokioExecutor::new()).build_http());
+/// let request = Request::get("http://127.0.0.1:9/").body(String::new())?;
+/// let refused = client.send(request).await.unwrap_err();
 /// println!("tried three times: {refused}");
 /// # Ok(()) }
 /// ```
+///
+/// The stack is a tower layer too. A stack with a retry or a hedge copies requests, so their bodies must be replayable:
+/// put a [`ReplayLayer`](super::ReplayLayer) around the stack. reqwest's requests need none.
 pub fn stack() -> StackBuilder<Protocol<HttpClassifier, HttpResend, RequestExtensions>> {
     ReliabilityStack::builder().protocol(protocol())
 }

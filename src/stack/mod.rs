@@ -101,26 +101,13 @@
 //!
 //! # Naming the type
 //!
-//! The type of a stack grows with its stages. To keep the service in a struct, box it once:
-//!
-//! ```
-//! # use std::time::Duration;
-//! use tower::{Layer, service_fn, util::BoxCloneSyncService};
-//! use tower_reliability::{Error, stack::ReliabilityStack};
-//!
-//! struct Client {
-//!     backend: BoxCloneSyncService<String, String, Error<std::io::Error>>,
-//! }
-//!
-//! let stack = ReliabilityStack::builder().timeout(Duration::from_secs(1)).build()?;
-//! let echo = service_fn(|text: String| async move { Ok::<_, std::io::Error>(text) });
-//! let client = Client { backend: BoxCloneSyncService::new(stack.layer(echo)) };
-//! # let _ = client.backend;
-//! # Ok::<(), tower_reliability::ConfigError>(())
-//! ```
+//! The type of a stack grows with its stages. [`service`](ReliabilityStack::service) hides it behind a [`Client`], which
+//! a struct can name and which is called with `&self`. `client`, `reqwest` and `channel` do the same for the clients of
+//! HTTP and gRPC. A call through one of them takes one allocation more than a call through the layer.
 
 mod boundary;
 mod builder;
+mod client;
 mod config;
 mod errors;
 pub mod future;
@@ -133,6 +120,7 @@ mod wrap;
 
 pub use boundary::Boundary;
 pub use builder::{ConfigSlots, StackBuilder};
+pub use client::{Client, ClientFuture, ClientService};
 pub use config::StackConfig;
 pub use errors::{Errors, FlatErrors, InnerClassifier, WrappedErrors};
 pub use layer::ReliabilityStack;

@@ -15,6 +15,7 @@ mod breaker_runtimes;
 mod breaker_shell;
 mod breaker_uploads;
 mod breaker_vectors;
+mod clients;
 mod configs;
 mod fallback;
 mod fallback_cancellation;

@@ -23,16 +23,17 @@ use tower_reliability::{
         Other,
     },
     grpc::{
-        self, GrpcClassifier, GrpcOutcomeBody, GrpcRejection, GrpcRejectionLayer, GrpcResend, GrpcTimeout,
-        StreamOutcome, StreamOutcomeLayer,
+        self, GrpcChannel, GrpcClassifier, GrpcOutcomeBody, GrpcRejection, GrpcRejectionLayer, GrpcResend,
+        GrpcTimeout, StreamOutcome, StreamOutcomeLayer,
     },
     hedge::{
         CallClass, ClassDelay, Hedge, HedgeConfig, HedgeCounts, HedgeHandle, HedgeLayer, HedgeSnapshot,
         OneClass,
     },
+    http::{BoxBody, HttpClient, ReqwestClient, ReqwestRequest},
     retry::{Jitter, Retry, RetryConfig, RetryHandle, RetryLayer, RetryPolicy, RetrySnapshot},
     retry_budget::{RetryBudget, RetryBudgetSnapshot},
-    stack::{OptionalLayer, StackConfig, Wrap},
+    stack::{Client, OptionalLayer, StackConfig, Wrap},
     timeout::{self, Timeout, TimeoutHandle, TimeoutLayer},
 };
 
@@ -128,6 +129,11 @@ fn layers_services_handles_and_futures_are_send_and_sync() {
     send_and_sync::<Retry<()>>();
     send_and_sync::<RetryFuture<Ideal>>();
     send_and_sync::<ReliabilityStack>();
+    // Also where request, response and error are not.
+    send_and_sync::<Client<Cell<u8>, Cell<u8>, Cell<u8>>>();
+    send_and_sync::<(HttpClient, HttpClient<Cell<u8>, Cell<u8>>)>();
+    send_and_sync::<(ReqwestClient, GrpcChannel)>();
+    const { assert!(IsSend::<(BoxBody, ReqwestRequest)>::ANSWER) };
     send_and_sync::<Rejected>();
     send_and_sync::<Error<io::Error>>();
     send_and_sync::<Event>();
@@ -173,6 +179,7 @@ fn a_service_is_clone_when_its_inner_service_is() {
     clone::<Wrap<Local>>();
     clone::<(GrpcRejection<Local>, StreamOutcome<Local>)>();
     clone::<(CircuitBreakerLayer, TimeoutLayer, RetryLayer, RetryBudget, ReliabilityStack)>();
+    clone::<(HttpClient, ReqwestClient, GrpcChannel, Client<Local, Local, Local>)>();
     clone::<(HedgeConfig, HedgeLayer, HedgeHandle, HedgeSnapshot)>();
 }
 

@@ -12,6 +12,7 @@ pub mod future;
 mod pending_outcomes;
 mod service;
 
+pub(super) use future::watch_pending;
 pub(super) use pending_outcomes::PendingOutcomes;
 
 pub use body::GrpcOutcomeBody;

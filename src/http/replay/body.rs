@@ -248,4 +248,4 @@ impl<B> fmt::Debug for ReplayBody<B> {
 }
 
 /// Large enough for most API calls, small enough to be kept for thousands of requests in flight.
-pub(super) const MAX_BYTES: usize = 64 * 1_024;
+pub(crate) const MAX_BYTES: usize = 64 * 1_024;

@@ -33,10 +33,12 @@ mod recording;
 mod service;
 mod shared;
 
+pub(crate) use body::MAX_BYTES;
 pub use body::ReplayBody;
 pub use error::CannotReplay;
-pub(crate) use service::watch_upload;
+pub(crate) use pass::to_bytes;
 pub use service::{Replay, ReplayLayer};
+pub(crate) use service::{replayable, watch_upload};
 
 #[cfg(test)]
 mod model;

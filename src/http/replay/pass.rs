@@ -154,7 +154,7 @@ impl<B> Drop for Pass<B> {
 }
 
 /// The data of a frame in one piece. It is free where the data is `Bytes` already.
-pub(super) fn to_bytes<D: Buf, E: Into<BoxError>>(
+pub(crate) fn to_bytes<D: Buf, E: Into<BoxError>>(
     frame: Result<Frame<D>, E>,
 ) -> Result<Frame<Bytes>, BoxError> {
     frame.map(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))).map_err(Into::into)

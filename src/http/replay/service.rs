@@ -127,11 +127,15 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let max_bytes = self.max_bytes;
-        let mut request = request.map(|body| ReplayBody::new(body).max_bytes(max_bytes));
-        watch_upload(&mut request);
-        self.inner.call(request)
+        self.inner.call(replayable(request, self.max_bytes))
     }
+}
+
+/// The request with a body that can be sent more than once, and an upload.
+pub(crate) fn replayable<B: Body>(request: Request<B>, max_bytes: usize) -> Request<ReplayBody<B>> {
+    let mut request = request.map(|body| ReplayBody::new(body).max_bytes(max_bytes));
+    watch_upload(&mut request);
+    request
 }
 
 /// Starts an upload for this attempt, and puts it where the layers look for it.

@@ -1,0 +1,173 @@
+//! The client: a stack around a service, as one type that a struct can name.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::layer::ReliabilityStack;
+
+/// A service whose type is hidden, called with `&self`. Made by [`ReliabilityStack::service`].
+///
+/// The type says only what goes in and what comes out, so a struct can name it. A call takes one allocation, which the
+/// unboxed service does not. It waits until the service is ready, and a stage of the stack does not limit that wait.
+///
+/// ```
+/// use std::{convert::Infallible, time::Duration};
+/// use tower::service_fn;
+/// use tower_reliability::{Error, ReliabilityStack, stack::Client};
+///
+/// #[derive(Clone)]
+/// struct Stock {
+///     articles: Client<u32, String, Error<Infallible>>,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let stack = ReliabilityStack::builder().timeout(Duration::from_secs(2)).build()?;
+/// let backend = service_fn(|n: u32| async move { Ok::<_, Infallible>(format!("article {n}")) });
+/// let stock = Stock { articles: stack.service(backend) };
+/// assert_eq!(stock.articles.call(7).await?, "article 7");
+/// # Ok(()) }
+/// ```
+///
+/// # Clone
+///
+/// Clones share the service, and so the state of every stage. A clone costs one count of references.
+///
+/// # Cancellation
+///
+/// Dropping the future of a call drops the call of the service.
+///
+/// # Runtime and panics
+///
+/// The client needs the runtime of its service and does not panic by itself.
+pub struct Client<Req, Res, E> {
+    service: Arc<dyn Call<Req, Res, E>>,
+}
+
+/// The future of a call through a [`Client`].
+pub type ClientFuture<Res, E> = Pin<Box<dyn Future<Output = Result<Res, E>> + Send>>;
+
+impl<E, S> ReliabilityStack<E, S> {
+    /// A client of `inner`, protected by this stack, with a type that a struct can name.
+    ///
+    /// All clients and services of this stack share the state of every stage.
+    pub fn service<Inner, Req, Res, Err>(&self, inner: Inner) -> Client<Req, Res, Err>
+    where
+        Self: Layer<Inner>,
+        <Self as Layer<Inner>>::Service: ClientService<Req> + Service<Req, Response = Res, Error = Err>,
+        Req: Send + 'static,
+        Res: 'static,
+        Err: 'static,
+    {
+        Client::new(self.layer(inner))
+    }
+}
+
+impl<Req, Res, E> Client<Req, Res, E> {
+    /// A client of this service.
+    pub fn new<S>(service: S) -> Self
+    where
+        S: ClientService<Req> + Service<Req, Response = Res, Error = E>,
+        Req: Send + 'static,
+        Res: 'static,
+        E: 'static,
+    {
+        Self::mapped(service, |result| result)
+    }
+
+    /// A client of this service, with another response and another error.
+    pub(crate) fn mapped<S>(service: S, map: Map<S, Req, Res, E>) -> Self
+    where
+        S: ClientService<Req>,
+        Req: Send + 'static,
+        S::Response: 'static,
+        S::Error: 'static,
+        Res: 'static,
+        E: 'static,
+    {
+        Self { service: Arc::new(Mapped { service, map }) }
+    }
+
+    /// Calls the service as soon as it is ready.
+    ///
+    /// # Errors
+    ///
+    /// The error of the service, or of a stage of its stack.
+    pub fn call(&self, request: Req) -> ClientFuture<Res, E> {
+        self.service.call(request)
+    }
+}
+
+/// A service of which a [`Client`] can be made: `Clone + Send + Sync + 'static`, and its futures are `Send`.
+///
+/// Every such service has it.
+pub trait ClientService<Req>: Service<Req, Future: Send> + Clone + Send + Sync + 'static {}
+
+impl<S, Req> ClientService<Req> for S where S: Service<Req, Future: Send> + Clone + Send + Sync + 'static {}
+
+/// A service behind a pointer.
+trait Call<Req, Res, E>: Send + Sync {
+    fn call(&self, request: Req) -> ClientFuture<Res, E>;
+}
+
+type Map<S, Req, Res, E> =
+    fn(Result<<S as Service<Req>>::Response, <S as Service<Req>>::Error>) -> Result<Res, E>;
+
+struct Mapped<S, M> {
+    service: S,
+    map: M,
+}
+
+impl<S, Req, Res, E> Call<Req, Res, E> for Mapped<S, Map<S, Req, Res, E>>
+where
+    S: ClientService<Req>,
+    Req: Send + 'static,
+    S::Response: 'static,
+    S::Error: 'static,
+    Res: 'static,
+    E: 'static,
+{
+    fn call(&self, request: Req) -> ClientFuture<Res, E> {
+        let (mut service, map) = (self.service.clone(), self.map);
+        Box::pin(async move {
+            if let Err(error) = poll_fn(|cx| service.poll_ready(cx)).await {
+                return map(Err(error));
+            }
+            map(service.call(request).await)
+        })
+    }
+}
+
+/// Always ready: a call waits for the service in its future.
+impl<Req, Res, E> Service<Req> for Client<Req, Res, E> {
+    type Response = Res;
+    type Error = E;
+    type Future = ClientFuture<Res, E>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), E>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> ClientFuture<Res, E> {
+        self.service.call(request)
+    }
+}
+
+impl<Req, Res, E> Clone for Client<Req, Res, E> {
+    fn clone(&self) -> Self {
+        Self { service: Arc::clone(&self.service) }
+    }
+}
+
+impl<Req, Res, E> fmt::Debug for Client<Req, Res, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
