@@ -1,20 +1,22 @@
-//! A gRPC client with retries and a breaker, and a server with a timeout, in one program.
+//! Clients and servers of tonic, with a deadline that shrinks from hop to hop.
 //! `cargo run --example grpc_tonic --features grpc`
 //!
-//! The service is tonic's health service: its client and server come generated, so the example needs no protoc.
+//! The caller asks the front server, and the front server asks the back server. Each hop spends some of the caller's
+//! time, and the back server gets what is left. The service is tonic's health service: its client and server come
+//! generated, so the example needs no protoc.
 
 use std::{
+    error::Error,
     net::SocketAddr,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     Request, Response, Status,
-    body::Body,
-    metadata::AsciiMetadataValue,
+    metadata::MetadataMap,
     transport::{Channel, Server},
 };
 use tonic_health::pb::{
@@ -22,99 +24,96 @@ use tonic_health::pb::{
     health_client::HealthClient,
     health_server::{Health, HealthServer},
 };
-use tower::ServiceBuilder;
 use tower_reliability::{
-    BoxError, Outcome,
+    BoxError, Deadline, Rejected,
     circuit_breaker::CircuitBreakerConfig,
-    grpc::{self, GrpcClassifier, GrpcRejectionLayer, GrpcResend, StreamOutcomeLayer},
-    http::{ReplayBody, ReplayLayer, ReportAttemptsLayer},
+    grpc::{self, GrpcChannel, GrpcRejectionLayer, GrpcResend},
+    http::ReportAttemptsLayer,
     retry::RetryConfig,
 };
 
+/// A client of a health server. Clones share the circuit, the retry budget and the connections.
+type Client = HealthClient<GrpcChannel>;
+
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
+    let (back, front) = (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
+    let next = client("front", back.local_addr()?)?;
+    let front_address = front.local_addr()?;
     tokio::select! {
-        result = serve(listener) => result,
-        result = ask(address) => result,
+        result = serve("back", back, Moody::default()) => result,
+        result = serve("front", front, Front { next }) => result,
+        result = ask(client("caller", front_address)?) => result,
     }
 }
 
-/// Rejects requests that have expired, and ends calls at their deadline or after five seconds. If a handler retried
-/// calls of its own, `ReportAttemptsLayer` would tell the callers, and they would not retry on top.
-async fn serve(listener: TcpListener) -> Result<(), BoxError> {
-    let stack = grpc::stack().named("server").timeout(Duration::from_secs(5)).build()?;
-    let layers =
-        ServiceBuilder::new().layer(ReportAttemptsLayer).layer(GrpcRejectionLayer::new()).layer(stack);
+/// The whole call has a second, all retries included, or the rest of the time of the caller.
+fn client(name: &'static str, address: SocketAddr) -> Result<Client, BoxError> {
+    let stack = grpc::stack()
+        .named(name)
+        .timeout(Duration::from_secs(1))
+        .retry(RetryConfig::exponential(Duration::from_millis(20)))
+        // Any other call is resent only if no server has processed it.
+        .resend(GrpcResend::new().idempotent_if(|path: &str| path.ends_with("/Check")))
+        .circuit_breaker(CircuitBreakerConfig::consecutive(4).open_for(Duration::from_millis(300)))
+        .build()?;
+    let channel = Channel::from_shared(format!("http://{address}"))?.connect_lazy();
+    Ok(HealthClient::new(stack.channel(channel)))
+}
+
+/// Rejects requests that have expired, and ends calls at their deadline or after five seconds.
+///
+/// `ReportAttemptsLayer` tells callers about retries on this side, so that they do not retry on top.
+async fn serve(name: &'static str, listener: TcpListener, health: impl Health) -> Result<(), BoxError> {
+    let stack = grpc::stack().named(name).timeout(Duration::from_secs(5)).build()?;
     Server::builder()
-        .layer(layers.into_inner())
-        .add_service(HealthServer::new(Moody::default()))
+        .layer((ReportAttemptsLayer, GrpcRejectionLayer::new(), stack))
+        .add_service(HealthServer::new(health))
         .serve_with_incoming(TcpListenerStream::new(listener))
         .await?;
     Ok(())
 }
 
-/// Calls the server in each mood and prints the answers.
-///
-/// The whole call has a second, all retries included. The breaker counts every attempt, and each attempt has 200 ms.
-/// When many of the latest attempts have failed, the budget refuses retries: the mood "down" gets none.
-async fn ask(address: SocketAddr) -> Result<(), BoxError> {
-    let stack = grpc::stack()
-        .named("client")
-        .timeout(Duration::from_secs(1))
-        .retry(RetryConfig::exponential(Duration::from_millis(20)))
-        // A retry resends only these calls after a failure: the server may have processed any other call.
-        .resend(GrpcResend::new().idempotent_if(|path: &str| path.ends_with("/Check")))
-        .circuit_breaker(CircuitBreakerConfig::consecutive(4).open_for(Duration::from_millis(300)))
-        .attempt_timeout(Duration::from_millis(200))
-        .build()?;
-    let retries = stack.retry();
-    let streams = StreamOutcomeLayer::new(GrpcClassifier::new()).on_end(|outcome| {
-        if outcome != Outcome::Success {
-            println!("    a stream with a good head ended in {outcome:?}");
+async fn ask(mut client: Client) -> Result<(), BoxError> {
+    for mood in ["well", "flaky", "hangs", "down", "down", "well"] {
+        println!("{mood}");
+        match client.check(HealthCheckRequest { service: mood.to_owned() }).await {
+            Ok(response) => println!("    {:?}", response.into_inner().status()),
+            Err(status) => println!("    {:?}: {}", status.code(), reason(&status)),
         }
-    });
-    let channel = Channel::from_shared(format!("http://{address}"))?.connect_lazy();
-    let layers = ServiceBuilder::new()
-        .layer(streams)
-        .layer(GrpcRejectionLayer::new().detailed())
-        .layer(ReplayLayer::new())
-        .layer(stack)
-        .map_request(|request: http::Request<ReplayBody<Body>>| request.map(Body::new));
-    let mut client = HealthClient::new(layers.service(channel));
-
-    for mood in ["well", "unknown", "flaky", "hangs", "down", "well"] {
-        let before = retries.snapshot().counts.retries;
-        let answer = client.check(HealthCheckRequest { service: mood.to_owned() }).await;
-        let again = retries.snapshot().counts.retries - before;
-        match answer {
-            Ok(response) => println!("{mood}: {:?}, {again} retries", response.into_inner().status()),
-            Err(status) => println!("{mood}: {}{}, {again} retries", told(&status), pushback(&status)),
-        }
-    }
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let mut stream = client.watch(HealthCheckRequest { service: "well".to_owned() }).await?.into_inner();
-    while let Some(health) = stream.message().await.unwrap_or_else(|status| {
-        println!("stream: {}", told(&status));
-        None
-    }) {
-        println!("stream: {:?}", health.status());
     }
     Ok(())
 }
 
-fn told(status: &Status) -> String {
-    format!("{:?}, {}", status.code(), status.message())
+/// A rejection on this side is the source of its status.
+fn reason(status: &Status) -> String {
+    let rejected = status.source().and_then(|source| source.downcast_ref::<Rejected>());
+    rejected.map_or_else(|| status.message().to_owned(), |rejected| format!("rejected by {rejected}"))
 }
 
-fn pushback(status: &Status) -> String {
-    let millis = status.metadata().get("grpc-retry-pushback-ms").map(text);
-    millis.map(|millis| format!(" (again in {millis} ms)")).unwrap_or_default()
+/// Works for 100 ms, and then asks the next server with the rest of the time.
+struct Front {
+    next: Client,
 }
 
-fn text(value: &AsciiMetadataValue) -> &str {
-    value.to_str().unwrap_or("?")
+#[tonic::async_trait]
+impl Health for Front {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        print_time("front", &request);
+        time::sleep(Duration::from_millis(100)).await;
+        // The deadline and the history of the call travel in the extensions.
+        let (_, extensions, message) = request.into_parts();
+        self.next.clone().check(Request::from_parts(MetadataMap::new(), extensions, message)).await
+    }
+
+    type WatchStream = tokio_stream::Empty<Result<HealthCheckResponse, Status>>;
+
+    async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("not in this example"))
+    }
 }
 
 /// Answers as the name in the request says.
@@ -129,23 +128,24 @@ impl Health for Moody {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
+        print_time("back", &request);
         match request.get_ref().service.as_str() {
-            "flaky" if self.flaky.fetch_add(1, Ordering::Relaxed) < 2 => {
-                let number = request.metadata().get("grpc-previous-rpc-attempts");
-                println!("    the server fails, attempts before: {}", number.map_or("none", text));
-                Err(Status::unavailable("starting"))
-            }
+            "flaky" if self.flaky.fetch_add(1, Ordering::Relaxed) < 2 => Err(Status::unavailable("starting")),
             "well" | "flaky" => Ok(Response::new(HealthCheckResponse { status: 1 })),
             "hangs" => std::future::pending().await,
-            "down" => Err(Status::unavailable("no database")),
-            _ => Err(Status::not_found("no such service")),
+            _ => Err(Status::unavailable("no database")),
         }
     }
 
-    type WatchStream = tokio_stream::Iter<std::vec::IntoIter<Result<HealthCheckResponse, Status>>>;
+    type WatchStream = tokio_stream::Empty<Result<HealthCheckResponse, Status>>;
 
     async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let well = || Ok(HealthCheckResponse { status: 1 });
-        Ok(Response::new(tokio_stream::iter(vec![well(), well(), Err(Status::data_loss("disk full"))])))
+        Err(Status::unimplemented("not in this example"))
     }
+}
+
+fn print_time(server: &str, request: &Request<HealthCheckRequest>) {
+    let left = request.extensions().get().map(|deadline: &Deadline| deadline.remaining());
+    let before = request.metadata().get("grpc-previous-rpc-attempts");
+    println!("    {server}: {left:.0?} left, attempts before: {before:?}");
 }
