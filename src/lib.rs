@@ -186,6 +186,7 @@ pub use call::{
     PerClass, PriorAttempts, Priority, Protocol, Reason, Rejected, Resend, Retryable, StandardClassifier,
     Upload, check_service, outcome_of,
 };
+pub use keyed::KeySource;
 #[doc(inline)]
 pub use stack::ReliabilityStack;
 pub use telemetry::{CircuitState, CircuitTransition, Event, EventKind, Listener, Name, Severity, Trip};

@@ -16,8 +16,9 @@ use tower_reliability::{
     circuit_breaker::{CircuitBreakerConfig, Window},
     fallback::FallbackConfig,
     hedge::HedgeConfig,
-    http::ReplayBody,
+    http::{self as reliable, ReplayBody},
     retry::RetryConfig,
+    stack::Client,
 };
 
 /// Answers as asked, without an allocation.
@@ -194,4 +195,89 @@ fn the_future_of_a_retry_is_little_larger_than_the_one_below() {
     let mut service = RetryConfig::new().build().expect("valid").layer(Echo);
     let (ours, theirs) = (size_of_val(&service.call(7)), size_of_val(&Echo.call(7)));
     assert!(ours <= theirs + 64, "{ours} bytes around {theirs}");
+}
+
+#[test]
+fn case_62_a_call_through_a_client_takes_one_allocation() {
+    let client = Client::new(Echo);
+    let mut context = Context::from_waker(Waker::noop());
+    let ask = || assert!(matches!(pin!(client.call(7)).poll(&mut context), Poll::Ready(Ok(7))));
+    assert_eq!(allocations(10_000, ask), 10_000);
+}
+
+/// Answers every request at once.
+#[derive(Clone, Copy)]
+struct Web;
+
+impl<B> Service<http::Request<B>> for Web {
+    type Response = http::Response<()>;
+    type Error = std::io::Error;
+    type Future = Ready<std::io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<B>) -> Self::Future {
+        ready(Ok(http::Response::new(())))
+    }
+}
+
+/// A request to a host. Its URI exists already.
+fn request<B>(uri: &http::Uri, body: B) -> http::Request<B> {
+    let mut request = http::Request::new(body);
+    request.uri_mut().clone_from(uri);
+    request
+}
+
+#[test]
+fn case_62_a_request_without_a_body_through_a_client_takes_one_allocation() {
+    let client = reliable::stack().build().expect("valid").client(Web);
+    let (uri, mut context) =
+        ("http://shop.example/tea".parse().expect("a URI"), Context::from_waker(Waker::noop()));
+    let ask = || {
+        let answer = pin!(client.send(request(&uri, String::new()))).poll(&mut context);
+        assert!(matches!(answer, Poll::Ready(Ok(_))));
+    };
+    assert_eq!(allocations(10_000, ask), 10_000);
+}
+
+#[test]
+fn case_62_a_call_allocates_nothing_for_the_state_of_its_host() {
+    let stack = reliable::stack()
+        .circuit_breaker(CircuitBreakerConfig::new().per_authority())
+        .retry(RetryConfig::new().max_attempts(1).per_authority())
+        .build()
+        .expect("valid");
+    let mut service = stack.layer(Web);
+    let (uri, mut context) =
+        ("http://shop.example/tea".parse().expect("a URI"), Context::from_waker(Waker::noop()));
+    let mut send = |uri: &http::Uri| {
+        let request = request(uri, ReplayBody::new(Empty::<Bytes>::new()));
+        // `HttpResend` leaves the history of each call in its request, which is no cost of the key.
+        let sent = allocation_counter::measure(|| drop(pin!(service.call(request)).poll(&mut context)));
+        sent.count_total
+    };
+    for _ in 0..100 {
+        send(&uri);
+    }
+    let unkeyed = {
+        let stack = reliable::stack().retry(RetryConfig::new().max_attempts(1)).build().expect("valid");
+        let mut service = stack.layer(Web);
+        let request = request(&uri, ReplayBody::new(Empty::<Bytes>::new()));
+        drop(service.call(request));
+        let request = self::request(&uri, ReplayBody::new(Empty::<Bytes>::new()));
+        allocation_counter::measure(|| drop(service.call(request))).count_total
+    };
+    assert_eq!(send(&uri), unkeyed);
+
+    let hosts: Vec<http::Uri> =
+        (0..1_000).map(|n| format!("http://host-{n}.example/").parse().expect("a URI")).collect();
+    let used = allocation_counter::measure(|| {
+        for host in &hosts {
+            send(host);
+        }
+    });
+    println!("bytes per host: {}", used.bytes_current / 1_000);
+    assert!(used.bytes_current < 1_000 * 8 * 1_024, "{used:?}");
 }

@@ -141,12 +141,17 @@ impl<C, D> CircuitBreakerLayer<C, D> {
     /// [handle](KeyedCircuitBreakerLayer::handle) of its own; a handle from before stands for no key.
     ///
     /// A call takes a lock for a moment to find the circuit of its key. [`wait_while_open`](Self::wait_while_open) has no
-    /// effect, because the breaker learns the key only with the request. The [page of the module](super::keyed) shows a
-    /// keyed breaker inside a stack.
+    /// effect, because the breaker learns the key only with the request. A stack has
+    /// such a stage: [`per_key`](CircuitBreakerConfig::per_key).
     pub fn keyed<Req, K, F>(self, key: F) -> KeyedCircuitBreakerLayer<K, F, C, D>
     where
         F: Fn(&Req) -> K,
     {
+        self.keyed_by(key)
+    }
+
+    /// As [`keyed`](Self::keyed), with any [`KeySource`](crate::KeySource).
+    pub(crate) fn keyed_by<K, F>(self, key: F) -> KeyedCircuitBreakerLayer<K, F, C, D> {
         KeyedCircuitBreakerLayer::new(self.spec, key, self.classifier, self.deadlines)
     }
 

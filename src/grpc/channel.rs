@@ -15,7 +15,7 @@ use super::stream_outcome;
 use crate::{
     call::{BoxError, IntoRejected},
     http::{
-        ReplayBody,
+        Authority, ReplayBody,
         replay::{MAX_BYTES, replayable},
     },
     stack::{Client, ClientFuture, ClientService, ReliabilityStack},
@@ -77,6 +77,8 @@ use crate::{
 pub struct GrpcChannel {
     client: Client<Request<ReplayBody<Body>>, Response<Body>, BoxError>,
     max_replay_bytes: usize,
+    /// The key of the circuit and the budget of requests that do not say where they go.
+    authority: Authority,
 }
 
 impl<E, S> ReliabilityStack<E, S> {
@@ -86,7 +88,9 @@ impl<E, S> ReliabilityStack<E, S> {
     /// becomes a [`Status`], and a [`deferred`](super::GrpcClassifier::deferred) classifier learns how streams ended. So
     /// the channel needs none of [`ReplayLayer`](crate::http::ReplayLayer),
     /// [`GrpcRejectionLayer`](super::GrpcRejectionLayer) and [`StreamOutcomeLayer`](super::StreamOutcomeLayer). All
-    /// channels and services of this stack share the state of every stage.
+    /// channels and services of this stack share the state of every stage. A stage with state
+    /// [per authority](crate::circuit_breaker::CircuitBreakerConfig::per_authority) has state for each channel, since
+    /// tonic's channel is the first to know its host.
     pub fn channel<Inner, B, Err>(&self, inner: Inner) -> GrpcChannel
     where
         Self: Layer<TonicBodies<Inner>>,
@@ -96,7 +100,11 @@ impl<E, S> ReliabilityStack<E, S> {
         Err: IntoRejected<Other: Into<BoxError>> + 'static,
     {
         let service = self.layer(TonicBodies { inner });
-        GrpcChannel { client: Client::mapped(service, answer), max_replay_bytes: MAX_BYTES }
+        GrpcChannel {
+            client: Client::mapped(service, answer),
+            max_replay_bytes: MAX_BYTES,
+            authority: Authority::new_channel(),
+        }
     }
 }
 
@@ -122,7 +130,11 @@ impl Service<Request<Body>> for GrpcChannel {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        // tonic's channel adds the host later, inside the stack.
+        if request.uri().authority().is_none() && request.extensions().get::<Authority>().is_none() {
+            request.extensions_mut().insert(self.authority.clone());
+        }
         self.client.call(replayable(request, self.max_replay_bytes))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | build a stack that knows gRPC | [`stack`], [`protocol`] |
+//! | build a stack that knows gRPC | [`stack`], [`protocol`], or [`standard`] with numbers |
 //! | put it around a channel, for generated clients | [`GrpcChannel`] |
 //! | classify answers and errors | [`GrpcClassifier`] |
 //! | resend calls | [`GrpcResend`], with an outer [`ReplayLayer`](crate::http::ReplayLayer) |
@@ -75,6 +75,6 @@ pub use rejection::{
     DetailedGrpcAnswers, DetailedGrpcRejectionLayer, GrpcAnswers, GrpcRejection, GrpcRejectionLayer,
 };
 pub use resend::GrpcResend;
-pub use stack::{protocol, stack};
+pub use stack::{protocol, stack, standard};
 pub use stream_outcome::{GrpcOutcomeBody, StreamOutcome, StreamOutcomeLayer};
 pub use timeout::GrpcTimeout;

@@ -3,6 +3,7 @@
 use super::{GrpcClassifier, GrpcResend, GrpcTimeout};
 use crate::{
     call::Protocol,
+    http::{Standard, stack::standard_of},
     stack::{ReliabilityStack, StackBuilder},
 };
 
@@ -50,4 +51,25 @@ pub const fn protocol() -> Protocol<GrpcClassifier, GrpcResend, GrpcTimeout> {
 /// ```
 pub fn stack() -> StackBuilder<Protocol<GrpcClassifier, GrpcResend, GrpcTimeout>> {
     ReliabilityStack::builder().protocol(protocol())
+}
+
+/// A [`stack`](stack()) with the stages and the numbers of [`http::standard`](crate::http::standard).
+///
+/// Circuits and retry budgets are kept per channel, or per host where a request says its host. Any setter changes a number
+/// or adds a stage. Name the idempotent calls with `.resend(..)`: without it, only calls that no server has processed are
+/// sent again.
+///
+/// ```
+/// use tonic::transport::Channel;
+/// use tonic_health::pb::health_client::HealthClient;
+/// use tower_reliability::grpc;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
+/// let client = HealthClient::new(grpc::standard().build()?.channel(channel));
+/// # let _ = client;
+/// # Ok(()) }
+/// ```
+pub fn standard() -> Standard<Protocol<GrpcClassifier, GrpcResend, GrpcTimeout>> {
+    standard_of(stack())
 }

@@ -2,7 +2,9 @@
 //!
 //! | type | use |
 //! |---|---|
+//! | [`standard`] | a stack for HTTP clients, with numbers that suit most of them |
 //! | [`stack`], [`protocol`] | a stack, or single layers, for HTTP clients |
+//! | [`ByAuthority`], [`Authority`] | circuits and retry budgets per host and port |
 //! | [`HttpClient`], `ReqwestClient` | clients that a struct can name |
 //! | [`HttpClassifier`] | the outcome of a response or an error |
 //! | [`HttpResend`], [`ReplayLayer`] | which requests may be sent again, and their bodies |
@@ -41,6 +43,8 @@
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
 //!
+//! [`standard`] adds all these stages with numbers of its own, and keeps circuits and retry budgets per host and port.
+//!
 //! Retries and hedges ask [`HttpResend`] whether a request may be sent again. The client gives
 //! requests a body that can be sent more than once; around a stack that is used as a layer, [`ReplayLayer`] does. The header `x-retry-attempt` tells the backend that a request is a
 //! retry. [`ReportAttemptsLayer`] puts it into responses too, so that outer callers do not retry again.
@@ -73,6 +77,7 @@
 //! runtime with time enabled as soon as a body waits.
 
 pub mod attempts;
+pub mod authority;
 pub mod body_deadline;
 pub mod body_read_timeout;
 mod classify;
@@ -88,9 +93,10 @@ pub mod reqwest_client;
 pub(crate) mod resend;
 mod retry_after;
 pub(crate) mod retry_attempt;
-mod stack;
+pub(crate) mod stack;
 
 pub use attempts::{ReportAttempts, ReportAttemptsLayer};
+pub use authority::{Authority, ByAuthority, InvalidAuthority, PerAuthority};
 pub use body_deadline::{BodyDeadline, BodyDeadlineLayer, DeadlineBody};
 pub use body_read_timeout::{BodyReadTimeout, BodyReadTimeoutLayer, ReadTimeoutBody};
 pub use classify::HttpClassifier;
@@ -102,4 +108,4 @@ pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};
 #[cfg(feature = "reqwest")]
 pub use reqwest_client::{ReqwestClient, ReqwestRequest};
 pub use resend::HttpResend;
-pub use stack::{protocol, stack};
+pub use stack::{Standard, protocol, stack, standard};

@@ -1,9 +1,14 @@
 //! A protocol and a stack for HTTP.
 
-use super::{HttpClassifier, HttpResend, RequestExtensions};
+use std::time::Duration;
+
+use super::{HttpClassifier, HttpResend, PerAuthority, RequestExtensions};
 use crate::{
     call::Protocol,
-    stack::{ReliabilityStack, StackBuilder},
+    circuit_breaker::CircuitBreakerConfig,
+    retry::RetryConfig,
+    stack::{ReliabilityStack, Slots, StackBuilder, Unused, WrappedErrors},
+    timeout::TimeoutConfig,
 };
 
 /// The protocol of HTTP: [`HttpClassifier`], [`HttpResend`] and [`RequestExtensions`].
@@ -49,4 +54,65 @@ pub const fn protocol() -> Protocol<HttpClassifier, HttpResend, RequestExtension
 /// put a [`ReplayLayer`](super::ReplayLayer) around the stack. reqwest's requests need none.
 pub fn stack() -> StackBuilder<Protocol<HttpClassifier, HttpResend, RequestExtensions>> {
     ReliabilityStack::builder().protocol(protocol())
+}
+
+/// A [`stack`] with every stage that a client of several hosts needs, and with numbers that suit most of them.
+///
+/// Circuits and retry budgets are kept per host and port, so that one dead host does not stop the calls to the others. Any
+/// setter changes a number or adds a stage.
+///
+/// ```
+/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+/// use tower_reliability::http;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_reliability::ConfigError> {
+/// let hyper = Client::builder(TokioExecutor::new()).build_http();
+/// let client = http::standard().build()?.client(hyper);
+/// # let _: http::HttpClient = client;
+/// # Ok(()) }
+/// ```
+///
+/// # Numbers
+///
+/// The right column has those of .NET's `AddStandardResilienceHandler`.
+///
+/// | stage | here | .NET | reason for the difference |
+/// |---|---|---|---|
+/// | rate limiter | none | 1 000 calls at a time | a bound that nobody chose fails in a burst |
+/// | total timeout | 30 s | 30 s | |
+/// | retry | 3 attempts | 3 retries | outer layers retry too; three hops with four attempts each make 64 calls |
+/// | which requests | idempotent, or unprocessed | all | a POST that timed out must not be processed twice |
+/// | budget | 0.2 retries per request | none | without it, an outage multiplies the load |
+/// | delay | up to 50 ms, doubling | 2 s, doubling | callers wait less, and the budget protects the backend |
+/// | breaker opens | at 50 % of 20 to 100 calls | at 10 % of 100 or more calls in 30 s | retries handle partial failures; a breaker is for a dead backend |
+/// | breaker stays open | a sixth of the outage, 0.7 s to 15 s | 5 s | in proportion to the outage |
+/// | circuits | one per host and port | one per client | one dead host does not stop the others |
+/// | attempt timeout | 10 s | 10 s | |
+pub fn standard() -> Standard<Protocol<HttpClassifier, HttpResend, RequestExtensions>> {
+    standard_of(stack())
+}
+
+/// The builder of [`standard`], over the protocol `P`.
+pub type Standard<P> = StackBuilder<
+    P,
+    WrappedErrors,
+    Slots<
+        Unused,
+        TimeoutConfig,
+        PerAuthority<RetryConfig>,
+        Unused,
+        PerAuthority<CircuitBreakerConfig>,
+        TimeoutConfig,
+    >,
+>;
+
+/// Adds the standard stages to a builder without stages.
+pub(crate) fn standard_of<C: Clone, R: Clone, D: Clone>(
+    builder: StackBuilder<Protocol<C, R, D>>,
+) -> Standard<Protocol<C, R, D>> {
+    builder
+        .timeout(TimeoutConfig::new(Duration::from_secs(30)))
+        .retry(RetryConfig::new().max_attempts(3).per_authority())
+        .circuit_breaker(CircuitBreakerConfig::new().per_authority())
+        .attempt_timeout(TimeoutConfig::new(Duration::from_secs(10)))
 }

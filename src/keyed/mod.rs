@@ -8,6 +8,10 @@ use std::{
 
 use crate::rt::sync::{Mutex, lock};
 
+mod source;
+
+pub use source::KeySource;
+
 /// The state of one key.
 pub(crate) trait KeyedState: Clone {
     /// Whether a call or a handle refers to the state, so that it must not be forgotten.

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     call::{ConfigError, Outcome},
+    keyed::KeyedState,
     retry_budget::{Account, RetryBudget, Withdrawal},
     rt::{
         clock,
@@ -256,6 +257,17 @@ impl RetryHandle {
             self.shared.account.record(None);
         }
         lock(&self.shared.memory).stats.counts.abandoned += 1;
+    }
+}
+
+impl KeyedState for RetryHandle {
+    fn is_in_use(&self) -> bool {
+        // The registry holds one reference; each call in flight and each handle of a user holds another.
+        Arc::strong_count(&self.shared) > 1
+    }
+
+    fn is_evictable(&self, idle: Duration) -> bool {
+        self.shared.account.budget().is_forgettable(idle)
     }
 }
 

@@ -10,6 +10,7 @@ use tower_layer::Layer;
 use super::{
     config::RetryConfig,
     handle::{CircuitCheck, RetryHandle},
+    keyed::KeyedRetryLayer,
     policy::OnePolicy,
     service::Retry,
 };
@@ -30,15 +31,39 @@ use crate::{
 /// a layer with its own.
 #[derive(Clone, Debug)]
 pub struct RetryLayer<P = Protocol, Q = OnePolicy> {
+    pub(super) spec: RetrySpec,
+    protocol: P,
+    policies: Q,
+    handle: Arc<OnceLock<RetryHandle>>,
+}
+
+/// Everything that a new handle is made from.
+#[derive(Clone, Debug)]
+pub(super) struct RetrySpec {
     config: RetryConfig,
-    name: Name,
+    pub(super) name: Name,
     budget: Option<RetryBudget>,
     total: Option<Duration>,
     circuit: CircuitCheck,
     seed: Option<u64>,
-    protocol: P,
-    policies: Q,
-    handle: Arc<OnceLock<RetryHandle>>,
+}
+
+impl RetrySpec {
+    /// The budget that the layer was given, or a new one.
+    pub(super) fn budget(&self) -> RetryBudget {
+        self.budget.clone().unwrap_or_else(|| RetryBudget::checked(RetryBudgetConfig::new()))
+    }
+
+    /// A handle with a memory of its own. `circuit` takes the place of the layer's.
+    pub(super) fn new_handle(
+        &self,
+        name: Name,
+        budget: &RetryBudget,
+        circuit: Option<CircuitCheck>,
+    ) -> RetryHandle {
+        let circuit = circuit.unwrap_or_else(|| self.circuit.clone());
+        RetryHandle::new(self.config, name, budget, self.total, circuit, self.seed)
+    }
 }
 
 impl RetryConfig {
@@ -56,13 +81,9 @@ impl RetryConfig {
 impl RetryLayer {
     /// The config has been checked.
     pub(crate) fn checked(config: RetryConfig) -> Self {
+        let (name, circuit) = (Name::new("retry"), CircuitCheck::default());
         Self {
-            config,
-            name: Name::new("retry"),
-            budget: None,
-            total: None,
-            circuit: CircuitCheck::default(),
-            seed: None,
+            spec: RetrySpec { config, name, budget: None, total: None, circuit, seed: None },
             protocol: Protocol::new(),
             policies: OnePolicy,
             handle: Arc::default(),
@@ -121,7 +142,7 @@ impl<P, Q> RetryLayer<P, Q> {
     /// memory of its own.
     #[must_use]
     pub fn budget(mut self, budget: RetryBudget) -> Self {
-        self.budget = Some(budget);
+        self.spec.budget = Some(budget);
         self.isolated()
     }
 
@@ -130,7 +151,7 @@ impl<P, Q> RetryLayer<P, Q> {
     /// A layer that is in use stays as it is; the returned layer has a memory of its own.
     #[must_use]
     pub fn named(mut self, name: impl Into<Name>) -> Self {
-        self.name = name.into();
+        self.spec.name = name.into();
         self.isolated()
     }
 
@@ -139,7 +160,7 @@ impl<P, Q> RetryLayer<P, Q> {
     /// A layer that is in use stays as it is; the returned layer has a memory of its own.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
+        self.spec.seed = Some(seed);
         self.isolated()
     }
 
@@ -168,7 +189,7 @@ impl<P, Q> RetryLayer<P, Q> {
     /// ```
     #[must_use]
     pub fn stop_while(mut self, is_open: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        self.circuit = CircuitCheck(Some(Arc::new(is_open)));
+        self.spec.circuit = CircuitCheck(Some(Arc::new(is_open)));
         self.isolated()
     }
 
@@ -181,41 +202,39 @@ impl<P, Q> RetryLayer<P, Q> {
 
     /// The same layer, for calls that an outer timeout limits.
     pub(crate) fn within(mut self, total: Option<Duration>) -> Self {
-        self.total = total;
+        self.spec.total = total;
         self.isolated()
     }
 
     /// The handle of this layer.
     #[must_use]
     pub fn handle(&self) -> RetryHandle {
-        let new = || {
-            let budget =
-                self.budget.clone().unwrap_or_else(|| RetryBudget::checked(RetryBudgetConfig::new()));
-            RetryHandle::new(
-                self.config,
-                self.name.clone(),
-                &budget,
-                self.total,
-                self.circuit.clone(),
-                self.seed,
-            )
-        };
+        let new = || self.spec.new_handle(self.spec.name.clone(), &self.spec.budget(), None);
         self.handle.get_or_init(new).clone()
+    }
+
+    /// Keeps one budget and one memory per key: per host, per tenant.
+    ///
+    /// Call it last: all else is set before. Each key gets a budget of its own, with the numbers of the
+    /// [`budget`](Self::budget) of this layer. The new layer has a [handle](KeyedRetryLayer::handle) of its own.
+    ///
+    /// A call takes a lock for a moment to find the state of its key. A stack has such a stage:
+    /// [`per_key`](RetryConfig::per_key).
+    pub fn keyed<Req, K, F>(self, key: F) -> KeyedRetryLayer<K, F, P, Q>
+    where
+        F: Fn(&Req) -> K,
+    {
+        self.keyed_by(key)
+    }
+
+    /// As [`keyed`](Self::keyed), with any [`KeySource`](crate::KeySource).
+    pub(crate) fn keyed_by<K, F>(self, key: F) -> KeyedRetryLayer<K, F, P, Q> {
+        KeyedRetryLayer::new(self, key)
     }
 
     fn change<P2, Q2>(self, change: impl FnOnce(P, Q) -> (P2, Q2)) -> RetryLayer<P2, Q2> {
         let (protocol, policies) = change(self.protocol, self.policies);
-        RetryLayer {
-            config: self.config,
-            name: self.name,
-            budget: self.budget,
-            total: self.total,
-            circuit: self.circuit,
-            seed: self.seed,
-            protocol,
-            policies,
-            handle: self.handle,
-        }
+        RetryLayer { spec: self.spec, protocol, policies, handle: self.handle }
     }
 }
 

@@ -75,6 +75,7 @@ mod backoff;
 mod config;
 pub mod future;
 mod handle;
+pub mod keyed;
 mod layer;
 mod policy;
 #[cfg(feature = "serde")]
@@ -87,6 +88,7 @@ mod stats;
 pub use backoff::Jitter;
 pub use config::{RetryConfig, RetryPolicy};
 pub use handle::RetryHandle;
+pub use keyed::{KeyedRetry, KeyedRetryHandle, KeyedRetryLayer};
 pub use layer::RetryLayer;
 pub use policy::{OnePolicy, Policies};
 pub use service::Retry;

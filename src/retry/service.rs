@@ -28,7 +28,7 @@ pub struct Retry<S, P = Protocol, Q = OnePolicy> {
     inner: S,
     protocol: P,
     policies: Q,
-    origin: Origin<S, RetryHandle>,
+    pub(super) origin: Origin<S, RetryHandle>,
 }
 
 impl<S: Clone, P, Q> Retry<S, P, Q> {
@@ -76,12 +76,28 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Req) -> Self::Future {
+    fn call(&mut self, request: Req) -> Self::Future {
+        self.call_with(request, self.origin.clone())
+    }
+}
+
+impl<S, C, R, D, Q> Retry<S, Protocol<C, R, D>, Q> {
+    /// A call that uses the numbers, the memory and the budget of the handle in `origin`.
+    pub(super) fn call_with<Req>(
+        &mut self,
+        mut request: Req,
+        origin: Origin<S, RetryHandle>,
+    ) -> ResponseFuture<S, Req, Protocol<C, R, D>, Q>
+    where
+        S: Service<Req> + Clone,
+        C: Clone,
+        R: Resend<Req> + Clone,
+        D: Clone,
+        Q: Policies<Req> + Clone,
+    {
         let policy = self.policies.policy(&request);
-        let attempts = policy.map_or_else(
-            || self.origin.handle().max_attempts(),
-            |policy| policy.config().max_attempts.into(),
-        );
+        let attempts = policy
+            .map_or_else(|| origin.handle().max_attempts(), |policy| policy.config().max_attempts.into());
         let next = if attempts > 1 {
             self.protocol.resend.copy(&mut request).ok_or(NoNext::NoCopy)
         } else {
@@ -90,7 +106,7 @@ where
         let mut history = None;
         self.protocol.resend.prepare(&mut request, 1, &mut history);
         let (protocol, policies) = (self.protocol.clone(), self.policies.clone());
-        let (origin, started) = (self.origin.clone(), descent::reading());
+        let started = descent::reading();
         ResponseFuture::new(self.inner.call(request), next, started, history, protocol, policies, origin)
     }
 }

@@ -108,7 +108,7 @@ impl Stats {
             counts: RetryCounts::default(),
             classes: PerClass::default(),
             latencies: LatencyHistogram::new(),
-            history: VecDeque::with_capacity(HISTORY),
+            history: VecDeque::new(),
             learnt: None,
         }
     }

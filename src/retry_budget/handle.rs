@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use super::{
@@ -117,6 +118,29 @@ impl RetryBudget {
 
     const fn of_kind(kind: Kind) -> Self {
         Self { kind, records: true }
+    }
+
+    /// A budget with the same numbers, and with a balance and a health of its own.
+    ///
+    /// A budget of another crate has no numbers to copy; its clone shares the balance.
+    #[must_use]
+    pub fn isolated(&self) -> Self {
+        match &self.kind {
+            Kind::Gated(ledger) => Self::checked(*lock(ledger).state.config()),
+            Kind::Unlimited | Kind::Foreign(_) => self.recording(),
+        }
+    }
+
+    /// Whether a new budget could take the place of this one without loss, after so much time without a call.
+    pub(crate) fn is_forgettable(&self, idle: Duration) -> bool {
+        match &self.kind {
+            Kind::Gated(ledger) => {
+                let mut ledger = lock(ledger);
+                ledger.look();
+                ledger.state.is_forgettable(idle)
+            }
+            Kind::Unlimited | Kind::Foreign(_) => true,
+        }
     }
 
     /// The balance and the counts. A budget of another crate looks unlimited.

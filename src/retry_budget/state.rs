@@ -198,6 +198,21 @@ impl State {
         self.reserve
     }
 
+    pub(super) const fn config(&self) -> &RetryBudgetConfig {
+        &self.config
+    }
+
+    /// Whether a new state could take the place of this one without loss, after so much time without a call.
+    ///
+    /// A new state grants its whole reserve, so a state that has spent some of it lives for as long as the window.
+    pub(super) fn is_forgettable(&self, idle: Duration) -> bool {
+        let is_new = self.reserve >= self.config.reserve.into()
+            && self.traffic.sum().retries == 0
+            && self.held == 0
+            && self.health.sum().failed == 0;
+        is_new || idle >= self.config.window
+    }
+
     /// How many of the attempts that have ended are requests: all but the retries that were still to be recorded.
     fn requests_of(&mut self, attempts: u64) -> u64 {
         let retries = attempts.min(self.unrecorded);

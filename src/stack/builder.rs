@@ -43,6 +43,7 @@ impl ReliabilityStack {
             budget: RetryBudget::checked(RetryBudgetConfig::new()),
             listeners: Vec::new(),
             circuit: Arc::default(),
+            circuits: Arc::default(),
             plan: Plan::default(),
         };
         StackBuilder { common, refused: None, errors: WrappedErrors, slots: Slots::default() }

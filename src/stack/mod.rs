@@ -44,8 +44,8 @@
 //!
 //! The retry is outer to the breaker: the breaker counts every attempt, and once it opens the call ends. A stack
 //! protects one backend. For several endpoints, put one stack with a breaker around each endpoint. A second stack with a
-//! retry goes around the service that chooses among them, as in the example `gateway`. For one circuit per host inside
-//! one stack, see [`circuit_breaker::keyed`](crate::circuit_breaker::keyed).
+//! retry goes around the service that chooses among them, as in the example `gateway`. For one circuit
+//! and one retry budget per host inside one stack, see [`PerKey`].
 //!
 //! # Optional stages
 //!
@@ -113,6 +113,7 @@ mod errors;
 pub mod future;
 mod layer;
 mod optional;
+mod per_key;
 mod plan;
 mod slots;
 mod stage;
@@ -125,6 +126,7 @@ pub use config::StackConfig;
 pub use errors::{Errors, FlatErrors, InnerClassifier, WrappedErrors};
 pub use layer::ReliabilityStack;
 pub use optional::OptionalLayer;
+pub use per_key::PerKey;
 pub use slots::{Slots, Stages};
 pub use stage::{Common, HasHandle, OptionalStage, Stage, Unused};
 pub use wrap::Wrap;

@@ -57,7 +57,7 @@ impl<P, E, F, T, R, H, B, A> StackBuilder<P, E, Slots<F, T, R, H, B, A>> {
     /// Retries failed calls, under the [`retry_budget`](Self::retry_budget) of the stack.
     ///
     /// Each attempt passes the breaker. No attempt starts after the [`timeout`](Self::timeout) of the whole call.
-    /// Default: no retry.
+    /// [`PerKey`](super::PerKey) gives each host a budget. Default: no retry.
     pub fn retry<N>(self, config: N) -> StackBuilder<P, E, Slots<F, T, N, H, B, A>>
     where
         N: Stage<RetryConfig, P>,
@@ -79,7 +79,7 @@ impl<P, E, F, T, R, H, B, A> StackBuilder<P, E, Slots<F, T, R, H, B, A>> {
         })
     }
 
-    /// Rejects calls while the backend fails. Default: no breaker.
+    /// Rejects calls while the backend fails. [`PerKey`](super::PerKey) gives each host a circuit. Default: no breaker.
     pub fn circuit_breaker<N>(self, config: N) -> StackBuilder<P, E, Slots<F, T, R, H, N, A>>
     where
         N: Stage<CircuitBreakerConfig, P>,

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{optional::OptionalLayer, plan::Plan};
+use super::{optional::OptionalLayer, per_key::AnyKey, plan::Plan};
 use crate::{
     call::Protocol,
     circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer},
@@ -26,13 +26,15 @@ pub struct Common<P> {
     pub(super) listeners: Vec<Arc<dyn Listener>>,
     /// The stack's breaker, once its stage is assembled.
     pub(super) circuit: Arc<OnceLock<CircuitBreakerHandle>>,
+    /// The stack's keyed breaker, in place of the other one.
+    pub(super) circuits: Arc<OnceLock<AnyKey>>,
     pub(super) plan: Plan,
 }
 
 impl<P> Common<P> {
     pub(super) fn change_protocol<P2>(self, change: impl FnOnce(P) -> P2) -> Common<P2> {
-        let Self { name, protocol, budget, listeners, circuit, plan } = self;
-        Common { name, protocol: change(protocol), budget, listeners, circuit, plan }
+        let Self { name, protocol, budget, listeners, circuit, circuits, plan } = self;
+        Common { name, protocol: change(protocol), budget, listeners, circuit, circuits, plan }
     }
 
     fn name(&self, stage: &'static str) -> Name {
@@ -240,15 +242,7 @@ impl<C: Clone, R, D: Clone> Stage<Self, Protocol<C, R, D>> for CircuitBreakerCon
     }
 
     fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>>) -> Self::Layer {
-        // The plan has adapted its defaults to the other stages.
-        let layer = CircuitBreakerLayer::checked(common.plan.circuit_breaker.unwrap_or(self))
-            .classify(common.protocol.classifier.clone())
-            .deadlines(common.protocol.deadlines.clone())
-            .named(common.name(name));
-        let timeouts = [common.plan.timeout, common.plan.attempt_timeout].into_iter().flatten();
-        let layer = timeouts.fold(layer, |layer, timeout| layer.patience(timeout.limit()));
-        let layer =
-            common.listeners.iter().fold(layer, |layer, listener| layer.listen_shared(Arc::clone(listener)));
+        let layer = breaker(self, name, common);
         common.circuit.get_or_init(|| layer.handle());
         layer
     }
@@ -261,6 +255,22 @@ impl<C: Clone, R, D: Clone> OptionalStage<Self, Protocol<C, R, D>> for CircuitBr
             .deadlines(common.protocol.deadlines.clone())
             .absent()
     }
+}
+
+/// The breaker of a stack, before it has a circuit.
+pub(super) fn breaker<C: Clone, R, D: Clone>(
+    config: CircuitBreakerConfig,
+    name: &'static str,
+    common: &Common<Protocol<C, R, D>>,
+) -> CircuitBreakerLayer<C, D> {
+    // The plan has adapted its defaults to the other stages.
+    let layer = CircuitBreakerLayer::checked(common.plan.circuit_breaker.unwrap_or(config))
+        .classify(common.protocol.classifier.clone())
+        .deadlines(common.protocol.deadlines.clone())
+        .named(common.name(name));
+    let timeouts = [common.plan.timeout, common.plan.attempt_timeout].into_iter().flatten();
+    let layer = timeouts.fold(layer, |layer, timeout| layer.patience(timeout.limit()));
+    common.listeners.iter().fold(layer, |layer, listener| layer.listen_shared(Arc::clone(listener)))
 }
 
 /// The layer of a stage that exists, and so has a handle. An optional stage has an `Option` of its handle.

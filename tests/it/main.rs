@@ -49,6 +49,7 @@ mod http_upload;
 mod http_vectors;
 mod outage;
 mod peers;
+mod per_authority;
 mod pipeline;
 mod pipeline_descent;
 mod pipeline_hedge;

@@ -17,6 +17,7 @@ use tower_reliability::{
     Deadline, Error, Event, Name, Outcome, PendingOutcome, Rejected, ReliabilityStack,
     circuit_breaker::{
         self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, CircuitBreakerSnapshot,
+        KeyedCircuitBreaker,
     },
     fallback::{
         Fallback, FallbackBuilder, FallbackConfig, FallbackHandle, FallbackLayer, FallbackSnapshot, LastGood,
@@ -30,10 +31,13 @@ use tower_reliability::{
         CallClass, ClassDelay, Hedge, HedgeConfig, HedgeCounts, HedgeHandle, HedgeLayer, HedgeSnapshot,
         OneClass,
     },
-    http::{BoxBody, HttpClient, ReqwestClient, ReqwestRequest},
-    retry::{Jitter, Retry, RetryConfig, RetryHandle, RetryLayer, RetryPolicy, RetrySnapshot},
+    http::{Authority, BoxBody, ByAuthority, HttpClient, ReqwestClient, ReqwestRequest},
+    retry::{
+        Jitter, KeyedRetry, KeyedRetryHandle, KeyedRetryLayer, Retry, RetryConfig, RetryHandle, RetryLayer,
+        RetryPolicy, RetrySnapshot,
+    },
     retry_budget::{RetryBudget, RetryBudgetSnapshot},
-    stack::{Client, OptionalLayer, StackConfig, Wrap},
+    stack::{Client, OptionalLayer, PerKey, StackConfig, Wrap},
     timeout::{self, Timeout, TimeoutHandle, TimeoutLayer},
 };
 
@@ -129,6 +133,9 @@ fn layers_services_handles_and_futures_are_send_and_sync() {
     send_and_sync::<Retry<()>>();
     send_and_sync::<RetryFuture<Ideal>>();
     send_and_sync::<ReliabilityStack>();
+    send_and_sync::<(KeyedRetryHandle<Authority>, KeyedRetryLayer<Authority, ByAuthority>)>();
+    send_and_sync::<KeyedRetry<(), Authority, ByAuthority>>();
+    send_and_sync::<PerKey<RetryConfig, Cell<u8>, ByAuthority>>();
     // Also where request, response and error are not.
     send_and_sync::<Client<Cell<u8>, Cell<u8>, Cell<u8>>>();
     send_and_sync::<(HttpClient, HttpClient<Cell<u8>, Cell<u8>>)>();
@@ -162,6 +169,8 @@ fn case_12_ours_is_send_exactly_when_theirs_is() {
     const { assert!(IsSend::<RetryFuture<Ideal>>::ANSWER) };
     const { assert!(!IsSend::<Retry<Local>>::ANSWER) };
     const { assert!(!IsSend::<RetryFuture<Local>>::ANSWER) };
+    const { assert!(!IsSend::<KeyedRetry<Local, u8, ()>>::ANSWER) };
+    const { assert!(!IsSend::<KeyedCircuitBreaker<Local, u8, ()>>::ANSWER) };
     const { assert!(!IsSend::<Wrap<Local>>::ANSWER) };
     const { assert!(!IsSend::<GrpcRejection<Local>>::ANSWER) };
     const { assert!(!IsSend::<StreamOutcome<Local>>::ANSWER) };
@@ -176,6 +185,8 @@ fn a_service_is_clone_when_its_inner_service_is() {
     clone::<Fallback<Local, Arc<Vec<u8>>>>();
     clone::<Hedge<Local>>();
     clone::<Retry<Local>>();
+    clone::<KeyedRetry<Local, u8, ()>>();
+    clone::<PerKey<RetryConfig, Local, ByAuthority>>();
     clone::<Wrap<Local>>();
     clone::<(GrpcRejection<Local>, StreamOutcome<Local>)>();
     clone::<(CircuitBreakerLayer, TimeoutLayer, RetryLayer, RetryBudget, ReliabilityStack)>();

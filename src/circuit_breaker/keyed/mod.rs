@@ -14,60 +14,28 @@
 //!
 //! # Inside a stack
 //!
-//! A stack has no stage for a keyed breaker. Put the breaker inside the stack, and the timeout of an attempt inside the
-//! breaker. `flat_errors()` keeps the rejections of the breaker and of the stack in one enum:
+//! A stack has a stage with one circuit per key. Give its retry the same key: each host then has its own retry budget too,
+//! and a call that opens the circuit of its host ends with its failure.
 //!
 //! ```
-//! use std::time::Duration;
-//! use bytes::Bytes;
-//! use hyper::Request;
-//! use http_body_util::Full;
-//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-//! use tower::{ServiceBuilder, ServiceExt};
 //! use tower_reliability::{
-//!     Error,
-//!     circuit_breaker::CircuitBreakerConfig,
-//!     http::{HttpClassifier, ReplayBody, ReplayLayer, RequestExtensions},
-//!     retry::RetryConfig,
-//!     timeout::TimeoutConfig,
+//!     ReliabilityStack, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig,
 //! };
 //!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! type Body = ReplayBody<Full<Bytes>>;
-//! let stack = tower_reliability::http::stack()
-//!     .timeout(Duration::from_secs(10))
-//!     .retry(RetryConfig::new())
-//!     .flat_errors()
-//!     .build()?;
-//! let hosts = CircuitBreakerConfig::consecutive(2)
-//!     .build()?
-//!     .classify(HttpClassifier::new())
-//!     .deadlines(RequestExtensions)
-//!     .keyed(|request: &Request<Body>| {
-//!         request.uri().authority().map(ToString::to_string).unwrap_or_default()
-//!     });
-//! let circuits = hosts.handle();
-//! let attempt = TimeoutConfig::new(Duration::from_secs(2))
-//!     .build()?
-//!     .deadlines(RequestExtensions)
-//!     .after_upload();
-//! let client = ServiceBuilder::new()
-//!     .layer(ReplayLayer::new())
-//!     .layer(stack)
-//!     .layer(hosts)
-//!     .layer(attempt)
-//!     .map_err(Error::inner)
-//!     .service(Client::builder(TokioExecutor::new()).build_http());
+//! #[derive(Clone)]
+//! struct Query { tenant: u32 }
+//! fn tenant(query: &Query) -> u32 { query.tenant }
 //!
-//! let request = Request::get("http://127.0.0.1:9/").body(Full::<Bytes>::default())?;
-//! let error = client.oneshot(request).await.unwrap_err();
-//! // The second failure opened the circuit, and the retry met the open circuit.
-//! assert!(matches!(error, Error::Rejected(_)));
-//! let circuit = circuits.get(&"127.0.0.1:9".to_owned()).expect("the key was called");
-//! assert_eq!(circuit.state().as_str(), "open");
-//! # Ok(()) }
+//! let stack = ReliabilityStack::builder()
+//!     .retry(RetryConfig::new().per_key(tenant))
+//!     .circuit_breaker(CircuitBreakerConfig::new().per_key(tenant))
+//!     .build()?;
+//! let circuits = stack.circuit_breaker();
+//! assert!(circuits.get(&7).is_none(), "no call of this tenant so far");
+//! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
+//!
+//! Over HTTP, `per_authority()` is the key of host and port, and `http::standard()` begins with both stages.
 //!
 //! # Defaults
 //!

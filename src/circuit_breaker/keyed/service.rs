@@ -12,6 +12,7 @@ use super::{future::ResponseFuture, handle::KeyedCircuitBreakerHandle};
 use crate::{
     call::{Classifier, DeadlineSource, FromRejected, NoDeadline, StandardClassifier},
     circuit_breaker::{handle::CircuitBreakerHandle, shared::CallGuard},
+    keyed::KeySource,
 };
 
 /// A service behind one circuit breaker per key.
@@ -68,7 +69,7 @@ where
     S: Service<Req>,
     S::Error: FromRejected,
     K: Hash + Eq + Clone + Display,
-    F: Fn(&Req) -> K,
+    F: KeySource<Req, K>,
     C: Classifier<S::Response, S::Error> + Clone,
     D: DeadlineSource<Req>,
 {
@@ -81,7 +82,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let Some(CircuitBreakerHandle { circuit }) = self.handle.for_call(&(self.key)(&request)) else {
+        let Some(CircuitBreakerHandle { circuit }) = self.handle.for_call(&self.key.key(&request)) else {
             return ResponseFuture::unprotected(self.inner.call(request));
         };
         match circuit.admit() {

@@ -24,7 +24,7 @@ use crate::{
 /// `B` is the body of responses, and `E` the error. Both default to those of hyper-util's client. A call takes one
 /// allocation for its future, and another one for a body that is not at its end.
 ///
-/// The [page of the module](self) has an example.
+/// The [page of the module](super) has an example.
 ///
 /// # Clone
 ///

@@ -20,7 +20,7 @@ use crate::{
 /// `get`, `post` and their siblings begin a request, and [`execute`](Self::execute) sends one that exists. A call takes
 /// one allocation for its future.
 ///
-/// The [page of the module](self) has an example.
+/// The [page of the module](super) has an example.
 ///
 /// # Clone
 ///

@@ -1,0 +1,110 @@
+//! Where a request says which backend it goes to.
+
+use ::http::{Request, header::HOST, uri};
+
+use super::key::Authority;
+use crate::{circuit_breaker::CircuitBreakerConfig, keyed::KeySource, retry::RetryConfig, stack::PerKey};
+
+/// Reads the [`Authority`] of a request: from its extensions, else from its URI, else from its `Host` header.
+///
+/// All requests without any of these share one key. The clients that `channel` makes of a gRPC stack put a key of the
+/// channel into the extensions of such requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByAuthority;
+
+/// A stage of a stack with state per host and port. See [`CircuitBreakerConfig::per_authority`] and
+/// [`RetryConfig::per_authority`].
+pub type PerAuthority<Config> = PerKey<Config, Authority, ByAuthority>;
+
+impl CircuitBreakerConfig {
+    /// A stage of a stack with one circuit per host and port, so that one dead host does not stop the others.
+    ///
+    /// Give the retry the same key: it then looks at the circuit of its request, and stops when that circuit opens. At
+    /// most 1 000 hosts have a circuit; [`max_keys`](PerKey::max_keys) changes that.
+    ///
+    /// ```
+    /// use tower_reliability::{circuit_breaker::CircuitBreakerConfig, http, retry::RetryConfig};
+    ///
+    /// let stack = http::stack()
+    ///     .retry(RetryConfig::new().per_authority())
+    ///     .circuit_breaker(CircuitBreakerConfig::new().per_authority().max_keys(200))
+    ///     .build()?;
+    /// # let _ = stack;
+    /// # Ok::<(), tower_reliability::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub const fn per_authority(self) -> PerAuthority<Self> {
+        PerKey::new(self, ByAuthority)
+    }
+}
+
+impl RetryConfig {
+    /// A stage of a stack with one retry budget per host and port, so that one dead host does not use up the retries of
+    /// the others.
+    ///
+    /// Each budget has the numbers of the [`retry_budget`](crate::stack::StackBuilder::retry_budget) of the stack. At most
+    /// 1 000 hosts have a budget; [`max_keys`](PerKey::max_keys) changes that.
+    #[must_use]
+    pub const fn per_authority(self) -> PerAuthority<Self> {
+        PerKey::new(self, ByAuthority)
+    }
+}
+
+impl<B> KeySource<Request<B>, Authority> for ByAuthority {
+    fn key(&self, request: &Request<B>) -> Authority {
+        if let Some(authority) = request.extensions().get::<Authority>() {
+            return authority.clone();
+        }
+        let of_uri = Authority::of_uri(request.uri());
+        if of_uri.is_known() {
+            return of_uri;
+        }
+        let host = request.headers().get(HOST).map(|host| uri::Authority::try_from(host.as_bytes()));
+        host.and_then(Result::ok).map_or(Authority::UNKNOWN, |host| Authority::named(host, None))
+    }
+}
+
+#[cfg(feature = "reqwest")]
+impl KeySource<reqwest::Request, Authority> for ByAuthority {
+    fn key(&self, request: &reqwest::Request) -> Authority {
+        let url = request.url();
+        let host = url.host_str();
+        host.map_or(Authority::UNKNOWN, |host| Authority::of_host(host, url.port_or_known_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(request: &Request<()>) -> String {
+        ByAuthority.key(request).to_string()
+    }
+
+    #[test]
+    fn extensions_come_before_the_uri_and_the_uri_before_the_header() {
+        let request = Request::get("http://uri.example/").header("host", "header.example:81");
+        let mut request = request.body(()).expect("a request");
+        assert_eq!(key(&request), "uri.example:80");
+        request.extensions_mut().insert("extension:82".parse::<Authority>().expect("an authority"));
+        assert_eq!(key(&request), "extension:82");
+
+        let of_header =
+            |host: &[u8]| key(&Request::get("/").header("host", host).body(()).expect("a request"));
+        assert_eq!(of_header(b"header.example:81"), "header.example:81");
+        assert_eq!(of_header(b"header.example"), "header.example");
+        for none in [&b""[..], b"a b", b"\xff", b"a:b:c"] {
+            assert_eq!(of_header(none), "unknown", "{none:?}");
+        }
+    }
+
+    #[cfg(feature = "reqwest")]
+    #[test]
+    fn a_url_of_reqwest_is_the_same_key_as_a_uri() {
+        for url in ["http://shop.example/tea", "https://user:secret@Shop.example:8443/", "http://[::1]/"] {
+            let request = Request::get(url).body(()).expect("a request");
+            let of_reqwest = reqwest::Request::new(reqwest::Method::GET, url.parse().expect("a URL"));
+            assert_eq!(ByAuthority.key(&of_reqwest), ByAuthority.key(&request), "{url}");
+        }
+    }
+}
