@@ -111,7 +111,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `http` | the module [`http`], with the errors of hyper and hyper-util |
-//! | `reqwest` | the same for the requests, responses and errors of reqwest; includes `http` |
+//! | `reqwest` | the same for the requests, responses and errors of reqwest, and `ReqwestClient`; includes `http` |
 //! | `grpc` | the module [`grpc`], over tonic; includes `http` |
 //! | `tower` | `RetryBudget::of`, which takes one of tower's budgets |
 //! | `serde` | [`StackConfig`](stack::StackConfig) and every other config from and to files, with durations as `"30s"` |

@@ -18,7 +18,7 @@ use crate::{
         Authority, ReplayBody,
         replay::{MAX_BYTES, replayable},
     },
-    stack::{Client, ClientFuture, ClientService, ReliabilityStack},
+    stack::{AwaitReady, Client, ClientFuture, ClientService, ReliabilityStack},
 };
 
 /// A channel behind a stack, for the generated clients of tonic. Made by [`ReliabilityStack::channel`].
@@ -93,13 +93,13 @@ impl<E, S> ReliabilityStack<E, S> {
     /// tonic's channel is the first to know its host.
     pub fn channel<Inner, B, Err>(&self, inner: Inner) -> GrpcChannel
     where
-        Self: Layer<TonicBodies<Inner>>,
-        <Self as Layer<TonicBodies<Inner>>>::Service: ClientService<Request<ReplayBody<Body>>>
+        Self: Layer<TonicBodies<AwaitReady<Inner>>>,
+        <Self as Layer<TonicBodies<AwaitReady<Inner>>>>::Service: ClientService<Request<ReplayBody<Body>>>
             + Service<Request<ReplayBody<Body>>, Response = Response<B>, Error = Err>,
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
         Err: IntoRejected<Other: Into<BoxError>> + 'static,
     {
-        let service = self.layer(TonicBodies { inner });
+        let service = self.layer(TonicBodies { inner: AwaitReady::new(inner) });
         GrpcChannel {
             client: Client::mapped(service, answer),
             max_replay_bytes: MAX_BYTES,

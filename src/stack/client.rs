@@ -11,12 +11,12 @@ use std::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::layer::ReliabilityStack;
+use super::{await_ready::AwaitReady, layer::ReliabilityStack};
 
 /// A service whose type is hidden, called with `&self`. Made by [`ReliabilityStack::service`].
 ///
 /// The type says only what goes in and what comes out, so a struct can name it. A call takes one allocation, which the
-/// unboxed service does not. It waits until the service is ready, and a stage of the stack does not limit that wait.
+/// unboxed service does not. The wait until the service is ready is part of the call, so a timeout of the stack limits it.
 ///
 /// ```
 /// use std::{convert::Infallible, time::Duration};
@@ -60,13 +60,14 @@ impl<E, S> ReliabilityStack<E, S> {
     /// All clients and services of this stack share the state of every stage.
     pub fn service<Inner, Req, Res, Err>(&self, inner: Inner) -> Client<Req, Res, Err>
     where
-        Self: Layer<Inner>,
-        <Self as Layer<Inner>>::Service: ClientService<Req> + Service<Req, Response = Res, Error = Err>,
+        Self: Layer<AwaitReady<Inner>>,
+        <Self as Layer<AwaitReady<Inner>>>::Service:
+            ClientService<Req> + Service<Req, Response = Res, Error = Err>,
         Req: Send + 'static,
         Res: 'static,
         Err: 'static,
     {
-        Client::new(self.layer(inner))
+        Client::new(self.layer(AwaitReady::new(inner)))
     }
 }
 

@@ -105,6 +105,7 @@
 //! a struct can name and which is called with `&self`. `client`, `reqwest` and `channel` do the same for the clients of
 //! HTTP and gRPC. A call through one of them takes one allocation more than a call through the layer.
 
+mod await_ready;
 mod boundary;
 mod builder;
 mod client;
@@ -119,6 +120,7 @@ mod slots;
 mod stage;
 mod wrap;
 
+pub use await_ready::{AwaitReady, ReadyCall};
 pub use boundary::Boundary;
 pub use builder::{ConfigSlots, StackBuilder};
 pub use client::{Client, ClientFuture, ClientService};

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tonic::Code;
 use tonic_health::pb::health_client::HealthClient;
-use tower::{Layer, layer::util::Identity, limit::GlobalConcurrencyLimitLayer, service_fn};
+use tower::{Layer, ServiceExt, layer::util::Identity, limit::GlobalConcurrencyLimitLayer, service_fn};
 use tower_reliability::{
     CircuitState, Error, Reason, Rejected, ReliabilityStack,
     circuit_breaker::CircuitBreakerConfig,
@@ -95,7 +95,7 @@ async fn fifty_tasks_share_a_struct_of_clients() {
         http: stack.client(hyper_client()),
         reqwest: stack.reqwest(reqwest_client()),
         health: HealthClient::new(calls.channel(channel(&grpc))),
-        articles: any.service(service_fn(async |n: u32| Ok::<_, Infallible>(n.to_string()))),
+        articles: any.service(service_fn(|n: u32| async move { Ok::<_, Infallible>(n.to_string()) })),
     };
     let mut tasks = JoinSet::new();
     let api = Arc::new(api);
@@ -235,15 +235,22 @@ async fn a_dropped_call_gives_back_what_it_took() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_waits_until_its_service_is_ready() {
+async fn a_client_waits_until_its_service_is_ready_and_no_longer_than_the_timeout() {
     let stack = ReliabilityStack::builder().timeout(SECOND).build().expect("in range");
-    let slow = service_fn(async |()| {
-        tokio::time::sleep(SECOND / 2).await;
+    let slow = service_fn(|time: Duration| async move {
+        tokio::time::sleep(time).await;
         Ok::<_, Infallible>(())
     });
-    let client = stack.service(GlobalConcurrencyLimitLayer::new(1).layer(slow));
-    let (first, second) = tokio::join!(client.call(()), client.call(()));
-    assert!(first.is_ok() && second.is_ok(), "the wait does not count");
+    let limited = GlobalConcurrencyLimitLayer::new(1).layer(slow);
+    let client = stack.service(limited.clone());
+    let (first, second) = tokio::join!(client.call(SECOND / 3), client.call(SECOND / 3));
+    assert!(first.is_ok() && second.is_ok());
+
+    let (first, second) = tokio::join!(limited.oneshot(SECOND * 3), client.call(SECOND / 3));
+    assert!(first.is_ok());
+    let Err(Error::Rejected(rejected)) = second else { panic!("it waited for too long") };
+    assert!(matches!(rejected.reason(), Reason::Timeout { .. }), "{rejected}");
+    assert!(client.call(SECOND / 3).await.is_ok(), "the call that gave up holds no place");
 }
 
 #[tokio::test]

@@ -124,7 +124,7 @@ type Backend = BoxCloneSyncService<Request<()>, Response<()>, Infallible>;
 
 /// A service that answers at once: 500 for hosts that begin with `dead`, else 200.
 fn backend() -> Backend {
-    BoxCloneSyncService::new(service_fn(async |request: Request<()>| {
+    BoxCloneSyncService::new(service_fn(|request: Request<()>| async move {
         let dead = request.uri().host().is_some_and(|host| host.starts_with("dead"));
         let mut response = Response::new(());
         *response.status_mut() = if dead { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
@@ -226,7 +226,7 @@ async fn a_call_in_flight_keeps_its_host_and_a_dropped_one_gives_it_back() {
         .circuit_breaker(CircuitBreakerConfig::new().per_authority().max_keys(1))
         .build()
         .expect("in range");
-    let hangs = stack.service(service_fn(async |_: Request<()>| {
+    let hangs = stack.service(service_fn(|_: Request<()>| async {
         std::future::pending::<Result<Response<()>, Infallible>>().await
     }));
     let client = stack.service(backend());
@@ -271,9 +271,11 @@ async fn any_request_may_have_a_key() {
         .circuit_breaker(TOUCHY.per_key(tenant))
         .build()
         .expect("in range");
-    let client = stack.service(service_fn(async |query: Query| match query.tenant {
-        1 => Err(std::io::Error::other("no such tenant")),
-        tenant => Ok(tenant),
+    let client = stack.service(service_fn(|query: Query| async move {
+        match query.tenant {
+            1 => Err(std::io::Error::other("no such tenant")),
+            tenant => Ok(tenant),
+        }
     }));
     assert!(matches!(client.call(Query { tenant: 1 }).await, Err(Error::Inner(_))));
     let Err(Error::Rejected(rejected)) = client.call(Query { tenant: 1 }).await else {

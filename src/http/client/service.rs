@@ -16,7 +16,7 @@ use super::body::BoxBody;
 use crate::{
     call::{BoxError, Error},
     http::replay::{MAX_BYTES, ReplayBody, replayable},
-    stack::{Client, ClientFuture, ClientService, ReliabilityStack},
+    stack::{AwaitReady, Client, ClientFuture, ClientService, ReliabilityStack},
 };
 
 /// An HTTP client behind a stack, called with `&self`. Made by [`ReliabilityStack::client`].
@@ -49,8 +49,8 @@ impl<E, S> ReliabilityStack<E, S> {
     /// makes the bodies of requests replayable, so it needs no [`ReplayLayer`](crate::http::ReplayLayer). All clients and services of this stack share the state of every stage.
     pub fn client<Inner, B, Err>(&self, inner: Inner) -> HttpClient<B, Err>
     where
-        Self: Layer<Inner>,
-        <Self as Layer<Inner>>::Service: ClientService<Request<ReplayBody<BoxBody>>>
+        Self: Layer<AwaitReady<Inner>>,
+        <Self as Layer<AwaitReady<Inner>>>::Service: ClientService<Request<ReplayBody<BoxBody>>>
             + Service<Request<ReplayBody<BoxBody>>, Response = Response<B>, Error = Err>,
         B: 'static,
         Err: 'static,

@@ -50,7 +50,7 @@ impl<S> ReliabilityStack<WrappedErrors, S> {
         <Self as Layer<reqwest::Client>>::Service:
             ClientService<Request> + Service<Request, Response = Response, Error = Error<reqwest::Error>>,
     {
-        ReqwestClient { builder: inner.clone(), client: self.service(inner) }
+        ReqwestClient { builder: inner.clone(), client: Client::new(self.layer(inner)) }
     }
 }
 
