@@ -1,6 +1,6 @@
 //! The events and the counts of a stack, while its backend fails. `cargo run --example observe`
 //!
-//! A listener hears rare events, such as a circuit that opens. A snapshot has the counts, and costs the calls nothing.
+//! A listener hears every retry, timeout and change of the circuit. A healthy call has no event. A snapshot has the counts.
 
 use std::{
     future::pending,

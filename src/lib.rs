@@ -96,8 +96,8 @@
 //!
 //! # Observability
 //!
-//! Each layer with state has a `handle()`, and the handle a `snapshot()` of its counts. A [`Listener`] receives rare
-//! [`Event`]s, such as a circuit that opens. Only breakers emit events so far. Each event also goes to `tracing`, with
+//! Each layer with state has a `handle()`, and the handle a `snapshot()` of its counts. A [`Listener`] receives the [`Event`]s of a layer or of a whole [stack](stack#telemetry): retries,
+//! hedges, timeouts, fallbacks and circuits that open. A healthy call emits none. Each event also goes to `tracing`, with
 //! the target `tower_reliability`. `named("prices")` sets the name in rejections and events.
 //!
 //! # Runtime

@@ -12,13 +12,15 @@ use http_body::Body;
 use http_body_util::{Empty, Full};
 use tower::{Layer, Service, service_fn};
 use tower_reliability::{
-    Error, Event,
+    Deadline, DeadlineSource, Error, ErrorClass, Event,
     circuit_breaker::{CircuitBreakerConfig, Window},
     fallback::FallbackConfig,
     hedge::HedgeConfig,
     http::{self as reliable, ReplayBody},
     retry::RetryConfig,
+    retry_budget::RetryBudget,
     stack::Client,
+    timeout::TimeoutConfig,
 };
 
 /// Answers as asked, without an allocation.
@@ -155,6 +157,52 @@ async fn case_62_a_call_that_needs_no_hedge_allocates_nothing() {
         };
         assert_eq!(allocations(10_000, &mut wait), 0, "answered before the delay is over");
         assert_eq!(layer.handle().snapshot().counts.hedges, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_62_an_event_without_a_listener_allocates_nothing() {
+    const COUNT: usize = 1_000;
+    let mut context = Context::from_waker(Waker::noop());
+
+    // A call whose deadline has passed costs its rejection.
+    let layer = TimeoutConfig::new(Duration::from_secs(1)).build().expect("valid").named("total".to_owned());
+    let mut expired = layer.clone().deadlines(Expired).layer(Backend);
+    let expire = || assert!(call(&mut expired, true).is_err());
+    assert_eq!(allocations(COUNT, expire), COUNT as u64, "a timeout");
+
+    // A retried call costs the memory of its retries.
+    let config = RetryConfig::fixed(Duration::ZERO).max_attempts(2).on(ErrorClass::Unknown);
+    let layer = config.build().expect("valid").named("stock".to_owned()).budget(RetryBudget::unlimited());
+    let mut retried = layer.layer(Backend);
+    let retry = || {
+        let mut call = pin!(retried.call(false));
+        assert!(call.as_mut().poll(&mut context).is_pending());
+        assert!(call.as_mut().poll(&mut context).is_ready());
+    };
+    assert_eq!(allocations(COUNT, retry), COUNT as u64, "a retry");
+    assert_eq!(layer.handle().snapshot().counts.retries, COUNT as u64 + 100);
+
+    // A hedged call costs the hedge: its place, the list, and the future.
+    let config = HedgeConfig::fixed(Duration::ZERO);
+    let layer = config.build().expect("valid").named("stock".to_owned()).budget(RetryBudget::unlimited());
+    let mut hedged = layer.layer(service_fn(|_: bool| Once(false, Ok(()))));
+    let hedge = || {
+        let mut call = pin!(hedged.call(true));
+        assert!(call.as_mut().poll(&mut context).is_pending());
+        assert!(call.as_mut().poll(&mut context).is_ready());
+    };
+    assert_eq!(allocations(COUNT, hedge), 3 * COUNT as u64, "a hedge");
+    assert_eq!(layer.handle().snapshot().counts.hedges, COUNT as u64 + 100);
+}
+
+/// Every request has a deadline that has passed.
+#[derive(Clone, Copy)]
+struct Expired;
+
+impl DeadlineSource<bool> for Expired {
+    fn deadline(&self, _: &bool) -> Option<Deadline> {
+        Some(Deadline::after(Duration::ZERO))
     }
 }
 

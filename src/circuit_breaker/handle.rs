@@ -1,17 +1,13 @@
 //! The handle of a running circuit.
 
-use std::{
-    fmt,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     config::CircuitBreakerConfig, shared::Circuit, snapshot::CircuitBreakerSnapshot, state::Override,
 };
 use crate::{
     call::ConfigError,
-    telemetry::{CircuitState, EventKind, Listener, Listeners, Name},
+    telemetry::{CircuitState, Emitter, EventKind, Listener, Name},
 };
 
 /// The handle of a running circuit breaker: reads it, sets it by hand, and changes its numbers.
@@ -32,13 +28,12 @@ pub(super) struct CircuitSpec {
     pub(super) config: CircuitBreakerConfig,
     /// How long a call waits before it may count as unanswered, until the circuit has learnt that.
     pub(super) patience: Duration,
-    pub(super) name: Name,
-    pub(super) listeners: Listeners,
+    pub(super) emitter: Emitter,
 }
 
 impl CircuitSpec {
-    pub(super) fn new_circuit(&self, name: Name) -> CircuitBreakerHandle {
-        let circuit = Circuit::new(self.config, self.patience, name, self.listeners.clone());
+    pub(super) fn new_circuit(&self, emitter: Emitter) -> CircuitBreakerHandle {
+        let circuit = Circuit::new(self.config, self.patience, emitter);
         CircuitBreakerHandle { circuit: Arc::new(circuit) }
     }
 }
@@ -47,7 +42,7 @@ impl CircuitBreakerHandle {
     /// The layer's name.
     #[must_use]
     pub fn name(&self) -> &Name {
-        &self.circuit.name
+        self.circuit.emitter.name()
     }
 
     /// The state of the circuit.
@@ -84,8 +79,7 @@ impl CircuitBreakerHandle {
 
     /// Adds a listener, which hears every event from now on.
     pub fn listen(&self, listener: impl Listener) {
-        let mut listeners = self.circuit.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.add(Arc::new(listener));
+        self.circuit.emitter.add(listener);
     }
 
     /// Rejects every call, until another state is set.

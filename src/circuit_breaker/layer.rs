@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     call::{ConfigError, NoDeadline, StandardClassifier},
-    telemetry::{Listener, Listeners, Name},
+    telemetry::{Emitter, Listener, Name},
 };
 
 /// Puts a [`CircuitBreaker`] around a service. Made by [`CircuitBreakerConfig::build`].
@@ -51,9 +51,9 @@ impl CircuitBreakerConfig {
 impl CircuitBreakerLayer {
     /// The config has been checked.
     pub(crate) fn checked(config: CircuitBreakerConfig) -> Self {
-        let (name, listeners) = (Name::new("circuit_breaker"), Listeners::default());
+        let emitter = Emitter::new("circuit_breaker");
         Self {
-            spec: CircuitSpec { config, patience: PATIENCE, name, listeners },
+            spec: CircuitSpec { config, patience: PATIENCE, emitter },
             classifier: StandardClassifier,
             deadlines: NoDeadline,
             waits: false,
@@ -80,9 +80,8 @@ impl<C, D> CircuitBreakerLayer<C, D> {
     ///
     /// Services that were made before keep the old circuit; this layer gets a circuit of its own.
     #[must_use]
-    pub fn named(mut self, name: impl Into<Name>) -> Self {
-        self.spec.name = name.into();
-        self.isolated()
+    pub fn named(self, name: impl Into<Name>) -> Self {
+        self.joined(name.into(), &[])
     }
 
     /// Adds a listener, which hears every [`Event`](crate::Event) of the circuit.
@@ -90,7 +89,8 @@ impl<C, D> CircuitBreakerLayer<C, D> {
     /// Services that were made before keep the old circuit; this layer gets a circuit of its own.
     #[must_use]
     pub fn listen(self, listener: impl Listener) -> Self {
-        self.listen_shared(Arc::new(listener))
+        let name = self.spec.emitter.name().clone();
+        self.joined(name, &[Arc::new(listener)])
     }
 
     /// The layer of an optional stage that is left out: its circuit lets every call pass, and counts none.
@@ -100,8 +100,9 @@ impl<C, D> CircuitBreakerLayer<C, D> {
         self
     }
 
-    pub(crate) fn listen_shared(mut self, listener: Arc<dyn Listener>) -> Self {
-        self.spec.listeners.add(listener);
+    /// The same layer under this name, with these listeners besides its own.
+    pub(crate) fn joined(mut self, name: Name, listeners: &[Arc<dyn Listener>]) -> Self {
+        self.spec.emitter = self.spec.emitter.joined(name, listeners);
         self.isolated()
     }
 
@@ -158,7 +159,7 @@ impl<C, D> CircuitBreakerLayer<C, D> {
     /// The handle of this layer's circuit.
     #[must_use]
     pub fn handle(&self) -> CircuitBreakerHandle {
-        self.handle.get_or_init(|| self.spec.new_circuit(self.spec.name.clone())).clone()
+        self.handle.get_or_init(|| self.spec.new_circuit(self.spec.emitter.clone())).clone()
     }
 
     fn with_behaviour<C2, D2>(self, change: impl FnOnce(C, D) -> (C2, D2)) -> CircuitBreakerLayer<C2, D2> {

@@ -90,6 +90,19 @@
 //! and at least 10 s, does the circuit open again. A probe with a request body admits one more call beside it, because its
 //! caller may take its time.
 //!
+//! # Telemetry
+//!
+//! | event | when | severity | fields |
+//! |---|---|---|---|
+//! | [`CircuitChanged`](crate::EventKind::CircuitChanged) | the circuit changed its state | error if it opened, warning if it was forced open, else info | `from`, `to`, `generation`, `trip` |
+//! | [`CircuitWouldTrip`](crate::EventKind::CircuitWouldTrip) | in shadow mode, the circuit would have opened | warning | the [`Trip`] |
+//! | [`KeysExhausted`](crate::EventKind::KeysExhausted) | a [keyed] breaker found no room for a new key, for the first time | warning | `max_keys` |
+//! | [`Reconfigured`](crate::EventKind::Reconfigured) | [`update`](CircuitBreakerHandle::update) replaced the numbers | info | |
+//!
+//! Listeners are added by the [layer](CircuitBreakerLayer::listen) and by the [handle](CircuitBreakerHandle::listen).
+//! `tracing` gets the same events, with the target `tower_reliability` and the fields `layer` and `event`. A rejection
+//! emits no event: the [snapshot](CircuitBreakerHandle::snapshot) counts it.
+//!
 //! # Runtime
 //!
 //! The breaker starts no task and no timer, reads the time of tokio's clock, and runs in every runtime and outside of

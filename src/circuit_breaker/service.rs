@@ -134,7 +134,7 @@ impl<S: fmt::Debug, C, D> fmt::Debug for CircuitBreaker<S, C, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreaker")
             .field("inner", &self.inner)
-            .field("name", &self.circuit.name)
+            .field("name", self.circuit.emitter.name())
             .finish_non_exhaustive()
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     call::{ConfigError, ErrorClasses, Outcome, PerClass},
     rt::sync::{AtomicU64, Ordering},
-    telemetry::Name,
+    telemetry::{Emitter, EventKind, Listener, Name},
 };
 
 /// Reads the counts of a fallback and changes its numbers.
@@ -26,7 +26,7 @@ pub struct FallbackHandle {
 /// All loads and stores are relaxed: each number stands for itself, and none publishes other memory.
 #[derive(Debug)]
 struct FallbackShared {
-    name: Name,
+    emitter: Emitter,
     /// The bits of the classes.
     on: AtomicU64,
     max_entries: AtomicU64,
@@ -40,9 +40,9 @@ struct FallbackShared {
 }
 
 impl FallbackHandle {
-    pub(super) fn new(config: FallbackConfig, name: Name) -> Self {
+    pub(super) fn new(config: FallbackConfig, emitter: Emitter) -> Self {
         let shared = FallbackShared {
-            name,
+            emitter,
             on: AtomicU64::new(config.on.bits()),
             max_entries: AtomicU64::new(config.max_entries.into()),
             ttl: AtomicU64::new(nanos(config.ttl)),
@@ -58,7 +58,7 @@ impl FallbackHandle {
     /// The layer's name.
     #[must_use]
     pub fn name(&self) -> &Name {
-        &self.shared.name
+        self.shared.emitter.name()
     }
 
     /// The counts.
@@ -95,7 +95,18 @@ impl FallbackHandle {
         self.shared.on.store(config.on.bits(), Ordering::Relaxed);
         self.shared.max_entries.store(config.max_entries.into(), Ordering::Relaxed);
         self.shared.ttl.store(nanos(config.ttl), Ordering::Relaxed);
+        self.shared.emitter.emit(EventKind::Reconfigured);
         Ok(())
+    }
+
+    /// Adds a listener, which hears every [event](super#telemetry) from now on.
+    pub fn listen(&self, listener: impl Listener) {
+        self.shared.emitter.add(listener);
+    }
+
+    /// The same numbers, name and listeners, with these listeners added, and counts of its own.
+    pub(super) fn joined(&self, name: Name, listeners: &[Arc<dyn Listener>]) -> Self {
+        Self::new(self.config(), self.shared.emitter.joined(name, listeners))
     }
 
     /// Catches a call with this result, if the fallback answers it.
@@ -139,6 +150,9 @@ impl Caught {
             Cause::Failed(class) => &shared.answered_failures[class],
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        if is_answered {
+            shared.emitter.emit(EventKind::FellBack { class: self.cause.class() });
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     call::{CloneRequest, ConfigError, StandardClassifier},
-    telemetry::Name,
+    telemetry::{Emitter, Listener, Name},
 };
 
 /// A fallback without an answer. Made by [`FallbackConfig::build`].
@@ -134,7 +134,7 @@ impl FallbackBuilder {
     }
 
     fn source<A>(self, source: A) -> FallbackLayer<A> {
-        let handle = FallbackHandle::new(self.config, Name::new("fallback"));
+        let handle = FallbackHandle::new(self.config, Emitter::new("fallback"));
         FallbackLayer { source, classifier: StandardClassifier, handle }
     }
 }
@@ -170,13 +170,26 @@ impl<O, R, C> FallbackLayer<Other<O, R>, C> {
 
 #[expect(private_bounds, reason = "the sources of answers are the four of `FallbackBuilder`")]
 impl<A: Source, C> FallbackLayer<A, C> {
-    /// Names the layer in its handle, and gives it counts and last good answers of its own.
+    /// Names the layer in its handle and in events, and gives it counts and last good answers of its own.
     ///
     /// Default: `fallback`.
     #[must_use]
     pub fn named(self, name: impl Into<Name>) -> Self {
-        let handle = FallbackHandle::new(self.handle.config(), name.into());
-        Self { source: self.source.fresh(), handle, ..self }
+        self.joined(name.into(), &[])
+    }
+
+    /// Adds a listener, which hears every [event](super#telemetry) of the layer.
+    ///
+    /// A layer that is in use stays as it is; the returned layer has counts and last good answers of its own.
+    #[must_use]
+    pub fn listen(self, listener: impl Listener) -> Self {
+        let name = self.handle.name().clone();
+        self.joined(name, &[Arc::new(listener)])
+    }
+
+    /// The same layer under this name, with these listeners besides its own.
+    pub(crate) fn joined(self, name: Name, listeners: &[Arc<dyn Listener>]) -> Self {
+        Self { source: self.source.fresh(), handle: self.handle.joined(name, listeners), ..self }
     }
 
     /// The same layer with counts and last good answers of its own.

@@ -11,6 +11,16 @@ pub(super) enum Cause {
     Failed(ErrorClass),
 }
 
+impl Cause {
+    /// The class of the failure; `None` for a rejection.
+    pub(super) const fn class(self) -> Option<ErrorClass> {
+        match self {
+            Self::Rejected => None,
+            Self::Failed(class) => Some(class),
+        }
+    }
+}
+
 /// Why the fallback answers a call with this result; `None` if the result passes.
 pub(super) fn cause_of(on: ErrorClasses, is_rejected: bool, outcome: Outcome) -> Option<Cause> {
     // Rejections come first: a timeout on this side has a class too, and is a rejection whatever the classes are.

@@ -15,7 +15,7 @@ use tower_service::Service;
 use super::{
     attempt::{Answer, Ended, Hedges},
     handle::{End, HedgeHandle},
-    state::{Call, Next},
+    state::{Call, Next, Trigger},
 };
 use crate::{
     algo::after,
@@ -105,7 +105,7 @@ where
             if !self.as_mut().is_due(cx) {
                 return Poll::Pending;
             }
-            self.as_mut().hedge(false);
+            self.as_mut().hedge(Trigger::Slow);
         }
     }
 }
@@ -147,7 +147,7 @@ where
             let this = self.as_mut().project();
             match this.hedges.as_mut()?.poll_from(polled, cx)? {
                 // The grant was refunded; the budget decides whether there is another one.
-                Ended::Unready => self.as_mut().hedge(false),
+                Ended::Unready => self.as_mut().hedge(Trigger::Unready),
                 Ended::Answered(result) => {
                     let outcome = this.protocol.classifier.classify(result.as_ref());
                     if outcome.is_success() {
@@ -183,8 +183,7 @@ where
         let this = self.as_mut().project();
         match this.origin.handle().failed(this.call, primary, outcome) {
             Next::Final => return true,
-            // Nothing was sent in place of a rejected attempt, so the hedge that replaces it is free.
-            Next::HedgeNow => self.hedge(outcome == Outcome::EndpointUnavailable),
+            Next::HedgeNow => self.hedge(Trigger::Failed(outcome)),
             Next::Wait => {
                 this.call.stop();
                 *this.next = None;
@@ -216,14 +215,14 @@ where
     /// Sends one more hedge, if it is granted. The delay before the next one begins now.
     // Cold: few calls are hedged.
     #[cold]
-    fn hedge(self: Pin<&mut Self>, free: bool) {
+    fn hedge(self: Pin<&mut Self>, trigger: Trigger) {
         let mut this = self.project();
         this.timer.set(None);
         // A hedge that is not ready yet counts as running: the backend may still see it.
         let running = this.primary.is_some() || this.hedges.as_ref().is_some_and(|hedges| !hedges.is_empty());
         let (resend, prior) = (&this.protocol.resend, this.call.prior(running));
         let may_resend = this.next.as_ref().is_some_and(|copy| resend.may_resend(copy, prior));
-        let grant = this.origin.handle().grant(this.call, may_resend, free);
+        let grant = this.origin.handle().grant(this.call, may_resend, trigger);
         // Without a grant there will be no further hedge, so the copy is dropped.
         let Some(mut request) = this.next.take() else { return };
         let Some(grant) = grant else { return };

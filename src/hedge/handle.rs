@@ -6,7 +6,7 @@ use super::{
     config::{After, HedgeConfig},
     learning::{Learning, is_sample},
     snapshot::{ClassDelay, HedgeCounts, HedgeSnapshot},
-    state::{Call, Next, Stop},
+    state::{Call, Next, Stop, Trigger},
 };
 use crate::{
     call::{ConfigError, Outcome},
@@ -15,7 +15,7 @@ use crate::{
         clock,
         sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
     },
-    telemetry::Name,
+    telemetry::{Emitter, EventKind, Listener, Name, TARGET},
 };
 
 /// Reads the counts and the delays of a hedge layer, and changes its numbers.
@@ -30,7 +30,7 @@ pub struct HedgeHandle {
 
 #[derive(Debug)]
 struct HedgeShared {
-    name: Name,
+    emitter: Emitter,
     account: Account,
     /// Whether calls measure how long they take.
     learns: AtomicBool,
@@ -69,15 +69,17 @@ pub(super) struct Grant {
     /// Whether the call may send no further hedge.
     pub(super) last: bool,
     withdrawal: Option<Withdrawal>,
+    /// Emitted when the hedge is sent.
+    event: EventKind,
     /// Taken when the hedge is sent.
     handle: Option<HedgeHandle>,
 }
 
 impl HedgeHandle {
-    pub(super) fn new(config: HedgeConfig, name: Name, budget: &RetryBudget) -> Self {
+    pub(super) fn new(config: HedgeConfig, emitter: Emitter, budget: &RetryBudget) -> Self {
         let counts = HedgeCounts::default();
         let shared = HedgeShared {
-            name,
+            emitter,
             account: budget.account(),
             learns: AtomicBool::new(false),
             not_resendable: AtomicU64::new(0),
@@ -91,7 +93,7 @@ impl HedgeHandle {
     /// The layer's name.
     #[must_use]
     pub fn name(&self) -> &Name {
-        &self.shared.name
+        self.shared.emitter.name()
     }
 
     /// The budget.
@@ -134,7 +136,14 @@ impl HedgeHandle {
         let mut memory = lock(&self.shared.memory);
         memory.config = config;
         self.shared.publish(&memory);
+        drop(memory);
+        self.shared.emitter.emit(EventKind::Reconfigured);
         Ok(())
+    }
+
+    /// Adds a listener, which hears every [event](super#telemetry) from now on.
+    pub fn listen(&self, listener: impl Listener) {
+        self.shared.emitter.add(listener);
     }
 
     /// After what time a call of this class is hedged; `None` if a slow call alone is no reason.
@@ -181,20 +190,22 @@ impl HedgeHandle {
         call.judge(outcome, &lock(&self.shared.memory).config)
     }
 
-    /// Asks for one more hedge. A `free` one replaces an attempt that this side rejected.
+    /// Asks for one more hedge.
     // Cold: few calls are hedged.
     #[cold]
-    pub(super) fn grant(&self, call: &mut Call, may_resend: bool, free: bool) -> Option<Grant> {
+    pub(super) fn grant(&self, call: &mut Call, may_resend: bool, trigger: Trigger) -> Option<Grant> {
         let granted = call.grant(may_resend, &self.config()).and_then(|last| {
-            let withdrawal =
-                if free { None } else { Some(self.shared.account.withdraw().map_err(Stop::Budget)?) };
-            Ok(Grant { last, withdrawal, handle: Some(self.clone()) })
+            let withdraw = || self.shared.account.withdraw().map_err(Stop::Budget);
+            let withdrawal = if trigger.is_free() { None } else { Some(withdraw()?) };
+            let delay = if trigger == Trigger::Slow { self.delay(call.class) } else { None };
+            let event = EventKind::Hedged { attempt: call.attempt(), class: trigger.class(), delay };
+            Ok(Grant { last, withdrawal, event, handle: Some(self.clone()) })
         });
         granted
             .inspect_err(|stop| {
                 call.stop();
                 lock(&self.shared.memory).counts.stop(*stop);
-                tracing::debug!(target: TARGET, layer = %self.shared.name, ?stop, "no hedge");
+                tracing::debug!(target: TARGET, layer = %self.name(), ?stop, "no hedge");
             })
             .ok()
     }
@@ -244,6 +255,7 @@ impl Grant {
         }
         if let Some(handle) = self.handle.take() {
             lock(&handle.shared.memory).counts.hedges += 1;
+            handle.shared.emitter.emit(self.event);
         }
     }
 }
@@ -275,4 +287,3 @@ fn nanos(delay: Option<Duration>) -> u64 {
 pub(super) const MAX_CLASSES: u8 = 64;
 /// No hedge because of time; as a delay it would be 584 years.
 const NEVER: u64 = u64::MAX;
-const TARGET: &str = "tower_reliability";

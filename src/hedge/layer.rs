@@ -8,7 +8,7 @@ use super::{class::OneClass, config::HedgeConfig, handle::HedgeHandle, service::
 use crate::{
     call::{ConfigError, Protocol},
     retry_budget::{RetryBudget, RetryBudgetConfig},
-    telemetry::Name,
+    telemetry::{Emitter, Listener, Name},
 };
 
 /// Puts a [`Hedge`] around a service. Made by [`HedgeConfig::build`].
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct HedgeLayer<P = Protocol, K = OneClass> {
     config: HedgeConfig,
-    name: Name,
+    emitter: Emitter,
     budget: Option<RetryBudget>,
     is_absent: bool,
     protocol: P,
@@ -48,7 +48,7 @@ impl HedgeLayer {
     pub(crate) fn checked(config: HedgeConfig) -> Self {
         Self {
             config,
-            name: Name::new("hedge"),
+            emitter: Emitter::new("hedge"),
             budget: None,
             is_absent: false,
             protocol: Protocol::new(),
@@ -111,12 +111,26 @@ impl<P, K> HedgeLayer<P, K> {
         self.isolated()
     }
 
-    /// The name in the handle and in the log. Default: `hedge`.
+    /// The name in the handle and in events. Default: `hedge`.
     ///
     /// A layer that is in use stays as it is; the returned layer has a memory of its own.
     #[must_use]
-    pub fn named(mut self, name: impl Into<Name>) -> Self {
-        self.name = name.into();
+    pub fn named(self, name: impl Into<Name>) -> Self {
+        self.joined(name.into(), &[])
+    }
+
+    /// Adds a listener, which hears every [event](super#telemetry) of the layer.
+    ///
+    /// A layer that is in use stays as it is; the returned layer has a memory of its own.
+    #[must_use]
+    pub fn listen(self, listener: impl Listener) -> Self {
+        let name = self.emitter.name().clone();
+        self.joined(name, &[Arc::new(listener)])
+    }
+
+    /// The same layer under this name, with these listeners besides its own.
+    pub(crate) fn joined(mut self, name: Name, listeners: &[Arc<dyn Listener>]) -> Self {
+        self.emitter = self.emitter.joined(name, listeners);
         self.isolated()
     }
 
@@ -139,7 +153,7 @@ impl<P, K> HedgeLayer<P, K> {
         let new = || {
             let budget =
                 self.budget.clone().unwrap_or_else(|| RetryBudget::checked(RetryBudgetConfig::new()));
-            HedgeHandle::new(self.config, self.name.clone(), &budget)
+            HedgeHandle::new(self.config, self.emitter.clone(), &budget)
         };
         self.handle.get_or_init(new).clone()
     }
@@ -148,7 +162,7 @@ impl<P, K> HedgeLayer<P, K> {
         let (protocol, classes) = change(self.protocol, self.classes);
         HedgeLayer {
             config: self.config,
-            name: self.name,
+            emitter: self.emitter,
             budget: self.budget,
             is_absent: self.is_absent,
             protocol,

@@ -76,6 +76,18 @@
 //! | [`on`](HedgeConfig::on) | connection, timeout, rate limit, server | |
 //! | [`no_other_endpoints`](HedgeConfig::no_other_endpoints) | off | |
 //!
+//! # Telemetry
+//!
+//! | event | when | severity | fields |
+//! |---|---|---|---|
+//! | [`Hedged`](crate::EventKind::Hedged) | a hedge was sent | debug | `attempt`, `class`, `delay` |
+//! | [`Reconfigured`](crate::EventKind::Reconfigured) | [`update`](HedgeHandle::update) replaced the numbers | info | |
+//!
+//! Listeners are added by the [layer](HedgeLayer::listen) and by the [handle](HedgeHandle::listen). `tracing` gets the same
+//! events, with the target `tower_reliability` and the fields `layer`, `event`, `attempt`, `class` and `delay_ms`. At DEBUG
+//! it also gets the reason why a hedge was refused, as the field `stop`. The [snapshot](HedgeHandle::snapshot) counts all
+//! of this.
+//!
 //! # Panics
 //!
 //! A delay above zero needs a tokio runtime with time enabled, while the call waits. Without one the call panics, as

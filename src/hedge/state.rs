@@ -36,6 +36,17 @@ pub(super) enum Next {
     Wait,
 }
 
+/// Why one more hedge is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trigger {
+    /// No attempt has answered within the delay.
+    Slow,
+    /// An attempt has failed, with this outcome.
+    Failed(Outcome),
+    /// The service of a hedge failed to become ready.
+    Unready,
+}
+
 /// Why there is no further hedge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
@@ -45,6 +56,21 @@ pub(super) enum Stop {
     NotResendable,
     /// The budget rejected the hedge.
     Budget(RejectedBy),
+}
+
+impl Trigger {
+    /// Whether the hedge needs no withdrawal: it replaces an attempt that this side rejected, so nothing was sent.
+    pub(super) fn is_free(self) -> bool {
+        self == Self::Failed(Outcome::EndpointUnavailable)
+    }
+
+    /// The class of the failure, if it has one.
+    pub(super) const fn class(self) -> Option<ErrorClass> {
+        match self {
+            Self::Failed(outcome) => outcome.class(),
+            Self::Slow | Self::Unready => None,
+        }
+    }
 }
 
 impl Call {

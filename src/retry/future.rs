@@ -238,7 +238,7 @@ where
         if let Some(withdrawal) = retrying.withdrawal.take() {
             withdrawal.spend();
         }
-        handle.retried();
+        handle.retried(&retrying.call);
     }
 }
 

@@ -15,14 +15,14 @@ use super::{
     stats::{AttemptRecord, Stats},
 };
 use crate::{
-    call::{ConfigError, Outcome},
+    call::{ConfigError, ErrorClass, Outcome},
     keyed::KeyedState,
     retry_budget::{Account, RetryBudget, Withdrawal},
     rt::{
         clock,
         sync::{AtomicU64, Mutex, Ordering, lock},
     },
-    telemetry::Name,
+    telemetry::{Emitter, EventKind, Listener, Name, TARGET},
 };
 
 /// Reads the counts and the history of a retry layer, and changes its numbers.
@@ -37,7 +37,7 @@ pub struct RetryHandle {
 
 #[derive(Debug)]
 struct RetryShared {
-    name: Name,
+    emitter: Emitter,
     account: Account,
     /// The limit of the whole call, where an outer layer has one.
     total: Option<Duration>,
@@ -69,7 +69,7 @@ pub(super) struct Retrying {
 impl RetryHandle {
     pub(super) fn new(
         config: RetryConfig,
-        name: Name,
+        emitter: Emitter,
         budget: &RetryBudget,
         total: Option<Duration>,
         circuit: CircuitCheck,
@@ -78,7 +78,7 @@ impl RetryHandle {
         // Its own: the generator of a thread must not be touched under a lock.
         let random = SmallRng::seed_from_u64(seed.unwrap_or_else(rand::random));
         let shared = RetryShared {
-            name,
+            emitter,
             account: budget.account(),
             total,
             circuit,
@@ -91,7 +91,7 @@ impl RetryHandle {
     /// The layer's name.
     #[must_use]
     pub fn name(&self) -> &Name {
-        &self.shared.name
+        self.shared.emitter.name()
     }
 
     /// The budget.
@@ -137,7 +137,14 @@ impl RetryHandle {
         let mut memory = lock(&self.shared.memory);
         memory.config = config;
         self.shared.max_attempts.store(config.max_attempts.into(), Ordering::Relaxed);
+        drop(memory);
+        self.shared.emitter.emit(EventKind::Reconfigured);
         Ok(())
+    }
+
+    /// Adds a listener, which hears every [event](super#telemetry) from now on.
+    pub fn listen(&self, listener: impl Listener) {
+        self.shared.emitter.add(listener);
     }
 
     #[inline]
@@ -192,7 +199,7 @@ impl RetryHandle {
     // Cold: nearly every call succeeds at its first attempt.
     #[cold]
     pub(super) fn failed(&self, retrying: &mut Retrying, mut failed: Failed) -> Option<Duration> {
-        let RetryShared { name, account, circuit, memory, .. } = &*self.shared;
+        let RetryShared { emitter, account, circuit, memory, .. } = &*self.shared;
         let Retrying { call, policy, withdrawal } = retrying;
         let (now, class, unhealthy) = (clock::now(), failed.outcome.class(), failed.outcome.blames_backend());
         // A retry was withdrawn, so the budget has to hear of its end, also where that says nothing about the backend.
@@ -220,19 +227,19 @@ impl RetryHandle {
         });
         record.stop = decision.err();
         lock(memory).stats.decided(record);
-        let (attempt, class) = (record.attempt, class.map_or("none", crate::call::ErrorClass::as_str));
-        match decision {
-            Ok(delay) => {
-                tracing::debug!(target: TARGET, layer = %name, attempt, class, delay_ms = delay.as_millis(), "failed, will retry");
-            }
-            Err(stop) => tracing::debug!(target: TARGET, layer = %name, attempt, class, %stop, "failed"),
-        }
-        decision.ok()
+        decision
+            .inspect_err(|stop| {
+                let (attempt, class) = (record.attempt, class.map(ErrorClass::as_str));
+                tracing::debug!(target: TARGET, layer = %emitter.name(), attempt, class, %stop, "no retry");
+            })
+            .ok()
     }
 
     /// A retry is sent.
-    pub(super) fn retried(&self) {
+    pub(super) fn retried(&self, call: &Call) {
         lock(&self.shared.memory).stats.counts.retries += 1;
+        let Call { attempt, class, delay, .. } = *call;
+        self.shared.emitter.emit(EventKind::Retried { attempt, class, delay });
     }
 
     /// A call has ended with the readiness error of the service that was to take the retry.
@@ -279,4 +286,3 @@ impl fmt::Debug for CircuitCheck {
 
 /// One first attempt in sixteen tells how long it took; the others need not take the lock for it.
 const SAMPLED: u64 = 16;
-const TARGET: &str = "tower_reliability";

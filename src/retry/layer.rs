@@ -17,7 +17,7 @@ use super::{
 use crate::{
     call::{ConfigError, Protocol},
     retry_budget::{RetryBudget, RetryBudgetConfig},
-    telemetry::Name,
+    telemetry::{Emitter, Listener, Name},
 };
 
 /// Puts a [`Retry`] around a service. Made by [`RetryConfig::build`].
@@ -41,7 +41,7 @@ pub struct RetryLayer<P = Protocol, Q = OnePolicy> {
 #[derive(Clone, Debug)]
 pub(super) struct RetrySpec {
     config: RetryConfig,
-    pub(super) name: Name,
+    pub(super) emitter: Emitter,
     budget: Option<RetryBudget>,
     total: Option<Duration>,
     circuit: CircuitCheck,
@@ -57,12 +57,12 @@ impl RetrySpec {
     /// A handle with a memory of its own. `circuit` takes the place of the layer's.
     pub(super) fn new_handle(
         &self,
-        name: Name,
+        emitter: Emitter,
         budget: &RetryBudget,
         circuit: Option<CircuitCheck>,
     ) -> RetryHandle {
         let circuit = circuit.unwrap_or_else(|| self.circuit.clone());
-        RetryHandle::new(self.config, name, budget, self.total, circuit, self.seed)
+        RetryHandle::new(self.config, emitter, budget, self.total, circuit, self.seed)
     }
 }
 
@@ -81,9 +81,9 @@ impl RetryConfig {
 impl RetryLayer {
     /// The config has been checked.
     pub(crate) fn checked(config: RetryConfig) -> Self {
-        let (name, circuit) = (Name::new("retry"), CircuitCheck::default());
+        let (emitter, circuit) = (Emitter::new("retry"), CircuitCheck::default());
         Self {
-            spec: RetrySpec { config, name, budget: None, total: None, circuit, seed: None },
+            spec: RetrySpec { config, emitter, budget: None, total: None, circuit, seed: None },
             protocol: Protocol::new(),
             policies: OnePolicy,
             handle: Arc::default(),
@@ -146,12 +146,26 @@ impl<P, Q> RetryLayer<P, Q> {
         self.isolated()
     }
 
-    /// The name in the handle and in the log. Default: `retry`.
+    /// The name in the handle and in events. Default: `retry`.
     ///
     /// A layer that is in use stays as it is; the returned layer has a memory of its own.
     #[must_use]
-    pub fn named(mut self, name: impl Into<Name>) -> Self {
-        self.spec.name = name.into();
+    pub fn named(self, name: impl Into<Name>) -> Self {
+        self.joined(name.into(), &[])
+    }
+
+    /// Adds a listener, which hears every [event](super#telemetry) of the layer.
+    ///
+    /// A layer that is in use stays as it is; the returned layer has a memory of its own.
+    #[must_use]
+    pub fn listen(self, listener: impl Listener) -> Self {
+        let name = self.spec.emitter.name().clone();
+        self.joined(name, &[Arc::new(listener)])
+    }
+
+    /// The same layer under this name, with these listeners besides its own.
+    pub(crate) fn joined(mut self, name: Name, listeners: &[Arc<dyn Listener>]) -> Self {
+        self.spec.emitter = self.spec.emitter.joined(name, listeners);
         self.isolated()
     }
 
@@ -209,7 +223,7 @@ impl<P, Q> RetryLayer<P, Q> {
     /// The handle of this layer.
     #[must_use]
     pub fn handle(&self) -> RetryHandle {
-        let new = || self.spec.new_handle(self.spec.name.clone(), &self.spec.budget(), None);
+        let new = || self.spec.new_handle(self.spec.emitter.clone(), &self.spec.budget(), None);
         self.handle.get_or_init(new).clone()
     }
 

@@ -168,8 +168,7 @@ impl<P, E, S> StackBuilder<P, E, S> {
 
     /// Calls a listener with every [`Event`](crate::Event) of every stage.
     ///
-    /// A stage counts frequent occurrences, such as timeouts, without an event; its handle has these counts. Each
-    /// call of this setter adds a listener. Default: none.
+    /// The [page of the module](super#telemetry) lists the events. Each call of this setter adds a listener. Default: none.
     pub fn listen(mut self, listener: impl Listener) -> Self {
         self.common.listeners.push(Arc::new(listener));
         self

@@ -99,6 +99,25 @@
 //! With a total timeout, the breaker and the retry count the wait of a call from `call`, and not from its first poll. A
 //! caller that makes a call and polls it much later makes the backend look slower than it is.
 //!
+//! # Telemetry
+//!
+//! [`listen`](StackBuilder::listen) adds a listener to every stage. An event carries the name of its stage, such as
+//! `stock.retry` in the stack `stock`.
+//!
+//! | stage | events |
+//! |---|---|
+//! | fallback | [`FellBack`](crate::EventKind::FellBack) |
+//! | timeout, attempt timeout | [`TimedOut`](crate::EventKind::TimedOut) |
+//! | retry | [`Retried`](crate::EventKind::Retried) |
+//! | hedge | [`Hedged`](crate::EventKind::Hedged) |
+//! | breaker | [`CircuitChanged`](crate::EventKind::CircuitChanged), [`CircuitWouldTrip`](crate::EventKind::CircuitWouldTrip) |
+//! | each | [`Reconfigured`](crate::EventKind::Reconfigured) |
+//!
+//! The page of each layer says when, at which severity and with which fields: [fallback](crate::fallback#telemetry),
+//! [timeout](crate::timeout#telemetry), [retry](crate::retry#telemetry), [hedge](crate::hedge#telemetry),
+//! [breaker](crate::circuit_breaker#telemetry). Events of one call come in the order in which they happen. A call that
+//! succeeds at its first attempt, in time, emits none.
+//!
 //! # Naming the type
 //!
 //! The type of a stack grows with its stages. [`service`](ReliabilityStack::service) hides it behind a [`Client`], which

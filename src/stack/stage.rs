@@ -121,7 +121,7 @@ impl<A: Source, C: Clone, R, D> Stage<FallbackConfig, Protocol<C, R, D>> for Fal
     }
 
     fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>>) -> Self::Layer {
-        self.classify(common.protocol.classifier.clone()).named(common.name(name))
+        self.classify(common.protocol.classifier.clone()).joined(common.name(name), &common.listeners)
     }
 }
 
@@ -138,7 +138,7 @@ impl<C, R, D: Clone> Stage<Self, Protocol<C, R, D>> for TimeoutConfig {
         let planned = if of_attempt { common.plan.attempt_timeout } else { common.plan.timeout };
         let layer = TimeoutLayer::checked(planned.unwrap_or(self))
             .deadlines(common.protocol.deadlines.clone())
-            .named(common.name(name));
+            .joined(common.name(name), &common.listeners);
         // The total timeout is absolute. The backend of an attempt has the full limit after the upload.
         if of_attempt { layer.after_upload() } else { layer }
     }
@@ -190,7 +190,7 @@ impl<P: Clone> Stage<Self, P> for RetryConfig {
             .within(common.plan.timeout.map(|timeout| timeout.limit()))
             .protocol(common.protocol.clone())
             .budget(budget)
-            .named(common.name(name));
+            .joined(common.name(name), &common.listeners);
         if common.plan.circuit_breaker.is_none() || self.reaches_other_endpoints() {
             return layer;
         }
@@ -221,7 +221,7 @@ impl<P: Clone> Stage<Self, P> for HedgeConfig {
         HedgeLayer::checked(config)
             .protocol(common.protocol.clone())
             .budget(common.budget.clone())
-            .named(common.name(name))
+            .joined(common.name(name), &common.listeners)
     }
 }
 
@@ -267,10 +267,9 @@ pub(super) fn breaker<C: Clone, R, D: Clone>(
     let layer = CircuitBreakerLayer::checked(common.plan.circuit_breaker.unwrap_or(config))
         .classify(common.protocol.classifier.clone())
         .deadlines(common.protocol.deadlines.clone())
-        .named(common.name(name));
+        .joined(common.name(name), &common.listeners);
     let timeouts = [common.plan.timeout, common.plan.attempt_timeout].into_iter().flatten();
-    let layer = timeouts.fold(layer, |layer, timeout| layer.patience(timeout.limit()));
-    common.listeners.iter().fold(layer, |layer, listener| layer.listen_shared(Arc::clone(listener)))
+    timeouts.fold(layer, |layer, timeout| layer.patience(timeout.limit()))
 }
 
 /// The layer of a stage that exists, and so has a handle. An optional stage has an `Option` of its handle.

@@ -1,20 +1,15 @@
 //! Events inside a layer, as data, and their listeners.
 
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{fmt, time::Duration};
 
-use crate::{
-    rt::descent::Scope,
-    telemetry::{CircuitState, CircuitTransition, Name, Trip},
-};
+use super::{CircuitState, CircuitTransition, Name, Trip};
+use crate::call::{ErrorClass, Reason};
 
-/// A rare event inside a layer, such as a circuit that opens. Only breakers emit events so far.
+/// An event inside a layer: a retry, a hedge, a timeout, a fallback, a circuit that opens.
 ///
-/// Each event also goes to `tracing`, with the target `tower_reliability`. Layers count the events of every call instead: the `snapshot()` of a layer's handle has the counts. `Display` prints
-/// the event as one line, with the name escaped.
+/// A healthy call emits no event; the `snapshot()` of a layer's handle counts it. The page of each layer has a table of
+/// its events, under *Telemetry*. Each event also goes to `tracing`, with the target `tower_reliability`. `Display`
+/// prints the event as one line, with the name escaped.
 ///
 /// Clones share the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,13 +34,47 @@ pub enum EventKind {
         /// The maximum number of keys.
         max_keys: usize,
     },
-    /// A handle changed the numbers of a running circuit.
+    /// A retry layer sent a request again.
+    #[non_exhaustive]
+    Retried {
+        /// The number of the attempt that was sent, from 2.
+        attempt: u32,
+        /// The class of the failure before it. `None` if no backend got the former attempt.
+        class: Option<ErrorClass>,
+        /// The delay before it. It does not include the wait for the service to become ready.
+        delay: Duration,
+    },
+    /// A hedge layer sent another request beside a slow one, or in place of a failed one.
+    #[non_exhaustive]
+    Hedged {
+        /// The number of the attempt that was sent, from 2.
+        attempt: u32,
+        /// The class of the failure that triggered it. `None` if the call was slow, or if no backend got the former attempt.
+        class: Option<ErrorClass>,
+        /// The time without an answer that triggered it, since the attempt before. `None` if an attempt had failed.
+        delay: Option<Duration>,
+    },
+    /// A timeout ended a call.
+    #[non_exhaustive]
+    TimedOut {
+        /// The reason of the rejection: the limit, the deadline of the caller, or a stalled upload.
+        reason: Reason,
+    },
+    /// A fallback answered a call.
+    #[non_exhaustive]
+    FellBack {
+        /// The class of the failure. `None` if a layer on this side had rejected the call.
+        class: Option<ErrorClass>,
+    },
+    /// A handle replaced the numbers of a running layer.
     Reconfigured,
 }
 
 /// The severity of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
+    /// A layer did its work for one call. A bad minute has many such events.
+    Debug,
     /// Normal operation.
     Info,
     /// An operator should look at it.
@@ -57,36 +86,78 @@ pub enum Severity {
 impl Event {
     /// The severity, given by the kind.
     #[must_use]
-    pub fn severity(&self) -> Severity {
-        match self.kind {
-            EventKind::CircuitChanged(CircuitTransition { to, .. }) => match to {
-                CircuitState::Open => Severity::Error,
-                CircuitState::ForcedOpen => Severity::Warning,
-                _ => Severity::Info,
-            },
-            EventKind::CircuitWouldTrip(_) | EventKind::KeysExhausted { .. } => Severity::Warning,
-            EventKind::Reconfigured => Severity::Info,
-        }
+    pub const fn severity(&self) -> Severity {
+        self.kind.severity()
     }
 }
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.layer)?;
-        match self.kind {
-            EventKind::CircuitChanged(CircuitTransition { from, to, trip: Some(trip), .. }) => {
-                write!(f, "circuit {from} -> {to} ({trip})")
-            }
-            EventKind::CircuitChanged(CircuitTransition { from, to, .. }) => {
-                write!(f, "circuit {from} -> {to}")
-            }
-            EventKind::CircuitWouldTrip(trip) => write!(f, "circuit would have opened ({trip})"),
-            EventKind::KeysExhausted { max_keys } => {
-                write!(f, "none of the {max_keys} keys can be evicted, calls with new keys pass unprotected")
-            }
-            EventKind::Reconfigured => f.write_str("reconfigured"),
+        write!(f, "{}: {}", self.layer, self.kind)
+    }
+}
+
+impl EventKind {
+    /// The kind in lower case, for metrics.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::CircuitChanged(_) => "circuit_changed",
+            Self::CircuitWouldTrip(_) => "circuit_would_trip",
+            Self::KeysExhausted { .. } => "keys_exhausted",
+            Self::Retried { .. } => "retried",
+            Self::Hedged { .. } => "hedged",
+            Self::TimedOut { .. } => "timed_out",
+            Self::FellBack { .. } => "fell_back",
+            Self::Reconfigured => "reconfigured",
         }
     }
+
+    pub(super) const fn severity(&self) -> Severity {
+        match self {
+            Self::CircuitChanged(CircuitTransition { to, .. }) => match to {
+                CircuitState::Open => Severity::Error,
+                CircuitState::ForcedOpen => Severity::Warning,
+                _ => Severity::Info,
+            },
+            Self::CircuitWouldTrip(_) | Self::KeysExhausted { .. } => Severity::Warning,
+            Self::Retried { .. } | Self::Hedged { .. } | Self::TimedOut { .. } | Self::FellBack { .. } => {
+                Severity::Debug
+            }
+            Self::Reconfigured => Severity::Info,
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::CircuitChanged(CircuitTransition { from, to, trip: Some(trip), .. }) => {
+                write!(f, "circuit {from} -> {to} ({trip})")
+            }
+            Self::CircuitChanged(CircuitTransition { from, to, .. }) => write!(f, "circuit {from} -> {to}"),
+            Self::CircuitWouldTrip(trip) => write!(f, "circuit would have opened ({trip})"),
+            Self::KeysExhausted { max_keys } => {
+                write!(f, "none of the {max_keys} keys can be evicted, calls with new keys pass unprotected")
+            }
+            Self::Retried { attempt, class, delay } => {
+                write!(f, "attempt {attempt} sent after {delay:?} ({})", name_of(class, "no backend reached"))
+            }
+            Self::Hedged { attempt, delay: Some(delay), .. } => {
+                write!(f, "hedge sent as attempt {attempt} (no answer for {delay:?})")
+            }
+            Self::Hedged { attempt, class, delay: None } => {
+                write!(f, "hedge sent as attempt {attempt} ({})", name_of(class, "no backend reached"))
+            }
+            Self::TimedOut { reason } => write!(f, "{reason}"),
+            Self::FellBack { class } => write!(f, "call answered ({})", name_of(class, "rejected")),
+            Self::Reconfigured => f.write_str("reconfigured"),
+        }
+    }
+}
+
+fn name_of(class: Option<ErrorClass>, none: &'static str) -> &'static str {
+    class.map_or(none, ErrorClass::as_str)
 }
 
 /// A receiver of events. Every `Fn(&Event) + Send + Sync` is a listener. A closure must name the type of its argument:
@@ -103,8 +174,9 @@ impl fmt::Display for Event {
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
 ///
-/// The layer calls it on the thread of the event, after every lock is free. So a listener may call the layer's handle.
-/// The listener should be quick, because the call waits for it. The layer catches and logs a panic of a listener.
+/// Every layer, every handle and a stack have a method `listen`. The layer calls the listener on the thread of the event,
+/// after every lock is free. So a listener may call the layer's handle. The listener should be quick, because the call
+/// waits for it. The layer catches and logs a panic of a listener.
 pub trait Listener: Send + Sync + 'static {
     /// Receives one event.
     fn on_event(&self, event: &Event);
@@ -116,43 +188,5 @@ where
 {
     fn on_event(&self, event: &Event) {
         self(event);
-    }
-}
-
-/// The listeners of a layer. Clones share them.
-#[derive(Clone, Default)]
-pub(crate) struct Listeners(Vec<Arc<dyn Listener>>);
-
-impl Listeners {
-    pub(crate) fn add(&mut self, listener: Arc<dyn Listener>) {
-        self.0.push(listener);
-    }
-
-    /// Passes an event to `tracing` and to every listener. No panic of a listener reaches the caller.
-    pub(crate) fn emit(&self, layer: &Name, kind: EventKind) {
-        let event = Event { layer: layer.clone(), kind };
-        // A listener may take its time, or poll a future.
-        let _outside = Scope::new(false);
-        // An event may be emitted from a drop during a panic, where a second panic would abort the process.
-        let quietly = |tell: &dyn Fn()| catch_unwind(AssertUnwindSafe(tell)).is_ok();
-        quietly(&|| match event.severity() {
-            Severity::Info => tracing::info!(target: "tower_reliability", layer = %layer, "{event}"),
-            Severity::Warning | Severity::Error => {
-                tracing::warn!(target: "tower_reliability", layer = %layer, "{event}");
-            }
-        });
-        for listener in &self.0 {
-            if !quietly(&|| listener.on_event(&event)) {
-                quietly(&|| {
-                    tracing::error!(target: "tower_reliability", layer = %layer, "a listener panicked at: {event}");
-                });
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Listeners {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} listeners", self.0.len())
     }
 }

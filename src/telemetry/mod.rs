@@ -1,10 +1,11 @@
 //! Names of layers, events as data, and listeners.
 
 mod circuit;
+mod emitter;
 mod event;
 mod name;
 
 pub use circuit::{CircuitState, CircuitTransition, Trip};
-pub(crate) use event::Listeners;
+pub(crate) use emitter::{Emitter, TARGET};
 pub use event::{Event, EventKind, Listener, Severity};
 pub use name::Name;

@@ -6,7 +6,7 @@ use super::config::TimeoutConfig;
 use crate::{
     call::{ConfigError, Reason, Rejected},
     rt::sync::{AtomicU64, Ordering},
-    telemetry::Name,
+    telemetry::{Emitter, EventKind, Listener, Name},
 };
 
 /// Reads the counts of a timeout and changes its limit.
@@ -22,7 +22,7 @@ pub struct TimeoutHandle {
 // All atomics are relaxed: each is a number of its own, and no other memory depends on it.
 #[derive(Debug)]
 struct TimeoutShared {
-    name: Name,
+    emitter: Emitter,
     /// Nanoseconds.
     limit: AtomicU64,
     timed_out: AtomicU64,
@@ -43,9 +43,9 @@ pub struct TimeoutSnapshot {
 }
 
 impl TimeoutHandle {
-    pub(super) fn new(config: TimeoutConfig, name: Name) -> Self {
+    pub(super) fn new(config: TimeoutConfig, emitter: Emitter) -> Self {
         let shared = TimeoutShared {
-            name,
+            emitter,
             limit: AtomicU64::new(nanos(config.limit())),
             timed_out: AtomicU64::new(0),
             deadline_exceeded: AtomicU64::new(0),
@@ -57,7 +57,7 @@ impl TimeoutHandle {
     /// The layer's name.
     #[must_use]
     pub fn name(&self) -> &Name {
-        &self.shared.name
+        self.shared.emitter.name()
     }
 
     /// The counts.
@@ -86,7 +86,18 @@ impl TimeoutHandle {
     pub fn update(&self, config: TimeoutConfig) -> Result<(), ConfigError> {
         config.check("limit")?;
         self.shared.limit.store(nanos(config.limit()), Ordering::Relaxed);
+        self.shared.emitter.emit(EventKind::Reconfigured);
         Ok(())
+    }
+
+    /// Adds a listener, which hears every [event](super#telemetry) from now on.
+    pub fn listen(&self, listener: impl Listener) {
+        self.shared.emitter.add(listener);
+    }
+
+    /// The same name and listeners, with these listeners added, and counts of its own.
+    pub(super) fn joined(&self, name: Name, listeners: &[Arc<dyn Listener>]) -> Self {
+        Self::new(TimeoutConfig::new(self.limit()), self.shared.emitter.joined(name, listeners))
     }
 
     /// Counts a call that the timeout ends.
@@ -97,6 +108,7 @@ impl TimeoutHandle {
             _ => &self.shared.timed_out,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        self.shared.emitter.emit(EventKind::TimedOut { reason });
         Rejected::new(self.name().clone(), reason)
     }
 }

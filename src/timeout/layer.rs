@@ -1,11 +1,13 @@
 //! The layer.
 
+use std::sync::Arc;
+
 use tower_layer::Layer;
 
 use super::{config::TimeoutConfig, handle::TimeoutHandle, service::Timeout};
 use crate::{
     call::{ConfigError, NoDeadline},
-    telemetry::Name,
+    telemetry::{Emitter, Listener, Name},
 };
 
 /// Puts a [`Timeout`] around a service. Made by [`TimeoutConfig::build`].
@@ -41,7 +43,7 @@ impl TimeoutConfig {
 impl TimeoutLayer {
     /// The layer for a checked config.
     pub(crate) fn checked(config: TimeoutConfig) -> Self {
-        let handle = TimeoutHandle::new(config, Name::new("timeout"));
+        let handle = TimeoutHandle::new(config, Emitter::new("timeout"));
         Self { deadlines: NoDeadline, after_upload: false, is_absent: false, handle }
     }
 }
@@ -77,11 +79,24 @@ impl<L> TimeoutLayer<L> {
         self
     }
 
-    /// Names the layer in its rejections. Its counts start at zero again. Default: `timeout`.
+    /// Names the layer in rejections and events. Its counts start at zero again. Default: `timeout`.
     #[must_use]
     pub fn named(self, name: impl Into<Name>) -> Self {
-        let config = TimeoutConfig::new(self.handle.limit());
-        Self { handle: TimeoutHandle::new(config, name.into()), ..self }
+        self.joined(name.into(), &[])
+    }
+
+    /// Adds a listener, which hears every [event](super#telemetry) of the layer.
+    ///
+    /// A layer that is in use stays as it is; the returned layer has a limit and counts of its own.
+    #[must_use]
+    pub fn listen(self, listener: impl Listener) -> Self {
+        let name = self.handle.name().clone();
+        self.joined(name, &[Arc::new(listener)])
+    }
+
+    /// The same layer under this name, with these listeners besides its own.
+    pub(crate) fn joined(self, name: Name, listeners: &[Arc<dyn Listener>]) -> Self {
+        Self { handle: self.handle.joined(name, listeners), ..self }
     }
 
     /// A handle of this layer's limit and counts.

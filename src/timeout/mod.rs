@@ -32,6 +32,17 @@
 //! | [`deadlines`](TimeoutLayer::deadlines) | [`NoDeadline`](crate::NoDeadline) | |
 //! | [`after_upload`](TimeoutLayer::after_upload) | off; on in the attempt timeout of a stack | |
 //!
+//! # Telemetry
+//!
+//! | event | when | severity | fields |
+//! |---|---|---|---|
+//! | [`TimedOut`](crate::EventKind::TimedOut) | the timeout ended a call, or rejected it because its deadline had passed | debug | `reason` |
+//! | [`Reconfigured`](crate::EventKind::Reconfigured) | [`update`](TimeoutHandle::update) replaced the limit | info | |
+//!
+//! Listeners are added by the [layer](TimeoutLayer::listen) and by the [handle](TimeoutHandle::listen). `tracing` gets the
+//! same events, with the target `tower_reliability` and the fields `layer` and `event`. The
+//! [snapshot](TimeoutHandle::snapshot) counts them by reason.
+//!
 //! # Runtime
 //!
 //! A call that is ready at once needs no runtime. A call that waits needs a tokio runtime with time enabled:

@@ -17,6 +17,7 @@ mod breaker_uploads;
 mod breaker_vectors;
 mod clients;
 mod configs;
+mod events;
 mod fallback;
 mod fallback_cancellation;
 mod fallback_nested;

@@ -66,12 +66,13 @@ impl<K: Hash + Eq + Clone + Display> KeyedCircuitBreakerHandle<K> {
     /// The circuit for a call with this key; `None` if there is no room for another circuit.
     pub(super) fn for_call(&self, key: &K) -> Option<CircuitBreakerHandle> {
         let KeyedShared { spec, max_keys, circuits } = &*self.shared;
-        let new = || spec.new_circuit(Name::from(format!("{}:{key}", spec.name.as_str())));
+        let name = || Name::from(format!("{}:{key}", spec.emitter.name().as_str()));
+        let new = || spec.new_circuit(spec.emitter.joined(name(), &[]));
         let found = circuits.for_call(key, new, descent::now());
         if let Err(exhausted) = &found
             && exhausted.first
         {
-            spec.listeners.emit(&spec.name, EventKind::KeysExhausted { max_keys: *max_keys });
+            spec.emitter.emit(EventKind::KeysExhausted { max_keys: *max_keys });
         }
         found.ok()
     }
@@ -101,7 +102,7 @@ impl<K> Clone for KeyedCircuitBreakerHandle<K> {
 impl<K> fmt::Debug for KeyedCircuitBreakerHandle<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedCircuitBreakerHandle")
-            .field("name", &self.shared.spec.name)
+            .field("name", self.shared.spec.emitter.name())
             .field("keys", &self.len())
             .finish()
     }

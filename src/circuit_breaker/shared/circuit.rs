@@ -1,9 +1,6 @@
 //! One circuit as all threads share it.
 
-use std::{
-    sync::{Mutex as StdMutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -18,7 +15,7 @@ use crate::{
         clock,
         sync::{Mutex, lock, thread_number},
     },
-    telemetry::{EventKind, Listeners, Name},
+    telemetry::{Emitter, EventKind},
 };
 
 /// The machine of one circuit, and everything that the calls through it share.
@@ -26,25 +23,18 @@ use crate::{
 pub(crate) struct Circuit {
     pub(crate) fast_path: FastPath,
     state: Mutex<State>,
-    pub(crate) name: Name,
-    pub(crate) listeners: StdMutex<Listeners>,
+    pub(crate) emitter: Emitter,
     /// Notified whenever a call that waits might pass for another reason than time.
     pub(super) changed: std::sync::Arc<Notify>,
 }
 
 impl Circuit {
-    pub(crate) fn new(
-        config: CircuitBreakerConfig,
-        patience: Duration,
-        name: Name,
-        listeners: Listeners,
-    ) -> Self {
+    pub(crate) fn new(config: CircuitBreakerConfig, patience: Duration, emitter: Emitter) -> Self {
         let now = clock::now();
         let circuit = Self {
             fast_path: FastPath::new(now),
             state: Mutex::new(State::new(config, patience, rand::random(), now)),
-            name,
-            listeners: StdMutex::new(listeners),
+            emitter,
             changed: std::sync::Arc::default(),
         };
         circuit.look(|_, _| ());
@@ -92,7 +82,7 @@ impl Circuit {
     /// Counts a call as rejected.
     pub(crate) fn reject(&self, refusal: Refusal) -> Rejected {
         self.fast_path.count_rejected(thread_number());
-        Rejected::new(self.name.clone(), refusal.reason).at(refusal.retry_at)
+        Rejected::new(self.emitter.name().clone(), refusal.reason).at(refusal.retry_at)
     }
 
     /// A successful call had to wait this long.
@@ -124,9 +114,8 @@ impl Circuit {
         });
         if !events.is_empty() {
             self.changed.notify_waiters();
-            let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone();
             for kind in events {
-                listeners.emit(&self.name, kind);
+                self.emitter.emit(kind);
             }
         }
         answer
@@ -164,7 +153,7 @@ mod tests {
             .max_open_for(SECOND)
             .open_jitter(0.0)
             .probe_timeout(5 * SECOND);
-        let circuit = Circuit::new(config, SECOND, Name::new("x"), Listeners::default());
+        let circuit = Circuit::new(config, SECOND, Emitter::new("x"));
         let timing = Timing { waiting_since: None, deadline: None };
         let failed = Ending::Done { outcome: Outcome::failure(ErrorClass::Server), slow: false, timing };
         circuit.record(circuit.admit().expect("it is closed"), failed);

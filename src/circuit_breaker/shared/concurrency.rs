@@ -17,7 +17,7 @@ use crate::{
         handle::{CircuitBreakerHandle, CircuitSpec},
         state::Refusal,
     },
-    telemetry::{CircuitState, CircuitTransition, Event, EventKind, Listeners, Name, Trip},
+    telemetry::{CircuitState, CircuitTransition, Emitter, Event, EventKind, Trip},
 };
 
 /// Opens at four failures of at least four calls; nothing in it depends on time.
@@ -29,16 +29,15 @@ type Told = Arc<StdMutex<Vec<CircuitTransition>>>;
 
 fn circuit(config: CircuitBreakerConfig) -> (CircuitBreakerHandle, Told) {
     let told = Told::default();
-    let mut listeners = Listeners::default();
+    let emitter = Emitter::new("shuttle");
     let tell = Arc::clone(&told);
-    listeners.add(Arc::new(move |event: &Event| {
+    emitter.add(move |event: &Event| {
         if let EventKind::CircuitChanged(change) = event.kind {
             tell.lock().expect("no listener panics").push(change);
         }
-    }));
-    let spec =
-        CircuitSpec { config, patience: Duration::from_secs(1), name: Name::new("shuttle"), listeners };
-    (spec.new_circuit(spec.name.clone()), told)
+    });
+    let spec = CircuitSpec { config, patience: Duration::from_secs(1), emitter };
+    (spec.new_circuit(spec.emitter.clone()), told)
 }
 
 fn admit(handle: &CircuitBreakerHandle) -> Result<CallGuard, Refusal> {

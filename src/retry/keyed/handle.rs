@@ -12,8 +12,8 @@ use crate::{
         handle::{CircuitCheck, RetryHandle},
         layer::RetrySpec,
     },
-    rt::clock,
-    telemetry::Name,
+    rt::descent,
+    telemetry::{EventKind, Name},
 };
 
 /// Reads the counts, the history and the budget of each key of a keyed retry layer.
@@ -92,12 +92,12 @@ impl<K: Hash + Eq + Clone + Display + Send + Sync + 'static> KeyedRetryHandle<K>
                 let key = key.clone();
                 CircuitCheck(Some(Arc::new(move || is_open(&key))))
             });
-            let name = Name::from(format!("{}:{key}", spec.name.as_str()));
-            spec.new_handle(name, &spec.budget().isolated(), circuit)
+            let name = Name::from(format!("{}:{key}", spec.emitter.name().as_str()));
+            spec.new_handle(spec.emitter.joined(name, &[]), &spec.budget().isolated(), circuit)
         };
-        states.for_call(key, new, clock::now()).unwrap_or_else(|exhausted| {
+        states.for_call(key, new, descent::now()).unwrap_or_else(|exhausted| {
             if exhausted.first {
-                tracing::warn!(target: TARGET, layer = %spec.name, max_keys, "no room for the state of a new key");
+                spec.emitter.emit(EventKind::KeysExhausted { max_keys: *max_keys });
             }
             others.clone()
         })
@@ -113,10 +113,8 @@ impl<K> Clone for KeyedRetryHandle<K> {
 impl<K> fmt::Debug for KeyedRetryHandle<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedRetryHandle")
-            .field("name", &self.shared.spec.name)
+            .field("name", self.shared.spec.emitter.name())
             .field("keys", &self.len())
             .finish()
     }
 }
-
-const TARGET: &str = "tower_reliability";
