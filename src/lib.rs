@@ -96,7 +96,8 @@
 //!
 //! # Observability
 //!
-//! Each layer with state has a `handle()`, and the handle a `snapshot()` of its counts. A [`Listener`] receives the [`Event`]s of a layer or of a whole [stack](stack#telemetry): retries,
+//! Each layer with state has a `handle()`, and the handle a `snapshot()` of its counts. With the feature `serde`, snapshots
+//! can be serialised. A [`Listener`] receives the [`Event`]s of a layer or of a whole [stack](stack#telemetry): retries,
 //! hedges, timeouts, fallbacks and circuits that open. A healthy call emits none. Each event also goes to `tracing`, with
 //! the target `tower_reliability`. `named("prices")` sets the name in rejections and events.
 //!
@@ -114,7 +115,7 @@
 //! | `reqwest` | the same for the requests, responses and errors of reqwest, and `ReqwestClient`; includes `http` |
 //! | `grpc` | the module [`grpc`], over tonic; includes `http` |
 //! | `tower` | `RetryBudget::of`, which takes one of tower's budgets |
-//! | `serde` | [`StackConfig`](stack::StackConfig) and every other config from and to files, with durations as `"30s"` |
+//! | `serde` | [`StackConfig`](stack::StackConfig) and every other config from and to files, and snapshots to files, with durations as `"30s"` |
 //! | `full` | all of these |
 //! | `testing` | the module [`testing`]: a scripted backend and injected faults, for the tests of a user |
 //!

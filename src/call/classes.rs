@@ -86,6 +86,8 @@ impl From<ErrorClasses> for Vec<ErrorClass> {
 /// assert_eq!(counts[ErrorClass::Server], 1);
 /// ```
 ///
+/// `Debug` and `Display` print the classes by name, and so does the feature `serde`.
+///
 /// Clones are independent copies.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct PerClass<T>([T; ErrorClass::ALL.len()]);
@@ -120,6 +122,24 @@ impl<T: Copy> PerClass<T> {
 impl<T: fmt::Debug> fmt::Debug for PerClass<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter().map(|(class, value)| (class.as_str(), value))).finish()
+    }
+}
+
+/// Such as `connection: 1, timeout: 0, …`, with every class.
+impl<T: fmt::Display> fmt::Display for PerClass<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.iter().try_for_each(|(class, value)| {
+            let comma = if class == ErrorClass::ALL[0] { "" } else { ", " };
+            write!(f, "{comma}{class}: {value}")
+        })
+    }
+}
+
+/// A map from the name of each class to its value.
+#[cfg(feature = "serde")]
+impl<T: serde::Serialize> serde::Serialize for PerClass<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
     }
 }
 
@@ -163,5 +183,6 @@ mod tests {
         assert_eq!(counts.iter().count(), 7);
         assert_eq!(counts.map(|count| count + 1), PerClass::all(2));
         assert!(format!("{counts:?}").starts_with(r#"{"connection": 1, "timeout": 1"#), "{counts:?}");
+        assert!(counts.to_string().starts_with("connection: 1, timeout: 1, rate_limit: 1, "), "{counts}");
     }
 }

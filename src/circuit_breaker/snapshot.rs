@@ -6,6 +6,7 @@ use crate::telemetry::{CircuitState, Trip};
 
 /// The state and the counts of one circuit, taken at one instant.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct CircuitBreakerSnapshot {
     /// The state of the circuit.
@@ -15,6 +16,7 @@ pub struct CircuitBreakerSnapshot {
     /// Why the circuit opened last; `None` if it never did.
     pub last_trip: Option<Trip>,
     /// The wait until an open circuit admits a probe; `None` in other states.
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration::optional"))]
     pub retry_after: Option<Duration>,
     /// The number of calls in the window. 0 in states that count no calls.
     pub window_calls: u32,
@@ -35,6 +37,7 @@ pub struct CircuitBreakerSnapshot {
 /// How calls ended. Every call that was started and is over is in exactly one of `successes`, `failures`,
 /// `ignored`, `abandoned` and `rejected`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct CircuitBreakerCounts {
     /// The backend answered, also if the request was wrong.

@@ -7,6 +7,7 @@ use crate::call::PerClass;
 /// Each call that the fallback caught counts once, at its end: as answered, unanswered or abandoned. A call whose
 /// result passed does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct FallbackSnapshot {
     /// Rejections that the fallback answered.

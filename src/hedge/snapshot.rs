@@ -7,6 +7,7 @@ use crate::retry_budget::{RejectedBy, RetryBudgetSnapshot};
 
 /// The counts and the delays of a hedge layer, taken at one instant.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct HedgeSnapshot {
     /// How calls ended.
@@ -20,6 +21,7 @@ pub struct HedgeSnapshot {
 /// How calls ended, since the layer was built. Every call that is over counts in exactly one of `won_by_primary`,
 /// `won_by_hedge`, `failed` and `abandoned`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct HedgeCounts {
     /// Calls that were answered by their first request, the primary.
@@ -46,11 +48,13 @@ pub struct HedgeCounts {
 
 /// The delay after which calls of one class are hedged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ClassDelay {
     /// The number of the class.
     pub class: usize,
     /// The delay in force; `None` with [`on_failure`](super::HedgeConfig::on_failure).
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration::optional"))]
     pub delay: Option<Duration>,
     /// The calls it was learnt from. Below 20 the delay is [`start`](super::HedgeConfig::start).
     pub samples: u32,

@@ -1,14 +1,21 @@
-//! The file format of a retry: `backoff = "exponential"`, and tables such as `class_delays = { rate_limit = "1s" }`.
+//! The file format of a retry: `backoff = "exponential"`, and tables such as `class_delays = { rate_limit = "1s" }`. And the
+//! age of an attempt.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-use serde::{Deserialize, Deserializer, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
     backoff::{Backoff, Jitter},
     config::RetryConfig,
 };
-use crate::call::{ErrorClass, PerClass, choice, duration::Spelled};
+use crate::{
+    call::{ErrorClass, PerClass, choice, duration::Spelled},
+    rt::clock,
+};
 
 /// A name, which begins with the default delay, or a table with the first delay.
 pub(super) fn backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Backoff, D::Error> {
@@ -62,4 +69,9 @@ pub(super) mod class_delays {
             .fold(PerClass::all(None), |delays, (class, Spelled(delay))| delays.with(class, Some(delay)));
         Ok(delays)
     }
+}
+
+/// An instant means nothing outside of the process, so it is written as the time since then.
+pub(super) fn ago<S: Serializer>(at: &Instant, serializer: S) -> Result<S::Ok, S::Error> {
+    Spelled(clock::now().saturating_duration_since(*at)).serialize(serializer)
 }

@@ -53,6 +53,7 @@ pub(super) struct Failed {
 
 /// Why no attempt follows a failed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Stop {
     /// The class of the failure is not retried, or the result is no failure of the backend.

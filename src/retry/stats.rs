@@ -28,6 +28,7 @@ pub(super) struct Stats {
 /// How calls ended, since the layer was built. Every call that is over counts in exactly one of `succeeded`,
 /// `recovered`, `failed` and `abandoned`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RetryCounts {
     /// Calls that succeeded at their first attempt.
@@ -62,6 +63,7 @@ pub struct RetryCounts {
 
 /// The failures of one class, and their consequences.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ClassCounts {
     /// Attempts that failed with this class.
@@ -74,9 +76,11 @@ pub struct ClassCounts {
 
 /// One attempt of a call that did not succeed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct AttemptRecord {
-    /// When the attempt ended.
+    /// When the attempt ended. Serialised as `ago`, the time since then.
+    #[cfg_attr(feature = "serde", serde(rename = "ago", serialize_with = "super::serde::ago"))]
     pub at: Instant,
     /// The number of the attempt within its call, from 1.
     pub attempt: u32,
@@ -85,8 +89,10 @@ pub struct AttemptRecord {
     /// Why no attempt followed. `None` if one followed, or if the attempt succeeded.
     pub stop: Option<Stop>,
     /// The delay before the attempt.
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub delay: Duration,
     /// How long the attempt took, from when it was first found waiting; in a stack with a total timeout, from its call.
+    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub latency: Duration,
 }
 

@@ -2,9 +2,10 @@
 
 /// The balance and the counts of a budget at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RetryBudgetSnapshot {
-    /// How many retries the ratio and the reserve grant now.
+    /// How many retries the ratio and the reserve grant now. Infinite, and so `null` in JSON, for a budget without a limit.
     pub balance: f64,
     /// The ratio of failures in the recent attempts. Five successes are assumed beforehand.
     pub failure_rate: f64,

@@ -40,6 +40,7 @@ pub(super) enum Source {
 
 /// The rule by which a budget rejects a retry or a hedge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum RejectedBy {
     /// So many attempts fail that further ones would not help.

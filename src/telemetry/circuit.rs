@@ -4,6 +4,7 @@ use std::fmt;
 
 /// The state of a circuit. A circuit is in exactly one state at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum CircuitState {
     /// The circuit passes and counts calls.
@@ -49,6 +50,7 @@ impl fmt::Display for CircuitState {
 
 /// The reason why a circuit opened, with the numbers that decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Trip {
     /// This many consecutive calls failed.

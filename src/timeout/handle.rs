@@ -32,6 +32,7 @@ struct TimeoutShared {
 
 /// The calls that a timeout has ended, since the layer was built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TimeoutSnapshot {
     /// Calls without an answer within the limit.

@@ -63,6 +63,7 @@ mod retry_shell;
 mod retry_upload;
 mod retry_vectors;
 mod scripted;
+mod snapshots;
 mod stack_config;
 mod testing;
 mod timeout;
