@@ -182,10 +182,9 @@ mod tests {
 
     #[test]
     fn both_gateways_have_a_config_that_a_user_could_write() {
-        let mut ports = 1..;
-        let mut server = || ([127, 0, 0, 1], ports.next().expect("there are enough")).into();
-        let servers = Kind::ALL.map(|kind| (0..kind.servers()).map(|_| server()).collect());
-        let addresses = Addresses { servers, fallback: server() };
+        let server = |port: u16| ([127, 0, 0, 1], port).into();
+        let servers = Kind::ALL.map(|kind| (80..).take(kind.servers()).map(server).collect());
+        let addresses = Addresses { servers, fallback: server(90) };
         for side in Side::ALL {
             let file = config(side, &addresses);
             let config = Config::parse(&file).unwrap_or_else(|bad| panic!("{bad}\n{file}"));
