@@ -108,6 +108,7 @@ gateway_with none 'protected = false'
 gateway_with default ''
 # A hedge and a fallback that are never needed. The hedge still measures each request.
 gateway_with all "fallback = 'http://127.0.0.1:$upstream'
+[upstreams.service.stack]
 hedge = { min_delay = '1s', max_delay = '4s', start = '1s' }
 circuit_breaker = { window = { time = '10s' }, slow_call = { over = '1s', rate = 0.8 }, consecutive_failures = 10 }"
 

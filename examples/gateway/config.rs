@@ -1,4 +1,4 @@
-//! The config file: its keys, and the rules between its parts. The stacks check the numbers.
+//! The config file: its keys, and the rules between its parts. `StackConfig` has the numbers of the protections.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,8 +9,8 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de};
 use tower_reliability::{
-    ConfigError, circuit_breaker::CircuitBreakerConfig, hedge::HedgeConfig, retry::RetryConfig,
-    retry_budget::RetryBudgetConfig, timeout::TimeoutConfig,
+    ConfigError, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig, stack::StackConfig,
+    timeout::TimeoutConfig,
 };
 
 use crate::{
@@ -42,7 +42,7 @@ pub(crate) struct Route {
     pub(crate) upstream: String,
 }
 
-/// One upstream, and the numbers of its protections. A missing key has its default.
+/// One upstream. A missing key has its default.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpstreamConfig {
@@ -56,22 +56,12 @@ pub(crate) struct UpstreamConfig {
     /// Without protection the upstream has a plain reverse proxy, for the comparison in the demo.
     #[serde(default = "defaults::protected")]
     pub(crate) protected: bool,
-    #[serde(default = "defaults::timeout")]
-    pub(crate) timeout: TimeoutConfig,
-    #[serde(default = "defaults::attempt_timeout")]
-    pub(crate) attempt_timeout: TimeoutConfig,
     /// The longest silence of a client that uploads a request body.
     #[serde(default = "defaults::body_read_timeout", with = "humantime_serde")]
     pub(crate) body_read_timeout: Duration,
+    /// The numbers of the protections, as the file has them.
     #[serde(default)]
-    pub(crate) circuit_breaker: CircuitBreakerConfig,
-    #[serde(default)]
-    pub(crate) retry: RetryConfig,
-    /// A missing key switches hedging off.
-    #[serde(default)]
-    pub(crate) hedge: Option<HedgeConfig>,
-    #[serde(default)]
-    pub(crate) retry_budget: RetryBudgetConfig,
+    pub(crate) stack: StackConfig,
 }
 
 /// The `Host` of a request to an upstream.
@@ -116,9 +106,9 @@ impl Config {
         for (name, config) in &self.upstreams {
             // The numbers of a config are private; its file is not. The crate allows up to ten retries per request,
             // which is right for a client with a few calls and never for a gateway.
-            let budget = serde_json::to_value(config.retry_budget).unwrap_or_default();
+            let budget = serde_json::to_value(config.stack.retry_budget).unwrap_or_default();
             if budget["ratio"].as_f64().is_some_and(|ratio| ratio > 1.0) {
-                return refuse(&format!("upstreams.{name}.retry_budget.ratio"), "must be at most 1");
+                return refuse(&format!("upstreams.{name}.stack.retry_budget.ratio"), "must be at most 1");
             }
         }
         let mut prefixes = BTreeSet::new();
@@ -161,6 +151,13 @@ impl fmt::Display for Config {
     }
 }
 
+impl UpstreamConfig {
+    /// The numbers of the protections, with the defaults of the gateway, checked together.
+    pub(crate) fn numbers(&self) -> Result<StackConfig, ConfigError> {
+        self.stack.or(defaults::stack()).checked()
+    }
+}
+
 impl BadConfig {
     pub(crate) fn new(key: impl Into<String>, rule: impl Into<String>) -> Self {
         Self { key: key.into(), rule: rule.into() }
@@ -169,7 +166,7 @@ impl BadConfig {
     /// A number that the upstream's stack refuses.
     pub(crate) fn upstream(name: &str, error: &ConfigError) -> Self {
         let stage = error.stage().map_or(String::new(), |stage| format!("{stage}."));
-        Self::new(format!("upstreams.{name}.{stage}{}", error.field()), error.rule())
+        Self::new(format!("upstreams.{name}.stack.{stage}{}", error.field()), error.rule())
     }
 }
 
@@ -193,7 +190,7 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
 }
 
 mod defaults {
-    use super::{Duration, TimeoutConfig};
+    use super::{CircuitBreakerConfig, Duration, RetryConfig, StackConfig, TimeoutConfig};
 
     pub(super) const fn drain() -> Duration {
         Duration::from_secs(10)
@@ -203,16 +200,18 @@ mod defaults {
         true
     }
 
-    pub(super) const fn timeout() -> TimeoutConfig {
-        TimeoutConfig::new(Duration::from_secs(30))
-    }
-
-    pub(super) const fn attempt_timeout() -> TimeoutConfig {
-        TimeoutConfig::new(Duration::from_secs(5))
-    }
-
     pub(super) const fn body_read_timeout() -> Duration {
         Duration::from_secs(30)
+    }
+
+    /// A missing hedge stays off, and a missing budget has the stack's numbers.
+    pub(super) fn stack() -> StackConfig {
+        let mut stack = StackConfig::default();
+        stack.timeout = Some(TimeoutConfig::new(Duration::from_secs(30)).yielding());
+        stack.retry = Some(RetryConfig::new());
+        stack.circuit_breaker = Some(CircuitBreakerConfig::new());
+        stack.attempt_timeout = Some(TimeoutConfig::new(Duration::from_secs(5)).yielding());
+        stack
     }
 }
 
@@ -237,8 +236,22 @@ mod tests {
         let text = format!("listen = 'localhost:0'\n{ROUTE}\n[upstreams.a]\nurl = 'http://a'");
         let config = Config::parse(&text).expect("it is right");
         assert_eq!(config.drain, Duration::from_secs(10));
-        assert_eq!(config.upstreams["a"].circuit_breaker, CircuitBreakerConfig::new());
-        assert_eq!(config.upstreams["a"].hedge, None);
+        let numbers = config.upstreams["a"].numbers().expect("the defaults go together");
+        assert_eq!(numbers.circuit_breaker, Some(CircuitBreakerConfig::new()));
+        assert_eq!(numbers.hedge, None);
+    }
+
+    #[test]
+    fn a_default_limit_yields_to_the_numbers_of_the_file() {
+        let limits = |lines| {
+            let text = format!("listen = 'localhost:0'\n{ROUTE}\n[upstreams.a]\nurl = 'http://a'\n{lines}");
+            let config = Config::parse(&text).expect("it is right");
+            let numbers = config.upstreams["a"].numbers().expect("the defaults yield");
+            [numbers.timeout, numbers.attempt_timeout].map(|limit| limit.map(|it| it.limit().as_secs()))
+        };
+        assert_eq!(limits(""), [Some(30), Some(5)]);
+        assert_eq!(limits("stack.timeout = '1s'"), [Some(1), Some(1)]);
+        assert_eq!(limits("stack.attempt_timeout = '40s'"), [Some(40), Some(40)]);
     }
 
     #[test]
@@ -252,12 +265,12 @@ mod tests {
             ("url = []", "upstreams.a.url: must name at least one server"),
             ("", "upstreams.a: missing field `url`"),
             ("timout = '1s'", "upstreams.a.timout: unknown field `timout`"),
-            ("timeout = 'soon'", "upstreams.a.timeout: invalid value"),
+            ("stack.timeout = 'soon'", "upstreams.a.stack.timeout: invalid value"),
             (
-                "url = 'http://a'\ncircuit_breaker.failure_rat = 1.5",
-                "upstreams.a.circuit_breaker.failure_rat: unknown field `failure_rat`",
+                "url = 'http://a'\nstack.circuit_breaker.failure_rat = 1.5",
+                "upstreams.a.stack.circuit_breaker.failure_rat: unknown field `failure_rat`",
             ),
-            ("url = 'http://a'\nhedge.after.quantil = 0.9", "upstreams.a.hedge.after"),
+            ("url = 'http://a'\nstack.hedge.after.quantil = 0.9", "upstreams.a.stack.hedge.after"),
             ("url = 1\nurl = 2", "line 5: duplicate key"),
         ] {
             let complaint = about_upstream(lines);
@@ -276,8 +289,8 @@ mod tests {
             let complaint = complaint(&format!("{lines}\n{ROUTE}\nupstreams.a = {{ url = 'http://a' }}"));
             assert!(complaint.starts_with(expected), "{complaint}");
         }
-        let budget = about_upstream("url = 'http://a'\nretry_budget.ratio = 1.5");
-        assert_eq!(budget, "upstreams.a.retry_budget.ratio: must be at most 1");
+        let budget = about_upstream("url = 'http://a'\nstack.retry_budget.ratio = 1.5");
+        assert_eq!(budget, "upstreams.a.stack.retry_budget.ratio: must be at most 1");
         let text = format!("listen = 'nonsense'\n{ROUTE}\nupstreams.a = {{ url = 'http://a' }}");
         let complaint = Config::parse(&text).expect_err("no address").to_string();
         assert!(complaint.starts_with("listen: must be such as"), "{complaint}");

@@ -28,12 +28,12 @@ use tower_reliability::{
     BoxError, CallHistory, ConfigError, Error, Listener,
     circuit_breaker::{CircuitBreakerHandle, CircuitState},
     http::{ReadTimeoutBody, ReconnectLayer, ReplayBody, TrackedConnector},
+    stack::StackConfig,
 };
 
 use crate::{
     boxed::{Call, SharedService},
-    config::UpstreamConfig,
-    origin::Origin,
+    origin::{Origin, Origins},
 };
 
 /// A request to a server. It can be sent again, and its client must not stall.
@@ -60,25 +60,26 @@ impl Endpoints {
     /// Puts a breaker and a timeout around each server.
     pub(crate) fn protected(
         name: &str,
-        config: &UpstreamConfig,
+        servers: &Origins,
+        numbers: &StackConfig,
         listener: &(impl Listener + Clone),
     ) -> Result<Self, ConfigError> {
         // The innermost layer: a closed keep-alive connection is no failure of the server.
         let client = ServiceBuilder::new().layer(ReconnectLayer::new()).service(SharedClient::new());
-        let several = config.url.len() > 1;
+        let several = servers.len() > 1;
         let endpoint = |origin: &Origin| {
             let name = if several { format!("{name}({})", origin.authority()) } else { name.to_string() };
             let stack = tower_reliability::http::stack()
                 .named(name)
-                .circuit_breaker(config.circuit_breaker)
-                .attempt_timeout(config.attempt_timeout)
+                .circuit_breaker(numbers.circuit_breaker.unwrap_or_default())
+                .attempt_timeout(numbers.attempt_timeout)
                 .listen(listener.clone())
                 .build()?;
             let breaker = stack.circuit_breaker();
             let client = SharedService::new(ServiceBuilder::new().layer(stack).service(client.clone()));
             Ok(Endpoint { origin: origin.clone(), client, breaker })
         };
-        let all = config.url.iter().map(endpoint).collect::<Result<_, _>>()?;
+        let all = servers.iter().map(endpoint).collect::<Result<_, _>>()?;
         Ok(Self(Arc::new(Shared { all, turn: AtomicUsize::new(0) })))
     }
 

@@ -11,16 +11,15 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use tower::{Layer, Service, ServiceBuilder};
 use tower_reliability::{
-    ConfigError, Deadline, Error, Listener, Protocol,
+    ConfigError, Deadline, Error, Listener,
     circuit_breaker::CircuitBreakerHandle,
     fallback::{FallbackConfig, FallbackHandle, FallbackLayer},
     hedge::{HedgeHandle, HedgeLayer},
     http::{
         BodyDeadlineLayer, BodyReadTimeoutLayer, DeadlineBody, HttpClassifier, HttpResend, ReconnectLayer,
-        RejectionLayer, ReplayLayer, ReportAttemptsLayer, RequestExtensions,
+        RejectionLayer, ReplayLayer, ReportAttemptsLayer,
     },
     retry::RetryHandle,
-    retry_budget::RetryBudget,
     stack::ReliabilityStack,
     timeout::TimeoutConfig,
 };
@@ -65,8 +64,9 @@ impl Upstream {
         config: &UpstreamConfig,
         listener: impl Listener + Clone,
     ) -> Result<Self, ConfigError> {
-        check(config)?;
-        let limit = config.timeout.limit();
+        let numbers = config.numbers()?;
+        let timeout = numbers.timeout.expect("`numbers` has a default");
+        let limit = timeout.limit();
         if !config.protected {
             return Ok(Self {
                 name: name.to_string(),
@@ -76,14 +76,24 @@ impl Upstream {
                 handles: None,
             });
         }
-        let endpoints = Endpoints::protected(name, config, &listener)?;
+        let endpoints = Endpoints::protected(name, &config.url, &numbers, &listener)?;
         let breakers = endpoints.breakers().cloned().collect();
-        let retry = if config.url.len() > 1 { config.retry.other_endpoints() } else { config.retry };
-        let budget = config.retry_budget.build().map_err(|error| error.within("retry_budget"))?;
-        let hedge = hedge(name, config, &budget)?;
+        let several = config.url.len() > 1;
+        let retry = numbers.retry.unwrap_or_default();
+        let retry = if several { retry.other_endpoints() } else { retry };
+        let budget = numbers.retry_budget.unwrap_or_default().build()?;
+        let hedge = match numbers.hedge {
+            Some(hedge) => {
+                // Another server may take a request that one server's circuit rejects.
+                let hedge = if several { hedge } else { hedge.no_other_endpoints() };
+                let layer = hedge.build()?.protocol(tower_reliability::http::protocol());
+                Some(layer.budget(budget.clone()).named(format!("{name}.hedge")))
+            }
+            None => None,
+        };
         let stack = tower_reliability::http::stack()
             .named(name.to_string())
-            .timeout(config.timeout)
+            .timeout(timeout)
             .retry(retry)
             // The hedge is the inner layer of the two, so it records the attempts.
             .retry_budget(if hedge.is_some() { budget.withdraw_only() } else { budget })
@@ -96,7 +106,7 @@ impl Upstream {
             Some(origin) => Some(
                 FallbackConfig::new()
                     .build()?
-                    .service(secondary(origin, config.timeout)?)
+                    .service(secondary(origin, timeout)?)
                     .resend(HttpResend::new())
                     .classify(HttpClassifier::new())
                     .named(format!("{name}.fallback")),
@@ -190,34 +200,6 @@ where
             .service(protected),
     )
 }
-
-/// Checks the numbers of one upstream together. The gateway spreads them over several stacks.
-fn check(config: &UpstreamConfig) -> Result<(), ConfigError> {
-    let numbers = ReliabilityStack::builder()
-        .timeout(config.timeout)
-        .retry(config.retry)
-        .circuit_breaker(config.circuit_breaker)
-        .attempt_timeout(config.attempt_timeout);
-    match config.hedge {
-        Some(hedge) => numbers.hedge(hedge).build().map(drop),
-        None => numbers.build().map(drop),
-    }
-}
-
-/// The hedge of an upstream, if its config has one. It stands inside the retry, under the same budget.
-fn hedge(
-    name: &str,
-    config: &UpstreamConfig,
-    budget: &RetryBudget,
-) -> Result<Option<HedgeLayer<HttpProtocol>>, ConfigError> {
-    let Some(hedge) = config.hedge else { return Ok(None) };
-    // Another server may take a request that one server's circuit rejects.
-    let hedge = if config.url.len() > 1 { hedge } else { hedge.no_other_endpoints() };
-    let layer = hedge.build()?.protocol(tower_reliability::http::protocol());
-    Ok(Some(layer.budget(budget.clone()).named(format!("{name}.hedge"))))
-}
-
-type HttpProtocol = Protocol<HttpClassifier, HttpResend, RequestExtensions>;
 
 /// A plain reverse proxy.
 fn bare(origin: &Origin) -> ToUpstream {

@@ -28,7 +28,7 @@ async fn case_65_clients_that_hang_up_do_not_open_the_circuit_of_a_healthy_upstr
     let upstream = Upstream::start().await?;
     // It answers this path after 200 ms.
     let request = "GET /payments/slow HTTP/1.1\r\nhost: x\r\n\r\n";
-    for lines in ["", "attempt_timeout = '1s'", "circuit_breaker.consecutive_failures = 5"] {
+    for lines in ["", "stack.attempt_timeout = '1s'", "stack.circuit_breaker.consecutive_failures = 5"] {
         let gateway = gateway(&upstream, lines)?;
         let hang_up = async || -> Result {
             let mut client = TcpStream::connect(gateway.address).await?;
@@ -61,8 +61,9 @@ async fn stall(gateway: &Running) -> Result<String> {
 #[tokio::test]
 async fn case_66_stalled_uploads_are_answered_408_and_the_circuit_stays_closed() -> Result {
     let upstream = Upstream::start().await?;
-    for timeouts in ["body_read_timeout = '300ms'", "attempt_timeout = '300ms'"] {
-        let gateway = gateway(&upstream, &format!("circuit_breaker.consecutive_failures = 5\n{timeouts}"))?;
+    for timeouts in ["body_read_timeout = '300ms'", "stack.attempt_timeout = '300ms'"] {
+        let gateway =
+            gateway(&upstream, &format!("stack.circuit_breaker.consecutive_failures = 5\n{timeouts}"))?;
         for answer in join_all((0..20).map(|_| stall(&gateway))).await {
             let answer = answer?;
             assert!(answer.starts_with("HTTP/1.1 408"), "{timeouts}: {answer:?}");
@@ -79,7 +80,7 @@ async fn case_66_stalled_uploads_are_answered_408_and_the_circuit_stays_closed()
 #[tokio::test]
 async fn case_66_a_steady_upload_takes_longer_than_an_attempt_may() -> Result {
     let upstream = Upstream::start().await?;
-    let gateway = gateway(&upstream, "attempt_timeout = '300ms'\nbody_read_timeout = '300ms'")?;
+    let gateway = gateway(&upstream, "stack.attempt_timeout = '300ms'\nbody_read_timeout = '300ms'")?;
     let mut client = TcpStream::connect(gateway.address).await?;
     let head = "PUT /payments/upload HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 10\r\n\r\n";
     client.write_all(head.as_bytes()).await?;

@@ -10,7 +10,7 @@ use crate::{Result, file, process::Running, status, upstream::Upstream};
 fn hedged(servers: [&Upstream; 2]) -> Result<Running> {
     let [one, other] = servers.map(|server| server.address);
     let lines =
-        format!("url = ['http://{one}', 'http://{other}']\nhedge = {{ after = {{ fixed = '50ms' }} }}");
+        format!("url = ['http://{one}', 'http://{other}']\nstack.hedge = {{ after = {{ fixed = '50ms' }} }}");
     Running::start(&file("routes = [{ prefix = '/', upstream = 'payments' }]", &lines))
 }
 

@@ -37,20 +37,24 @@ fn a_bad_config_is_refused_by_file_key_and_rule() -> Result {
     let port_in_use = format!("listen = '{}'\nroutes = []\nupstreams = {{}}", taken.local_addr()?);
     for (text, complaint) in [
         (
-            &*file("", "url = 'http://a'\ncircuit_breaker = { failure_rate = 0.0 }"),
-            "upstreams.payments.circuit_breaker.failure_rate: must be above 0 and at most 1",
+            &*file("", "url = 'http://a'\nstack.circuit_breaker = { failure_rate = 0.0 }"),
+            "upstreams.payments.stack.circuit_breaker.failure_rate: must be above 0 and at most 1",
         ),
         (
-            &file("", "url = 'http://a'\ntimeout = '1s'\nattempt_timeout = '2s'"),
-            "upstreams.payments.attempt_timeout: must be at most timeout",
+            &file("", "url = 'http://a'\nstack.retry.max_attempts = 0"),
+            "upstreams.payments.stack.retry.max_attempts: must be at least 1",
         ),
         (
-            &file("", "url = 'http://a'\nhedge = { after = { fixed = '5s' } }"),
-            "upstreams.payments.hedge.after.fixed: must be below attempt_timeout",
+            &file("", "url = 'http://a'\nstack = { timeout = '1s', attempt_timeout = '2s' }"),
+            "upstreams.payments.stack.attempt_timeout: must be at most timeout",
         ),
         (
-            &file("", "url = 'http://a'\nhedge = { max_hedges = 9 }"),
-            "upstreams.payments.hedge.max_hedges: must be at least 1 and at most 8",
+            &file("", "url = 'http://a'\nstack = { attempt_timeout = '5s', hedge.after.fixed = '5s' }"),
+            "upstreams.payments.stack.hedge.after.fixed: must be below attempt_timeout",
+        ),
+        (
+            &file("", "url = 'http://a'\nstack.hedge = { max_hedges = 9 }"),
+            "upstreams.payments.stack.hedge.max_hedges: must be at least 1 and at most 8",
         ),
         (&file("", "url = 'http://a'\ncolour = 1"), "upstreams.payments.colour: unknown field `colour`"),
         (&file("", "url = 'ftp://a'"), "upstreams.payments.url: must be http://host"),

@@ -55,7 +55,7 @@ async fn answer_once(mut stream: TcpStream) {
 #[tokio::test]
 async fn connections_that_are_closed_on_reuse_are_not_noticed() -> Result {
     let (server, _running) = closing_server().await?;
-    let gateway = gateway(&[server], "circuit_breaker.consecutive_failures = 3")?;
+    let gateway = gateway(&[server], "stack.circuit_breaker.consecutive_failures = 3")?;
     let client = reqwest::Client::new();
     for n in 0..100 {
         let response = client.get(gateway.url("/")).send().await?;
@@ -72,7 +72,7 @@ async fn case_80_a_retry_after_of_one_server_does_not_delay_the_attempt_at_the_o
     let busy = async || (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "5")], "");
     let (busy, _busy) = serve(Router::new().fallback(any(busy))).await?;
     let (good, _good) = serve(Router::new().fallback(any(async || "ok"))).await?;
-    let gateway = gateway(&[busy, good], "circuit_breaker.max_retry_after = '0s'")?;
+    let gateway = gateway(&[busy, good], "stack.circuit_breaker.max_retry_after = '0s'")?;
     for _ in 0..8 {
         let began = Instant::now();
         assert_eq!(reqwest::get(gateway.url("/")).await?.status(), 200);
@@ -181,7 +181,7 @@ async fn while_one_of_two_servers_is_up_no_request_fails_after_the_first_second_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_retries_requests_go_to_the_server_whose_circuit_is_not_open() -> Result {
-    let (requests, failed) = two_servers_die_in_turn("retry.max_attempts = 1").await?;
+    let (requests, failed) = two_servers_die_in_turn("stack.retry.max_attempts = 1").await?;
     println!("{requests} requests, failed: {failed:?}");
     // After the first second of an outage, only requests beside a probe of the dead server are rejected.
     let rejected = failed.iter().filter(|failed| failed.1 == 503 && !is_early(failed)).count();

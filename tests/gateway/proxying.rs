@@ -200,7 +200,8 @@ fn a_silent_upstream_is_504_and_a_dead_one_502_and_neither_answer_names_it() -> 
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let dead = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     for (address, status) in [(silent.local_addr()?, 504), (dead, 502)] {
-        let lines = format!("url = 'http://{address}'\nattempt_timeout = '200ms'\ntimeout = '500ms'");
+        let lines =
+            format!("url = 'http://{address}'\nstack = {{ timeout = '500ms', attempt_timeout = '200ms' }}");
         let gateway = Running::start(&file("", &lines))?;
         let answer = get(&gateway, "/a", "host: a\r\n")?;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");

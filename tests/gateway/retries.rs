@@ -17,7 +17,7 @@ fn pair(servers: [&Upstream; 2], fallback: &Upstream, lines: &str) -> String {
 #[tokio::test]
 async fn a_get_is_retried_at_another_server_and_a_post_is_not() -> Result {
     let (one, other, spare) = tokio::try_join!(Upstream::start(), Upstream::start(), Upstream::start())?;
-    let gateway = Running::start(&pair([&one, &other], &spare, "retry.max_attempts = 2"))?;
+    let gateway = Running::start(&pair([&one, &other], &spare, "stack.retry.max_attempts = 2"))?;
     let counts = || [&one, &other, &spare].map(|server| server.broken.swap(0, Ordering::SeqCst));
     let client = reqwest::Client::new();
 
@@ -51,7 +51,7 @@ async fn a_request_that_did_not_reach_a_server_goes_to_the_other_whatever_its_me
 #[tokio::test]
 async fn when_no_server_answers_in_time_the_fallback_does() -> Result {
     let (one, other, spare) = tokio::try_join!(Upstream::start(), Upstream::start(), Upstream::start())?;
-    let lines = "timeout = '400ms'\nattempt_timeout = '150ms'";
+    let lines = "stack.timeout = '400ms'\nstack.attempt_timeout = '150ms'";
     let gateway = Running::start(&pair([&one, &other], &spare, lines))?;
     let curl = tokio::process::Command::new("curl")
         .args(["--silent", "--max-time", "10", "--include", &gateway.url("/payments/slow")])

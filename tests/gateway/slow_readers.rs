@@ -79,7 +79,7 @@ fn a_client_that_reads_nothing_is_cut_off_after_the_send_timeout() -> Result {
 
 #[test]
 fn the_time_of_a_request_counts_while_the_client_reads_nothing() -> Result {
-    let gateway = gateway("timeout = '1s'\nattempt_timeout = '500ms'")?;
+    let gateway = gateway("stack = { timeout = '1s', attempt_timeout = '500ms' }")?;
     let took = time_until_cut(&gateway, 0)?;
     assert!((Duration::from_millis(900)..Duration::from_secs(5)).contains(&took), "{took:?}");
     Ok(())
@@ -87,7 +87,7 @@ fn the_time_of_a_request_counts_while_the_client_reads_nothing() -> Result {
 
 #[test]
 fn the_time_of_a_request_counts_while_the_client_reads_slowly() -> Result {
-    let gateway = gateway("timeout = '1s'\nattempt_timeout = '500ms'")?;
+    let gateway = gateway("stack = { timeout = '1s', attempt_timeout = '500ms' }")?;
     let took = time_until_cut(&gateway, 500)?;
     assert!((Duration::from_millis(900)..Duration::from_secs(5)).contains(&took), "{took:?}");
     Ok(())

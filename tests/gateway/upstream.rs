@@ -92,7 +92,7 @@ impl Upstream {
              routes = [{{ prefix = '/payments', upstream = 'payments' }}, {{ prefix = '/dead', upstream = 'dead' }}]\n\
              [upstreams.payments]\n\
              url = 'http://{}'\n\
-             attempt_timeout = '1s'\n\
+             stack.attempt_timeout = '1s'\n\
              [upstreams.dead]\n\
              url = 'http://127.0.0.1:9'\n",
             self.address

@@ -107,11 +107,12 @@ impl Kind {
     /// The breaker of the fading upstream is faster than in production, because a whole outage takes seconds.
     const fn numbers(self) -> &'static str {
         match self {
-            Self::Healthy | Self::Flaky => "timeout = '800ms'\nattempt_timeout = '250ms'\n",
+            Self::Healthy | Self::Flaky => "stack = { timeout = '800ms', attempt_timeout = '250ms' }\n",
             Self::Fading => {
-                "timeout = '800ms'
+                "[upstreams.fading.stack]
+timeout = '800ms'
 attempt_timeout = '600ms'
-[upstreams.fading.circuit_breaker]
+[upstreams.fading.stack.circuit_breaker]
 min_requests = 10
 window = { calls = 20 }
 slow_call = { over = '400ms', rate = 0.5 }
@@ -191,6 +192,7 @@ mod tests {
             assert_eq!(config.routes.len(), 3);
             for upstream in config.upstreams.values() {
                 assert_eq!(upstream.protected, side == Side::Protected);
+                assert!(upstream.numbers().is_ok(), "{:?}", upstream.numbers());
             }
         }
     }
