@@ -47,7 +47,7 @@ pub(crate) struct Route {
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpstreamConfig {
     pub(crate) url: Origins,
-    /// The server that answers requests which the upstream does not.
+    /// The server that answers a request if the upstream does not.
     #[serde(default)]
     pub(crate) fallback: Option<Origin>,
     /// The `Host` that the upstream sees.

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use tower::{Layer, Service, ServiceBuilder};
 use tower_reliability::{
-    ConfigError, Deadline, Error, Listener,
+    ConfigError, Deadline, Error, ErrorClass, Listener,
     circuit_breaker::CircuitBreakerHandle,
     fallback::{FallbackConfig, FallbackHandle, FallbackLayer},
     hedge::{HedgeHandle, HedgeLayer},
@@ -105,6 +105,7 @@ impl Upstream {
         let fallback = match &config.fallback {
             Some(origin) => Some(
                 FallbackConfig::new()
+                    .on(ErrorClass::Connection)
                     .build()?
                     .service(secondary(origin, timeout)?)
                     .resend(HttpResend::new())

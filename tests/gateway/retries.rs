@@ -1,8 +1,10 @@
 //! Which requests are retried, and at which server.
 
-use std::sync::atomic::Ordering;
+use std::{net::Ipv4Addr, sync::atomic::Ordering};
 
-use crate::{Result, file, process::Running, upstream::Upstream};
+use tokio::{io::AsyncReadExt, net::TcpListener};
+
+use crate::{Result, file, process::Running, status, upstream::Upstream};
 
 /// An upstream of two servers with a fallback.
 fn pair(servers: [&Upstream; 2], fallback: &Upstream, lines: &str) -> String {
@@ -64,5 +66,46 @@ async fn when_no_server_answers_in_time_the_fallback_does() -> Result {
         }
         Err(error) => println!("skipped, there is no curl here: {error}"),
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn when_no_server_can_be_reached_the_fallback_answers() -> Result {
+    let (one, other, spare) = tokio::try_join!(Upstream::start(), Upstream::start(), Upstream::start())?;
+    let config = pair([&one, &other], &spare, "");
+    drop((one, other));
+    let gateway = Running::start(&config)?;
+    let client = reqwest::Client::new();
+    for request in [client.get(gateway.url("/payments/echo")), client.post(gateway.url("/payments/echo"))] {
+        let response = request.body("a body").send().await?;
+        assert_eq!((response.status().as_u16(), response.text().await?.as_str()), (200, "a body"));
+    }
+    assert_eq!(status(&gateway).await?["fallback"], 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_post_that_a_server_may_have_processed_does_not_go_to_the_fallback() -> Result {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let (address, spare) = (listener.local_addr()?, Upstream::start().await?);
+    let lines = format!("url = 'http://{address}'\nfallback = 'http://{}'", spare.address);
+    let gateway = Running::start(&file("", &lines))?;
+    let hang_up = async {
+        loop {
+            let (mut connection, _) = listener.accept().await?;
+            let _ = connection.read(&mut [0; 4_096]).await;
+        }
+    };
+    let client = reqwest::Client::new();
+    let requests = async {
+        let post = client.post(gateway.url("/payments/echo")).body("pay").send().await?;
+        let get = client.get(gateway.url("/payments/echo")).send().await?;
+        Ok([post, get].map(|response| response.status().as_u16()))
+    };
+    let statuses: Result<_> = tokio::select! {
+        statuses = requests => statuses,
+        failed = hang_up => failed,
+    };
+    assert_eq!(statuses?, [502, 200]);
     Ok(())
 }
