@@ -18,10 +18,7 @@ use hyper::Request;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::{net::TcpListener, task::JoinSet, time};
 use tower_reliability::{
-    BoxError, Error, Event,
-    circuit_breaker::CircuitBreakerConfig,
-    http::{self, HttpClient},
-    retry::RetryConfig,
+    BoxError, Error, Event, circuit_breaker::CircuitBreakerConfig, http::HttpClient, retry::RetryConfig,
 };
 
 /// A client of the stock server. Clones share the circuit, the retry budget and the connections.
@@ -33,7 +30,7 @@ struct Stock {
 
 impl Stock {
     fn new(address: SocketAddr) -> Result<Self, BoxError> {
-        let stack = http::stack()
+        let stack = tower_reliability::http::stack()
             .named("stock")
             .timeout(Duration::from_secs(2))
             .retry(RetryConfig::exponential(Duration::from_millis(20)))

@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tower_reliability::{
     BoxError, Error,
     circuit_breaker::CircuitBreakerConfig,
-    http::{self, ReqwestClient, ReqwestRequest},
+    http::{ReqwestClient, ReqwestRequest},
     retry::RetryConfig,
 };
 
@@ -44,7 +44,7 @@ async fn main() -> Result<(), BoxError> {
 }
 
 async fn calls(address: SocketAddr) -> Result<(), BoxError> {
-    let stack = http::stack()
+    let stack = tower_reliability::http::stack()
         .named("shop")
         .timeout(Duration::from_secs(10))
         .retry(RetryConfig::exponential(Duration::from_millis(50)).max_attempts(4))

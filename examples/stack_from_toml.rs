@@ -19,11 +19,7 @@ use axum::{
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::{net::TcpListener, time::sleep};
 use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_reliability::{
-    BoxError,
-    http::{self, ReplayLayer},
-    stack::StackConfig,
-};
+use tower_reliability::{BoxError, http::ReplayLayer, stack::StackConfig};
 
 const FILE: &str = r#"
 timeout = "5s"
@@ -66,7 +62,7 @@ async fn both(address: SocketAddr) -> Result<(), BoxError> {
 
 async fn calls(address: SocketAddr, file: &str) -> Result<(), BoxError> {
     let config: StackConfig = toml::from_str(file)?;
-    let stack = config.builder().protocol(http::protocol()).named("stock").build()?;
+    let stack = tower_reliability::http::stack_from(config).named("stock").build()?;
     let mut client = ServiceBuilder::new()
         .layer(ReplayLayer::new())
         .layer(&stack)

@@ -31,7 +31,8 @@
 //!
 //! # A first client
 //!
-//! Over HTTP, start with [`http::stack`] and the feature `http`. A struct can name the client, and a call takes `&self`.
+//! Over HTTP, start with [`http::stack`] and the feature `http`, or with `http::standard()`, which has every stage and keeps
+//! circuits and budgets per host. A struct can name the client, and a call takes `&self`.
 //!
 //! ```
 //! use std::time::Duration;
@@ -41,7 +42,7 @@
 //! use tower_reliability::{
 //!     Error,
 //!     circuit_breaker::CircuitBreakerConfig,
-//!     http::{self, HttpClient},
+//!     http::HttpClient,
 //!     retry::RetryConfig,
 //! };
 //!
@@ -52,7 +53,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let stack = http::stack()
+//! let stack = tower_reliability::http::stack()
 //!     .timeout(Duration::from_secs(10))
 //!     .retry(RetryConfig::new().max_attempts(3))
 //!     .circuit_breaker(CircuitBreakerConfig::new().failure_rate(0.5))

@@ -90,7 +90,8 @@ impl<E, S> ReliabilityStack<E, S> {
     /// [`GrpcRejectionLayer`](super::GrpcRejectionLayer) and [`StreamOutcomeLayer`](super::StreamOutcomeLayer). All
     /// channels and services of this stack share the state of every stage. A stage with state
     /// [per authority](crate::circuit_breaker::CircuitBreakerConfig::per_authority) has state for each channel, since
-    /// tonic's channel is the first to know its host.
+    /// tonic's channel is the first to know its host. Make the channel once and clone the generated client: a channel
+    /// that is made for each request never opens a circuit.
     pub fn channel<Inner, B, Err>(&self, inner: Inner) -> GrpcChannel
     where
         Self: Layer<TonicBodies<AwaitReady<Inner>>>,

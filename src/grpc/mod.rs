@@ -75,6 +75,6 @@ pub use rejection::{
     DetailedGrpcAnswers, DetailedGrpcRejectionLayer, GrpcAnswers, GrpcRejection, GrpcRejectionLayer,
 };
 pub use resend::GrpcResend;
-pub use stack::{protocol, stack, standard};
+pub use stack::{protocol, stack, stack_from, standard};
 pub use stream_outcome::{GrpcOutcomeBody, StreamOutcome, StreamOutcomeLayer};
 pub use timeout::GrpcTimeout;

@@ -4,7 +4,7 @@ use super::{GrpcClassifier, GrpcResend, GrpcTimeout};
 use crate::{
     call::Protocol,
     http::{Standard, stack::standard_of},
-    stack::{ReliabilityStack, StackBuilder},
+    stack::{ConfigSlots, ReliabilityStack, StackBuilder, StackConfig, WrappedErrors},
 };
 
 /// The [`Protocol`] of gRPC: [`GrpcClassifier`], [`GrpcResend`] and [`GrpcTimeout`].
@@ -53,10 +53,18 @@ pub fn stack() -> StackBuilder<Protocol<GrpcClassifier, GrpcResend, GrpcTimeout>
     ReliabilityStack::builder().protocol(protocol())
 }
 
+/// A [`stack`](stack()) with the numbers of a file. Each stage is optional.
+pub fn stack_from(
+    config: StackConfig,
+) -> StackBuilder<Protocol<GrpcClassifier, GrpcResend, GrpcTimeout>, WrappedErrors, ConfigSlots> {
+    config.builder().protocol(protocol())
+}
+
 /// A [`stack`](stack()) with the stages and the numbers of [`http::standard`](crate::http::standard).
 ///
-/// Circuits and retry budgets are kept per channel, or per host where a request says its host. Any setter changes a number
-/// or adds a stage. Name the idempotent calls with `.resend(..)`: without it, only calls that no server has processed are
+/// Circuits and retry budgets are kept per channel, or per host where a request says its host. Make the channel once and
+/// clone the generated client: each call of [`channel`](ReliabilityStack::channel) begins new circuits and budgets. Any setter
+/// changes a number or adds a stage; repeat `per_authority()` with your numbers of a retry or a breaker. Name the idempotent calls with `.resend(..)`: without it, only calls that no server has processed are
 /// sent again.
 ///
 /// ```

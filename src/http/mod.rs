@@ -108,4 +108,4 @@ pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};
 #[cfg(feature = "reqwest")]
 pub use reqwest_client::{ReqwestClient, ReqwestRequest};
 pub use resend::HttpResend;
-pub use stack::{Standard, protocol, stack, standard};
+pub use stack::{Standard, protocol, stack, stack_from, standard};

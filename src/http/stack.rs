@@ -7,7 +7,7 @@ use crate::{
     call::Protocol,
     circuit_breaker::CircuitBreakerConfig,
     retry::RetryConfig,
-    stack::{ReliabilityStack, Slots, StackBuilder, Unused, WrappedErrors},
+    stack::{ConfigSlots, ReliabilityStack, Slots, StackBuilder, StackConfig, Unused, WrappedErrors},
     timeout::TimeoutConfig,
 };
 
@@ -59,7 +59,12 @@ pub fn stack() -> StackBuilder<Protocol<HttpClassifier, HttpResend, RequestExten
 /// A [`stack`] with every stage that a client of several hosts needs, and with numbers that suit most of them.
 ///
 /// Circuits and retry budgets are kept per host and port, so that one dead host does not stop the calls to the others. Any
-/// setter changes a number or adds a stage.
+/// setter changes a number or adds a stage, and the default limits yield to a limit that you set. **Repeat
+/// `per_authority()`** with your numbers of a retry or a breaker, and set both: without it, all hosts share one state.
+///
+/// A timeout ends when the head of the response has come. Put a [`BodyDeadlineLayer`](super::BodyDeadlineLayer) around
+/// the stack, or a `tokio::time::timeout` around the reading of the body. A hedge has one budget and one learnt delay for
+/// all hosts.
 ///
 /// ```
 /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
@@ -92,6 +97,24 @@ pub fn standard() -> Standard<Protocol<HttpClassifier, HttpResend, RequestExtens
     standard_of(stack())
 }
 
+/// A [`stack`] with the numbers of a file. Each stage is optional.
+///
+/// ```
+/// # #[cfg(feature = "serde")] {
+/// use tower_reliability::stack::StackConfig;
+///
+/// let config: StackConfig = toml::from_str("timeout = '10s'\n[retry]\nmax_attempts = 3")?;
+/// let stack = tower_reliability::http::stack_from(config).build()?;
+/// # let _ = stack;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn stack_from(
+    config: StackConfig,
+) -> StackBuilder<Protocol<HttpClassifier, HttpResend, RequestExtensions>, WrappedErrors, ConfigSlots> {
+    config.builder().protocol(protocol())
+}
+
 /// The builder of [`standard`], over the protocol `P`.
 pub type Standard<P> = StackBuilder<
     P,
@@ -111,8 +134,8 @@ pub(crate) fn standard_of<C: Clone, R: Clone, D: Clone>(
     builder: StackBuilder<Protocol<C, R, D>>,
 ) -> Standard<Protocol<C, R, D>> {
     builder
-        .timeout(TimeoutConfig::new(Duration::from_secs(30)))
+        .timeout(TimeoutConfig::new(Duration::from_secs(30)).yielding())
         .retry(RetryConfig::new().max_attempts(3).per_authority())
         .circuit_breaker(CircuitBreakerConfig::new().per_authority())
-        .attempt_timeout(TimeoutConfig::new(Duration::from_secs(10)))
+        .attempt_timeout(TimeoutConfig::new(Duration::from_secs(10)).yielding())
 }

@@ -49,8 +49,8 @@
 //!
 //! # Optional stages
 //!
-//! Each setter but the fallback's also takes an `Option`, for a stage that is decided while the program runs. `None`
-//! behaves as an absent stage. The accessor of the stage then returns an `Option` of the handle:
+//! Each setter but the fallback's also takes an `Option` of a config, for a stage that is decided while the program runs.
+//! `None` behaves as an absent stage. A stage with state [per key](PerKey) is always present. The accessor of the stage then returns an `Option` of the handle:
 //!
 //! ```
 //! use tower_reliability::{ReliabilityStack, hedge::HedgeConfig};

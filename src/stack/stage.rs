@@ -91,7 +91,7 @@ impl<Config, P> Stage<Config, P> for Unused {
 /// Not for implementation outside this crate.
 #[diagnostic::on_unimplemented(
     message = "`Option<{Self}>` cannot be this stage of a stack",
-    note = "a fallback cannot be left out by an `Option`; all other stages are their configs, or an `Option` of them"
+    note = "an `Option` can leave out a config; a fallback and a stage with state per key are always present"
 )]
 pub trait OptionalStage<Config, P>: Stage<Config, P> {
     #[doc(hidden)]

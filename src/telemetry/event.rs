@@ -29,7 +29,8 @@ pub enum EventKind {
     CircuitChanged(CircuitTransition),
     /// A circuit in shadow mode would have opened.
     CircuitWouldTrip(Trip),
-    /// A keyed layer is full, and it can evict no key. Calls with a new key pass unprotected until it can.
+    /// A keyed layer is full, and it can evict no key. Until it can, calls with a new key have no state of their own:
+    /// they pass a breaker unprotected, and share one retry budget.
     KeysExhausted {
         /// The maximum number of keys.
         max_keys: usize,
@@ -138,7 +139,10 @@ impl fmt::Display for EventKind {
             Self::CircuitChanged(CircuitTransition { from, to, .. }) => write!(f, "circuit {from} -> {to}"),
             Self::CircuitWouldTrip(trip) => write!(f, "circuit would have opened ({trip})"),
             Self::KeysExhausted { max_keys } => {
-                write!(f, "none of the {max_keys} keys can be evicted, calls with new keys pass unprotected")
+                write!(
+                    f,
+                    "none of the {max_keys} keys can be evicted, calls with new keys have no state of their own"
+                )
             }
             Self::Retried { attempt, class, delay } => {
                 write!(f, "attempt {attempt} sent after {delay:?} ({})", name_of(class, "no backend reached"))
@@ -174,7 +178,7 @@ fn name_of(class: Option<ErrorClass>, none: &'static str) -> &'static str {
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
 ///
-/// Every layer, every handle and a stack have a method `listen`. The layer calls the listener on the thread of the event,
+/// A stack, every layer, and every handle but the keyed ones have a method `listen`. The layer calls the listener on the thread of the event,
 /// after every lock is free. So a listener may call the layer's handle. The listener should be quick, because the call
 /// waits for it. The layer catches and logs a panic of a listener.
 pub trait Listener: Send + Sync + 'static {

@@ -303,6 +303,15 @@ fn numbers_of_keyed_stages_are_checked_by_their_names() {
         reliable::standard().circuit_breaker(CircuitBreakerConfig::new().min_requests(0).per_authority());
     let error = error.build().expect_err("too low").to_string();
     assert!(error.starts_with("circuit_breaker.min_requests"), "{error}");
-    let error = reliable::standard().attempt_timeout(HOUR).build().expect_err("too long").to_string();
-    assert!(error.starts_with("attempt_timeout must be at most timeout"), "{error}");
+    let (long, short) = (HOUR, Duration::from_secs(1));
+    let error = reliable::standard().timeout(short).attempt_timeout(long).build().expect_err("too long");
+    assert!(error.to_string().starts_with("attempt_timeout must be at most timeout"), "{error}");
+}
+
+#[test]
+fn the_standard_limits_yield_to_a_chosen_limit() {
+    for limit in [Duration::from_millis(1), Duration::from_secs(1), HOUR] {
+        assert!(reliable::standard().timeout(limit).build().is_ok(), "timeout {limit:?}");
+        assert!(reliable::standard().attempt_timeout(limit).build().is_ok(), "attempt_timeout {limit:?}");
+    }
 }
