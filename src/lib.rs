@@ -181,6 +181,8 @@ pub mod stack;
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 pub mod timeout;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the limits that use it follow"))]
+pub mod wait_queue;
 
 pub use call::{
     AsRejected, BoxError, BoxErrorClassifier, CallHistory, Classifier, CloneRequest, ConfigError, Deadline,

@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("keyed", 1),
     ("telemetry", 1),
     ("retry_budget", 1),
+    ("wait_queue", 1),
     ("circuit_breaker", 2),
     ("fallback", 2),
     ("hedge", 2),
@@ -29,6 +30,7 @@ const FLOORS: &[(&str, u8)] = &[
 const PURE: &[&str] = &[
     "algo/",
     "circuit_breaker/state/",
+    "wait_queue/state/",
     "telemetry/circuit.rs",
     "grpc/code.rs",
     "grpc/pushback.rs",

@@ -1,0 +1,342 @@
+//! The queue: who may join, who is served next, and who goes when there is no place.
+
+use std::{
+    collections::{HashMap, hash_map},
+    mem,
+    time::{Duration, Instant},
+};
+
+use super::{
+    lists::{List, Slab},
+    pressure::Pressure,
+};
+use crate::{algo::after, call::Priority, wait_queue::config::WaitQueueConfig};
+
+/// The calls that wait for permits of one limit, each with a payload `T`: the means to wake it.
+///
+/// A call [asks](Self::ask) until there is a place, [joins](Self::join), and [leaves](Self::leave) with its verdict. The
+/// limit asks for the [next](Self::next) call when it has a permit. An entry stays in memory until its call leaves.
+#[derive(Debug)]
+pub(crate) struct WaitQueue<T> {
+    config: WaitQueueConfig,
+    pub(super) entries: Slab<Entry<T>>,
+    /// By priority, the lowest first.
+    pub(super) classes: [Class; CLASSES],
+    /// Only the keys of calls that wait.
+    pub(super) keys: HashMap<u64, Key>,
+    pressure: Pressure,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    newcomer: Newcomer,
+    since: Instant,
+    until: Instant,
+    verdict: Option<Verdict>,
+    payload: T,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Class {
+    waiting: List<BY_CLASS>,
+    /// The sum of the costs of the calls that wait.
+    pub(super) cost: u64,
+    /// Millionths of a call that this class is to be served before higher classes.
+    credit: u32,
+    /// Millionths: the credit for each call that is served while this class waits.
+    share: u32,
+    /// The places that no other class takes.
+    reserved: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Key {
+    len: u32,
+    classes: [List<BY_KEY>; CLASSES],
+}
+
+/// A call that has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Newcomer {
+    pub(crate) priority: Priority,
+    /// The permits that it needs.
+    pub(crate) cost: u32,
+    pub(crate) deadline: Option<Instant>,
+    /// The hash of its client. Clients whose hashes are equal share a bound.
+    pub(crate) key: Option<u64>,
+}
+
+/// The answer to a call that wants to join.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer<T> {
+    /// There is a place.
+    Join,
+    /// A worse call has lost its place. The newcomer asks again.
+    Displaced(T),
+    Refused(Refusal),
+}
+
+/// Why a call is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The queue, or the part of its key, is full of calls that are not worse.
+    Full,
+    /// It waited too long in an overload.
+    Shed,
+    /// `max_wait` is over, or would be.
+    MaxWait,
+    /// Its deadline has passed, or would have.
+    Deadline,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Served,
+    Refused(Refusal),
+}
+
+/// A call that no longer waits, with its payload.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ended<T> {
+    pub(crate) payload: T,
+    pub(crate) verdict: Verdict,
+}
+
+/// The place of one call. The call gives it back by [`WaitQueue::leave`].
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct Ticket(u32);
+
+impl<T: Default> WaitQueue<T> {
+    pub(crate) fn new(config: WaitQueueConfig) -> Self {
+        let class = Class { waiting: List::EMPTY, cost: 0, credit: 0, share: 0, reserved: 0 };
+        let (classes, keys) = ([class; CLASSES], HashMap::new());
+        let mut queue = Self { config, entries: Slab::new(), classes, keys, pressure: Pressure::Calm };
+        queue.update(config);
+        queue
+    }
+
+    pub(crate) fn config(&self) -> &WaitQueueConfig {
+        &self.config
+    }
+
+    /// Replaces the numbers. Waiting calls keep their places and their time; a smaller queue fills up no further.
+    pub(crate) fn update(&mut self, config: WaitQueueConfig) {
+        self.config = config;
+        for (class, share) in self.classes.iter_mut().zip(config.minimum_shares.all()) {
+            class.share = scaled(share, ONE);
+            let places = scaled(share, config.capacity).max(u32::from(share > 0.0));
+            class.reserved = places.min(config.capacity / LEAST_FOR_RESERVES);
+        }
+    }
+
+    /// How many calls wait.
+    pub(crate) fn len(&self) -> u32 {
+        self.classes.iter().map(|class| class.waiting.len()).sum()
+    }
+
+    /// How many calls of this class wait.
+    pub(crate) fn len_of(&self, priority: Priority) -> u32 {
+        self.classes[priority as usize].waiting.len()
+    }
+
+    /// About how many permits go to other calls before a newcomer of this class is served, if no call joins after it.
+    pub(crate) fn ahead(&self, priority: Priority) -> u64 {
+        let class = &self.classes[priority as usize];
+        let by_rank = self.classes[priority as usize..].iter().map(|class| class.cost).sum();
+        let by_share = (class.cost + 1).saturating_mul(ONE.into()).checked_div(class.share.into());
+        by_share.map_or(by_rank, |by_share| by_rank.min(by_share))
+    }
+
+    /// Asks for a place, `pace` being the time that the limit takes per permit.
+    pub(crate) fn ask(&mut self, newcomer: &Newcomer, pace: Duration, now: Instant) -> Answer<T> {
+        let ahead = u32::try_from(self.ahead(newcomer.priority)).unwrap_or(u32::MAX);
+        let start = after(now, pace.saturating_mul(ahead));
+        let until = self.until(newcomer, now);
+        if until <= now || until < start {
+            return Answer::Refused(newcomer.expired(until));
+        }
+        match self.worse_than(newcomer) {
+            Ok(None) => Answer::Join,
+            Ok(Some(index)) => Answer::Displaced(self.end(index, Verdict::Refused(Refusal::Full))),
+            Err(refusal) => Answer::Refused(refusal),
+        }
+    }
+
+    /// Joins the queue behind all calls of the same class.
+    pub(crate) fn join(&mut self, newcomer: Newcomer, payload: T, now: Instant) -> Ticket {
+        let until = self.until(&newcomer, now);
+        let index = self.entries.insert(Entry { newcomer, since: now, until, verdict: None, payload });
+        let class = &mut self.classes[newcomer.priority as usize];
+        class.waiting.push_back(&mut self.entries, index);
+        class.cost += u64::from(newcomer.cost);
+        if let Some(key) = newcomer.key {
+            let key = self.keys.entry(key).or_insert(Key { len: 0, classes: [List::EMPTY; CLASSES] });
+            key.len += 1;
+            key.classes[newcomer.priority as usize].push_back(&mut self.entries, index);
+        }
+        Ticket(index)
+    }
+
+    /// The next call that stops waiting: shed, expired, or served if `admit` grants its cost. `None` if no call waits or
+    /// the cost is not granted.
+    pub(crate) fn next(&mut self, now: Instant, admit: impl FnOnce(u32) -> bool) -> Option<Ended<T>> {
+        if let Some(index) = self.next_shed(now) {
+            return Some(self.ended(index, Verdict::Refused(Refusal::Shed)));
+        }
+        let class = self.pick()?;
+        let index = self.classes[class].waiting.first()?;
+        let Entry { newcomer, until, .. } = &self.entries[index];
+        if *until <= now {
+            let refusal = newcomer.expired(*until);
+            return Some(self.ended(index, Verdict::Refused(refusal)));
+        }
+        if !admit(newcomer.cost) {
+            return None;
+        }
+        self.account(class);
+        Some(self.ended(index, Verdict::Served))
+    }
+
+    /// The means to wake a call, to be replaced.
+    pub(crate) fn payload(&mut self, ticket: &Ticket) -> &mut T {
+        &mut self.entries[ticket.0].payload
+    }
+
+    /// The verdict on a call, if it no longer waits.
+    pub(crate) fn verdict(&self, ticket: &Ticket) -> Option<Verdict> {
+        self.entries[ticket.0].verdict
+    }
+
+    /// When the call gives up.
+    pub(crate) fn expires(&self, ticket: &Ticket) -> Instant {
+        self.entries[ticket.0].until
+    }
+
+    /// Frees the place of a call. A call without a verdict gives up: its refusal is that of its expiry.
+    #[expect(clippy::needless_pass_by_value, reason = "no call leaves twice")]
+    pub(crate) fn leave(&mut self, ticket: Ticket) -> Ended<T> {
+        if self.entries[ticket.0].verdict.is_none() {
+            self.unlink(ticket.0);
+        }
+        let Entry { newcomer, until, verdict, payload, .. } = self.entries.remove(ticket.0);
+        Ended { payload, verdict: verdict.unwrap_or(Verdict::Refused(newcomer.expired(until))) }
+    }
+
+    fn until(&self, newcomer: &Newcomer, now: Instant) -> Instant {
+        let until = after(now, self.config.max_wait);
+        newcomer.deadline.map_or(until, |deadline| deadline.min(until))
+    }
+
+    /// The call that has to go for this newcomer; none if there is a place. An error if no call is worse.
+    fn worse_than(&self, newcomer: &Newcomer) -> Result<Option<u32>, Refusal> {
+        let class = newcomer.priority as usize;
+        let key = newcomer.key.and_then(|key| self.keys.get(&key));
+        let of_key = match (key, self.config.per_key) {
+            (Some(key), Some(per_key)) if key.len >= per_key => {
+                let mut lower = key.classes[..class].iter().enumerate();
+                let worst = lower.find_map(|(lower, waiting)| Some((lower, waiting.last()?)));
+                Some(worst.ok_or(Refusal::Full)?)
+            }
+            _ => None,
+        };
+        if !self.is_full_for(class) {
+            return Ok(of_key.map(|(_, index)| index));
+        }
+        let gives_a_place = |class: usize| self.classes[class].has_more_than_reserved();
+        if let Some((_, index)) = of_key.filter(|(lower, _)| gives_a_place(*lower)) {
+            return Ok(Some(index));
+        }
+        let lowest = (0..class).find(|class| gives_a_place(*class)).ok_or(Refusal::Full)?;
+        Ok(self.classes[lowest].waiting.last())
+    }
+
+    /// Whether the places that are not reserved for other classes are taken.
+    fn is_full_for(&self, class: usize) -> bool {
+        let others = self.classes.iter().enumerate().filter(|(other, _)| *other != class);
+        let kept: u32 = others.map(|(_, other)| other.reserved.saturating_sub(other.waiting.len())).sum();
+        self.len().saturating_add(kept) >= self.config.capacity
+    }
+
+    /// The oldest call of the lowest class that has more than its reserved places, if calls have waited too long.
+    fn next_shed(&mut self, now: Instant) -> Option<u32> {
+        let unreserved = || self.classes.iter().filter(|class| class.has_more_than_reserved());
+        let oldest = unreserved().filter_map(|class| class.waiting.first());
+        let oldest = oldest.map(|index| self.entries[index].since).min();
+        let lowest = unreserved().find_map(|class| class.waiting.first());
+        if self.pressure.look(self.config.shed, oldest, now) { lowest } else { None }
+    }
+
+    /// The class that is served next: one that is owed a call by its share, or the highest.
+    fn pick(&self) -> Option<usize> {
+        let waiting = || (0..CLASSES).filter(|class| self.classes[*class].waiting.len() > 0);
+        let owed = waiting().filter(|class| self.classes[*class].credit >= ONE);
+        owed.max_by_key(|class| self.classes[*class].credit).or_else(|| waiting().next_back())
+    }
+
+    /// Counts that a call of this class is served.
+    fn account(&mut self, served: usize) {
+        for class in self.classes.iter_mut().filter(|class| class.waiting.len() > 0) {
+            class.credit = (class.credit + class.share).min(2 * ONE);
+        }
+        let served = &mut self.classes[served];
+        served.credit = served.credit.saturating_sub(ONE);
+    }
+
+    fn ended(&mut self, index: u32, verdict: Verdict) -> Ended<T> {
+        Ended { payload: self.end(index, verdict), verdict }
+    }
+
+    /// Ends the wait of a call, and returns the means to wake it.
+    fn end(&mut self, index: u32, verdict: Verdict) -> T {
+        self.unlink(index);
+        let entry = &mut self.entries[index];
+        entry.verdict = Some(verdict);
+        mem::take(&mut entry.payload)
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let newcomer = self.entries[index].newcomer;
+        let class = &mut self.classes[newcomer.priority as usize];
+        class.waiting.remove(&mut self.entries, index);
+        class.cost -= u64::from(newcomer.cost);
+        if let Some(hash_map::Entry::Occupied(mut key)) = newcomer.key.map(|key| self.keys.entry(key)) {
+            key.get_mut().classes[newcomer.priority as usize].remove(&mut self.entries, index);
+            key.get_mut().len -= 1;
+            if key.get().len == 0 {
+                key.remove();
+            }
+        }
+    }
+}
+
+impl Class {
+    const fn has_more_than_reserved(&self) -> bool {
+        self.waiting.len() > self.reserved
+    }
+}
+
+impl Newcomer {
+    /// Why the call is refused when its time ends at this instant.
+    fn expired(&self, until: Instant) -> Refusal {
+        if self.deadline == Some(until) { Refusal::Deadline } else { Refusal::MaxWait }
+    }
+}
+
+/// A share from 0 to 0.5 of a number.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the result is at most half of `whole`"
+)]
+fn scaled(share: f64, whole: u32) -> u32 {
+    (share * f64::from(whole)).round() as u32
+}
+
+const CLASSES: usize = Priority::ALL.len();
+const BY_CLASS: usize = 0;
+const BY_KEY: usize = 1;
+/// One call, in millionths.
+const ONE: u32 = 1_000_000;
+/// A smaller queue has no reserved places, and no class reserves more than this part of a larger one.
+const LEAST_FOR_RESERVES: u32 = 8;
