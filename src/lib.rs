@@ -1,5 +1,5 @@
 //! [tower] layers that keep networked clients and servers reliable: circuit breaker, retries under a budget, hedging,
-//! timeouts with deadlines, and fallbacks. Each layer works alone. [`ReliabilityStack`] combines them in the order in
+//! timeouts with deadlines, fallbacks, and concurrency limits with priorities. Each layer works alone. [`ReliabilityStack`] combines them in the order in
 //! which they work together, and checks their numbers against each other. A call returns the answer of the service
 //! or a typed [rejection](Rejected). The rejection holds the layer, the reason and the time of the next try.
 //!
@@ -20,6 +20,7 @@
 //! | a few calls are much slower than the others | [`hedge`] |
 //! | a call hangs, or the caller has a deadline | [`timeout`] |
 //! | another answer is better than an error | [`fallback`] |
+//! | too many calls are in flight at once, and some are more important | [`concurrency_limit`] |
 //! | several of these | [`stack`] |
 //! | a request body must be sent twice | [`http::ReplayLayer`] |
 //! | a reused keep-alive connection was closed by the server | [`http::ReconnectLayer`] |
@@ -93,7 +94,7 @@
 //! # Shared state
 //!
 //! All services made by a layer and by its clones share the layer's state, such as one circuit on twenty axum routes.
-//! `isolated()` gives a breaker, retry, hedge or fallback layer with state of its own.
+//! `isolated()` gives a layer with state of its own.
 //!
 //! # Observability
 //!
@@ -137,6 +138,7 @@
 //! | open period | the time for which an open circuit rejects all calls |
 //! | probe | a call that a half-open circuit admits to test the backend |
 //! | [retry budget](retry_budget), reserve | the limit on retries and hedges that layers share; the retries it grants at first |
+//! | [wait queue](wait_queue), class | the calls that wait for a limit; the calls of one [priority](Priority) in it |
 //! | [resend](Resend) | to send the request of a call again, in a retry or a hedge |
 //! | unprocessed | of a request: no backend has begun it, so every request may be resent |
 //! | [call history](CallHistory) | the retries and the endpoints of one call so far |
@@ -166,6 +168,7 @@ mod rt;
 mod telemetry;
 
 pub mod circuit_breaker;
+pub mod concurrency_limit;
 pub mod fallback;
 #[cfg(feature = "grpc")]
 #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
@@ -181,14 +184,13 @@ pub mod stack;
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 pub mod timeout;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the limits that use it follow"))]
 pub mod wait_queue;
 
 pub use call::{
     AsRejected, BoxError, BoxErrorClassifier, CallHistory, Classifier, CloneRequest, ConfigError, Deadline,
-    DeadlineSource, Error, ErrorClass, FromRejected, IntoRejected, NoDeadline, Outcome, PendingOutcome,
-    PerClass, PriorAttempts, Priority, Protocol, Reason, Rejected, Resend, Retryable, StandardClassifier,
-    Upload, check_service, outcome_of,
+    DeadlineSource, Error, ErrorClass, FromRejected, IntoRejected, NoDeadline, NoPriority, Outcome,
+    PendingOutcome, PerClass, PriorAttempts, Priority, PrioritySource, Protocol, Reason, Rejected, Resend,
+    Retryable, StandardClassifier, Upload, check_service, outcome_of,
 };
 pub use keyed::KeySource;
 #[doc(inline)]

@@ -1,7 +1,7 @@
 //! A call costs no allocation of ours. A binary of its own, because it counts everybody's.
 
 use std::{
-    future::{Future, Ready, ready},
+    future::{Future, Ready, pending, ready},
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
     time::Duration,
@@ -14,6 +14,7 @@ use tower::{Layer, Service, service_fn};
 use tower_reliability::{
     Deadline, DeadlineSource, Error, ErrorClass, Event,
     circuit_breaker::{CircuitBreakerConfig, Window},
+    concurrency_limit::ConcurrencyLimitConfig,
     fallback::FallbackConfig,
     hedge::HedgeConfig,
     http::{self as reliable, ReplayBody},
@@ -94,6 +95,21 @@ fn case_62_a_call_that_passes_allocates_nothing_and_a_rejected_call_only_its_rej
         let turned_away = || assert!(matches!(call(&mut service, true), Err(Error::Rejected(_))));
         assert_eq!(allocations(10_000, turned_away), 10_000, "turned away by an open circuit");
     }
+}
+
+#[test]
+fn case_62_a_call_with_a_free_permit_and_a_call_that_waits_for_one_allocate_nothing() {
+    let layer = ConcurrencyLimitConfig::new(1).build().expect("valid").named("database".to_owned());
+    let mut service = layer.layer(Backend);
+    assert_eq!(allocations(10_000, || assert!(call(&mut service, true).is_ok())), 0, "accepted");
+    let mut waiting = layer.layer(service_fn(|_: bool| pending::<Answer>()));
+    let waits = || {
+        let (held, _dropped, served) = (waiting.call(true), service.call(true), service.call(true));
+        drop(held);
+        drop(served);
+    };
+    assert_eq!(allocations(10_000, waits), 0, "queued, served and cancelled");
+    assert_eq!((layer.handle().snapshot().in_flight, layer.handle().snapshot().waiting), (0, 0));
 }
 
 #[test]

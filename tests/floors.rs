@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("retry_budget", 1),
     ("wait_queue", 1),
     ("circuit_breaker", 2),
+    ("concurrency_limit", 2),
     ("fallback", 2),
     ("hedge", 2),
     ("retry", 2),

@@ -81,13 +81,20 @@ impl Rejected {
     /// |---|---|
     /// | [`Timeout`](Reason::Timeout) | a failure of class [`Timeout`](ErrorClass::Timeout): the backend has not answered |
     /// | [`CircuitOpen`](Reason::CircuitOpen), [`ProbesTaken`](Reason::ProbesTaken), [`Ramping`](Reason::Ramping) | [`EndpointUnavailable`](Outcome::EndpointUnavailable): another endpoint may take the call |
+    /// | [`ConcurrencyLimited`](Reason::ConcurrencyLimited), [`QueueFull`](Reason::QueueFull), [`QueueTimeout`](Reason::QueueTimeout), [`Shed`](Reason::Shed) | the same |
     /// | [`UploadStalled`](Reason::UploadStalled) | [`Ignored`](Outcome::Ignored): the caller stalled |
     /// | [`DeadlineExceeded`](Reason::DeadlineExceeded) | [`DeadlineExceeded`](Outcome::DeadlineExceeded) |
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self.0.reason {
             Reason::Timeout { .. } => Outcome::failure(ErrorClass::Timeout),
-            Reason::CircuitOpen(_) | Reason::ProbesTaken | Reason::Ramping => Outcome::EndpointUnavailable,
+            Reason::CircuitOpen(_)
+            | Reason::ProbesTaken
+            | Reason::Ramping
+            | Reason::ConcurrencyLimited { .. }
+            | Reason::QueueFull
+            | Reason::QueueTimeout { .. }
+            | Reason::Shed => Outcome::EndpointUnavailable,
             Reason::UploadStalled { .. } => Outcome::Ignored,
             Reason::DeadlineExceeded => Outcome::DeadlineExceeded,
         }
@@ -126,8 +133,22 @@ pub enum Reason {
         /// The limit.
         limit: Duration,
     },
-    /// The caller's deadline passed before the limit of this layer did.
+    /// The caller's deadline passed before the limit of this layer did, or would pass before the call gets a permit.
     DeadlineExceeded,
+    /// As many calls are in flight as the limit allows, and no call may wait.
+    ConcurrencyLimited {
+        /// The limit.
+        limit: u32,
+    },
+    /// The queue in front of a limit is full of calls that are not less important.
+    QueueFull,
+    /// The call waited too long for a permit, or would have had to.
+    QueueTimeout {
+        /// The longest wait.
+        max_wait: Duration,
+    },
+    /// Calls had been waiting too long for permits, so the limit sheds the least important of them.
+    Shed,
 }
 
 impl fmt::Display for Reason {
@@ -139,6 +160,10 @@ impl fmt::Display for Reason {
             Self::Timeout { limit } => write!(f, "no answer within {limit:?}"),
             Self::UploadStalled { limit } => write!(f, "the request body made no progress for {limit:?}"),
             Self::DeadlineExceeded => f.write_str("deadline exceeded"),
+            Self::ConcurrencyLimited { limit } => write!(f, "{limit} calls are in flight"),
+            Self::QueueFull => f.write_str("the wait queue is full"),
+            Self::QueueTimeout { max_wait } => write!(f, "no permit within {max_wait:?}"),
+            Self::Shed => f.write_str("shed, calls wait too long"),
         }
     }
 }
@@ -166,5 +191,6 @@ mod tests {
         assert_eq!(outcome(Reason::DeadlineExceeded), Outcome::DeadlineExceeded);
         assert_eq!(outcome(Reason::UploadStalled { limit: Duration::ZERO }), Outcome::Ignored);
         assert_eq!(outcome(Reason::CircuitOpen(Trip::ByHand)), Outcome::EndpointUnavailable);
+        assert_eq!(outcome(Reason::QueueFull), Outcome::EndpointUnavailable);
     }
 }

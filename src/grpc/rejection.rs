@@ -11,7 +11,7 @@ use crate::{
 
 /// Turns rejections into gRPC answers, in a server and in a client.
 ///
-/// An open circuit is `UNAVAILABLE`, with `grpc-retry-pushback-ms` if the rejection knows a time. A timeout is
+/// An open circuit or a concurrency limit without a permit is `UNAVAILABLE`, with `grpc-retry-pushback-ms` if the rejection knows a time. A timeout is
 /// `DEADLINE_EXCEEDED`. The message is one fixed sentence per code; [`detailed`](Self::detailed) adds the reason. Any
 /// other error passes unchanged.
 ///

@@ -45,9 +45,13 @@ impl From<Rejected> for Status {
 /// The status of a rejected call, with the whole rejection as its message if `detailed`.
 pub(super) fn status_of(rejected: &Rejected, detailed: bool) -> Status {
     let (code, plain) = match rejected.reason() {
-        Reason::CircuitOpen(_) | Reason::ProbesTaken | Reason::Ramping => {
-            (Code::Unavailable, "temporarily unavailable")
-        }
+        Reason::CircuitOpen(_)
+        | Reason::ProbesTaken
+        | Reason::Ramping
+        | Reason::ConcurrencyLimited { .. }
+        | Reason::QueueFull
+        | Reason::QueueTimeout { .. }
+        | Reason::Shed => (Code::Unavailable, "temporarily unavailable"),
         Reason::Timeout { .. } | Reason::DeadlineExceeded => (Code::DeadlineExceeded, "deadline exceeded"),
         Reason::UploadStalled { .. } => (Code::Cancelled, "request body stalled"),
     };
@@ -71,12 +75,16 @@ mod tests {
         telemetry::{Name, Trip},
     };
 
-    fn rejections() -> [Rejected; 5] {
+    fn rejections() -> [Rejected; 9] {
         let limit = Duration::from_millis(1234);
         [
             Reason::CircuitOpen(Trip::ConsecutiveFailures(5678)),
             Reason::ProbesTaken,
             Reason::Ramping,
+            Reason::ConcurrencyLimited { limit: 5678 },
+            Reason::QueueFull,
+            Reason::QueueTimeout { max_wait: limit },
+            Reason::Shed,
             Reason::Timeout { limit },
             Reason::DeadlineExceeded,
         ]

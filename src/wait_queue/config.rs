@@ -125,10 +125,11 @@ impl WaitQueueConfig {
         self
     }
 
-    /// Sheds calls while the wait stays above `target` for longer than `interval`, until the queue has drained.
+    /// Sheds calls that wait longer than `target`, once the oldest call of their class has done so for `interval`, until
+    /// the class has drained.
     ///
-    /// The rule is `CoDel`'s: a burst may wait, and a standing queue may not. The queue sheds the oldest call of the lowest
-    /// class first, and a higher class only when no lower class waits, except in reserved places. A short `target` keeps
+    /// The rule is `CoDel`'s: a burst may wait, and a standing queue may not. Lower classes go first: the queue sheds a call
+    /// only when no call of a lower class waits, except in reserved places. A short `target` keeps
     /// waits short in an overload, and refuses more calls. Both above 0, at most 1 day. In a file:
     /// `shed = { above = { target = "20ms", interval = "100ms" } }` or `shed = "off"`. Default: 20 ms and 100 ms.
     #[must_use]

@@ -31,3 +31,4 @@ mod config;
 mod state;
 
 pub use config::WaitQueueConfig;
+pub(crate) use state::{Answer, Ended, Newcomer, Refusal, Ticket, Verdict, WaitQueue};

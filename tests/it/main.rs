@@ -16,6 +16,8 @@ mod breaker_shell;
 mod breaker_uploads;
 mod breaker_vectors;
 mod clients;
+mod concurrency_limit;
+mod concurrency_limit_overload;
 mod configs;
 mod events;
 mod fallback;

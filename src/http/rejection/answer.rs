@@ -63,7 +63,13 @@ fn answer<B: From<String>>(rejected: &Rejected, status: StatusCode, members: &Va
 /// The status of a rejection, and the sentence that any client may read.
 const fn status(reason: Reason) -> (StatusCode, &'static str) {
     match reason {
-        Reason::CircuitOpen(_) | Reason::ProbesTaken | Reason::Ramping => {
+        Reason::CircuitOpen(_)
+        | Reason::ProbesTaken
+        | Reason::Ramping
+        | Reason::ConcurrencyLimited { .. }
+        | Reason::QueueFull
+        | Reason::QueueTimeout { .. }
+        | Reason::Shed => {
             (StatusCode::SERVICE_UNAVAILABLE, "The service cannot take the request at the moment.")
         }
         Reason::Timeout { .. } | Reason::DeadlineExceeded => {
@@ -100,6 +106,25 @@ mod tests {
         let problem = problem(&answer);
         assert_eq!((&problem["status"], &problem["retry_after"]), (&json!(503), &json!(5)));
         assert_eq!(problem["title"], "Service Unavailable");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_without_a_permit_is_503_with_a_time_and_without_numbers() {
+        let max_wait = Duration::from_secs(77);
+        for reason in [
+            Reason::ConcurrencyLimited { limit: 77 },
+            Reason::QueueFull,
+            Reason::QueueTimeout { max_wait },
+            Reason::Shed,
+        ] {
+            let rejected = Rejected::new(Name::new("limit"), reason).after(Duration::from_millis(1));
+            let answer: Response<String> = Problem::answer(&rejected);
+            assert_eq!(
+                (answer.status().as_u16(), &answer.headers()[RETRY_AFTER]),
+                (503, &"1".parse().unwrap())
+            );
+            assert!(!answer.body().contains("77") && !answer.body().contains("queue"), "{}", answer.body());
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ use crate::call::{IntoRejected, Rejected};
 ///
 /// | rejection | status |
 /// |---|---|
-/// | open circuit, probes taken, ramping | 503, with `Retry-After` where the time is known |
+/// | open circuit, probes taken, ramping, no permit of a concurrency limit | 503, with `Retry-After` where the time is known |
 /// | timeout, deadline exceeded | 504 |
 /// | stalled upload | 408 |
 ///

@@ -37,8 +37,8 @@ struct Model {
     waiting: Vec<Waiting>,
     /// Hundredths of a call, by priority.
     credits: [u64; 4],
-    above_since: Option<Instant>,
-    sheds: bool,
+    above_since: [Option<Instant>; 4],
+    sheds: [bool; 4],
 }
 
 impl Model {
@@ -111,21 +111,29 @@ impl Model {
 
     fn next(&mut self, now: Instant, granted: u32) -> Option<Ended<u32>> {
         let refuse = |payload, refusal| Some(Ended { payload, verdict: Verdict::Refused(refusal) });
-        let unreserved: Vec<_> =
-            self.waiting.iter().filter(|it| self.has_more_than_reserved(it.newcomer.priority)).collect();
-        let above = unreserved.iter().any(|it| now - it.since > TARGET);
-        if self.sheds {
-            self.sheds = !unreserved.is_empty();
-        } else if let Some(since) = self.above_since {
-            self.sheds = above && now - since >= INTERVAL;
-            if !above || self.sheds {
-                self.above_since = None;
+        let mut shed = None;
+        for class in Priority::ALL.into_iter().rev() {
+            let unreserved = if self.has_more_than_reserved(class) { self.of(class) } else { vec![] };
+            let above = unreserved.iter().any(|it| now - it.since > TARGET);
+            let (sheds, above_since) =
+                (&mut self.sheds[class as usize], &mut self.above_since[class as usize]);
+            if *sheds {
+                *sheds = !unreserved.is_empty();
+            } else if let Some(since) = *above_since {
+                *sheds = above && now - since >= INTERVAL;
+                if !above || *sheds {
+                    *above_since = None;
+                }
+            } else if above {
+                *above_since = Some(now);
             }
-        } else if above {
-            self.above_since = Some(now);
+            if *sheds && above {
+                let lower = self.waiting.iter().filter(|it| it.newcomer.priority <= class);
+                let lower = lower.filter(|it| self.has_more_than_reserved(it.newcomer.priority));
+                shed = lower.min_by_key(|it| (it.newcomer.priority, it.id)).map(|it| it.id);
+            }
         }
-        if self.sheds && above {
-            let worst = unreserved.iter().min_by_key(|it| (it.newcomer.priority, it.id)).expect("above").id;
+        if let Some(worst) = shed {
             self.end(worst);
             return refuse(worst, Refusal::Shed);
         }

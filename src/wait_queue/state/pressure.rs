@@ -1,4 +1,4 @@
-//! Whether waits have been too long for too long: the rule of `CoDel`.
+//! Whether the calls of a class have waited too long for too long: the rule of `CoDel`.
 
 use std::time::Instant;
 
@@ -11,12 +11,12 @@ pub(super) enum Pressure {
     Calm,
     /// A call has waited longer than the target, at every look since this instant.
     Above { since: Instant },
-    /// Calls above the target are shed, until the queue has drained.
+    /// Calls above the target are shed, until the class has drained.
     Shedding,
 }
 
 impl Pressure {
-    /// Looks at the oldest call outside of reserved places; `None` if the queue has drained. Whether a call is to be shed
+    /// Looks at the oldest call outside of reserved places; `None` if the class has drained. Whether a call is to be shed
     /// now.
     pub(super) fn look(&mut self, shed: Shed, oldest: Option<Instant>, now: Instant) -> bool {
         let Shed::Above { target, interval } = shed else {

@@ -24,7 +24,6 @@ pub(crate) struct WaitQueue<T> {
     pub(super) classes: [Class; CLASSES],
     /// Only the keys of calls that wait.
     pub(super) keys: HashMap<u64, Key>,
-    pressure: Pressure,
 }
 
 #[derive(Debug)]
@@ -47,6 +46,7 @@ pub(super) struct Class {
     share: u32,
     /// The places that no other class takes.
     reserved: u32,
+    pressure: Pressure,
 }
 
 #[derive(Debug)]
@@ -109,15 +109,12 @@ pub(crate) struct Ticket(u32);
 
 impl<T: Default> WaitQueue<T> {
     pub(crate) fn new(config: WaitQueueConfig) -> Self {
-        let class = Class { waiting: List::EMPTY, cost: 0, credit: 0, share: 0, reserved: 0 };
+        let pressure = Pressure::Calm;
+        let class = Class { waiting: List::EMPTY, cost: 0, credit: 0, share: 0, reserved: 0, pressure };
         let (classes, keys) = ([class; CLASSES], HashMap::new());
-        let mut queue = Self { config, entries: Slab::new(), classes, keys, pressure: Pressure::Calm };
+        let mut queue = Self { config, entries: Slab::new(), classes, keys };
         queue.update(config);
         queue
-    }
-
-    pub(crate) fn config(&self) -> &WaitQueueConfig {
-        &self.config
     }
 
     /// Replaces the numbers. Waiting calls keep their places and their time; a smaller queue fills up no further.
@@ -258,13 +255,18 @@ impl<T: Default> WaitQueue<T> {
         self.len().saturating_add(kept) >= self.config.capacity
     }
 
-    /// The oldest call of the lowest class that has more than its reserved places, if calls have waited too long.
+    /// The call to shed, if a class has waited too long: the oldest one of the lowest class that has more than its reserved
+    /// places.
     fn next_shed(&mut self, now: Instant) -> Option<u32> {
-        let unreserved = || self.classes.iter().filter(|class| class.has_more_than_reserved());
-        let oldest = unreserved().filter_map(|class| class.waiting.first());
-        let oldest = oldest.map(|index| self.entries[index].since).min();
-        let lowest = unreserved().find_map(|class| class.waiting.first());
-        if self.pressure.look(self.config.shed, oldest, now) { lowest } else { None }
+        let (entries, shed) = (&self.entries, self.config.shed);
+        let standing = self.classes.iter_mut().map(|class| {
+            let oldest = class.waiting.first().filter(|_| class.has_more_than_reserved());
+            class.pressure.look(shed, oldest.map(|index| entries[index].since), now)
+        });
+        // Every class is looked at, so that its interval begins.
+        let highest = standing.enumerate().filter_map(|(class, sheds)| sheds.then_some(class)).last()?;
+        let mut lower = self.classes[..=highest].iter().filter(|class| class.has_more_than_reserved());
+        lower.find_map(|class| class.waiting.first())
     }
 
     /// The class that is served next: one that is owed a call by its share, or the highest.

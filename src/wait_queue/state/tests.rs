@@ -211,7 +211,7 @@ fn case_64_a_smaller_queue_keeps_its_calls_and_takes_no_more() {
     }
     queue.update(STRICT.capacity(2));
     assert_eq!(join(&mut queue, CALL, 5, at(0)).0, Err(Refusal::Full));
-    assert_eq!((queue.len(), queue.config().longest_wait()), (4, Duration::from_secs(1)));
+    assert_eq!(queue.len(), 4);
     assert_eq!(served(&mut queue, at(0)), [1, 2, 3, 4]);
     assert!(join(&mut queue, CALL, 6, at(0)).0.is_ok());
 }

@@ -1,0 +1,95 @@
+//! The numbers of a concurrency limit.
+
+use crate::{call::ConfigError, wait_queue::WaitQueueConfig};
+
+/// How many calls are in flight at once, and how many wait.
+///
+/// ```
+/// use tower_reliability::{concurrency_limit::ConcurrencyLimitConfig, wait_queue::WaitQueueConfig};
+///
+/// const DATABASE: ConcurrencyLimitConfig =
+///     ConcurrencyLimitConfig::new(40).queue(WaitQueueConfig::new().capacity(200));
+/// let layer = DATABASE.build()?;
+/// # Ok::<(), tower_reliability::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct ConcurrencyLimitConfig {
+    pub(super) limit: u32,
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(super) queue: WaitQueueConfig,
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(super) shadow: bool,
+}
+
+impl ConcurrencyLimitConfig {
+    /// Lets so many calls be in flight at once; further calls wait.
+    ///
+    /// A low limit protects the backend, and a high limit uses all of it. 1 to 1 000 000 calls. There is no default.
+    #[must_use]
+    pub const fn new(limit: u32) -> Self {
+        Self { limit, queue: WaitQueueConfig::new(), shadow: false }
+    }
+
+    /// Lets calls beyond the limit wait in such a queue. [`WaitQueueConfig::none`] rejects them at once.
+    ///
+    /// Default: [`WaitQueueConfig::new`].
+    #[must_use]
+    pub const fn queue(mut self, queue: WaitQueueConfig) -> Self {
+        self.queue = queue;
+        self
+    }
+
+    /// Lets every call pass, and counts the calls that the limit would have held up.
+    ///
+    /// It shows the effect of a limit before the limit has any. Default: off.
+    #[must_use]
+    pub const fn shadow(mut self, on: bool) -> Self {
+        self.shadow = on;
+        self
+    }
+
+    /// The number of calls that may be in flight.
+    #[must_use]
+    pub const fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Names the first field that breaks its rule.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let limit = (1..=MAX_LIMIT).contains(&self.limit);
+        ConfigError::check(limit, "limit", "must be 1 to 1000000")?;
+        self.queue.check()
+    }
+}
+
+/// Far above the number of calls that a process has in flight, and far below the room in a word.
+const MAX_LIMIT: u32 = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_21_a_number_out_of_range_is_refused_by_its_name() {
+        let new = ConcurrencyLimitConfig::new;
+        for (config, field) in [
+            (new(0), "limit"),
+            (new(u32::MAX), "limit"),
+            (new(1).queue(WaitQueueConfig::new().capacity(u32::MAX)), "capacity"),
+        ] {
+            assert_eq!(config.check().map_err(|error| error.field()), Err(field), "{config:?}");
+        }
+        assert_eq!(new(MAX_LIMIT).queue(WaitQueueConfig::none()).shadow(true).check(), Ok(()));
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn a_file_needs_the_limit_and_nothing_else() {
+        assert_eq!(toml::from_str("limit = 7"), Ok(ConcurrencyLimitConfig::new(7)));
+        let text = "limit = 7\nshadow = true\nqueue = { capacity = 3 }";
+        let config = ConcurrencyLimitConfig::new(7).shadow(true).queue(WaitQueueConfig::new().capacity(3));
+        assert_eq!(toml::from_str(text), Ok(config));
+        assert!(toml::from_str::<ConcurrencyLimitConfig>("").is_err());
+    }
+}

@@ -1,0 +1,203 @@
+//! The future of a call with a limited concurrency.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project::pin_project;
+use tokio::time::Sleep;
+use tower_service::Service;
+
+use super::handle::{Permit, Waiter};
+use crate::{
+    call::{Classifier, FromRejected, Outcome, PendingOutcome, Rejected},
+    rt::clock,
+};
+
+/// Returns the permit of each call with its response. The default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UntilResponse;
+
+impl<Res, Err> Classifier<Res, Err> for UntilResponse {
+    fn classify(&self, _result: Result<&Res, &Err>) -> Outcome {
+        Outcome::Success
+    }
+}
+
+/// The inner service's answer, or a rejection.
+///
+/// A call that found no free permit waits for one, and then for a clone of the inner service to be ready. The time in the
+/// queue begins with `call`.
+///
+/// # Cancellation
+///
+/// Dropping the future at any time returns the place in the queue or the permit, which goes to the next call. The permit of
+/// a [`Deferred`](Outcome::Deferred) response returns when the response ends or is dropped.
+///
+/// # Panics
+///
+/// If it has to wait outside a tokio runtime with time enabled.
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<S: Service<Req>, Req, C> {
+    #[pin]
+    phase: Phase<S, Req, C>,
+}
+
+#[pin_project(project = PhaseProj, project_replace = PhaseOwned)]
+enum Phase<S: Service<Req>, Req, C> {
+    Queued {
+        waiter: Waiter,
+        #[pin]
+        timer: Option<Sleep>,
+        waiting: Waiting<S, Req, C>,
+    },
+    Readying {
+        waiting: Waiting<S, Req, C>,
+        permit: Permit,
+    },
+    Calling {
+        #[pin]
+        inner: S::Future,
+        // After the inner call, so that a drop ends the call before the next call gets the permit.
+        permit: Permit,
+        classifier: C,
+    },
+    Rejected(Rejected),
+    Done,
+}
+
+/// A call that has not reached the inner service.
+struct Waiting<S, Req, C> {
+    service: S,
+    request: Req,
+    classifier: C,
+}
+
+impl<S: Service<Req>, Req, C> ResponseFuture<S, Req, C> {
+    #[inline]
+    pub(super) fn calling(inner: S::Future, permit: Permit, classifier: C) -> Self {
+        Self { phase: Phase::Calling { inner, permit, classifier } }
+    }
+
+    pub(super) fn readying(service: S, request: Req, permit: Permit, classifier: C) -> Self {
+        Self { phase: Phase::Readying { waiting: Waiting { service, request, classifier }, permit } }
+    }
+
+    pub(super) fn queued(service: S, request: Req, waiter: Waiter, classifier: C) -> Self {
+        let waiting = Waiting { service, request, classifier };
+        Self { phase: Phase::Queued { waiter, timer: None, waiting } }
+    }
+
+    pub(super) fn rejected(rejected: Rejected) -> Self {
+        Self { phase: Phase::Rejected(rejected) }
+    }
+}
+
+impl<S, Req, C> Future for ResponseFuture<S, Req, C>
+where
+    S: Service<Req>,
+    S::Error: FromRejected,
+    C: Classifier<S::Response, S::Error>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if !matches!(self.phase, Phase::Calling { .. })
+            && let Err(error) = ready!(self.as_mut().poll_call(cx))
+        {
+            return Poll::Ready(Err(error));
+        }
+        let mut phase = self.project().phase;
+        let PhaseProj::Calling { inner, classifier, .. } = phase.as_mut().project() else {
+            unreachable!("a future is not polled after it has completed")
+        };
+        let result = ready!(inner.poll(cx));
+        // Classified while the phase holds the permit: a panic of the classifier returns it.
+        let is_deferred = matches!(&result, Ok(it) if classifier.classify(Ok(it)) == Outcome::Deferred);
+        // Calling => Done
+        let PhaseOwned::Calling { permit, classifier, .. } = phase.project_replace(Phase::Done) else {
+            unreachable!("the call has just ended")
+        };
+        Poll::Ready(if is_deferred { defer(&classifier, result, permit) } else { result })
+    }
+}
+
+impl<S, Req, C> ResponseFuture<S, Req, C>
+where
+    S: Service<Req>,
+    S::Error: FromRejected,
+{
+    /// Waits until the inner service has been called.
+    // Out of line: most calls never wait.
+    #[inline(never)]
+    fn poll_call(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        let mut phase = self.project().phase;
+        // Queued => Readying | Done
+        if let PhaseProj::Queued { waiter, timer, .. } = phase.as_mut().project() {
+            let entered = ready!(poll_permit(waiter, timer, cx));
+            let PhaseOwned::Queued { waiting, .. } = phase.as_mut().project_replace(Phase::Done) else {
+                unreachable!("the call has just waited")
+            };
+            match entered {
+                Ok(permit) => phase.set(Phase::Readying { waiting, permit }),
+                Err(rejected) => return Poll::Ready(Err(S::Error::from_rejected(rejected))),
+            }
+        }
+        // Readying => Readying | Calling | Done
+        if let PhaseProj::Readying { waiting, .. } = phase.as_mut().project() {
+            let ready = ready!(waiting.service.poll_ready(cx));
+            let PhaseOwned::Readying { mut waiting, permit } = phase.as_mut().project_replace(Phase::Done)
+            else {
+                unreachable!("the call has just become ready")
+            };
+            ready?;
+            let inner = waiting.service.call(waiting.request);
+            phase.set(Phase::Calling { inner, permit, classifier: waiting.classifier });
+            return Poll::Ready(Ok(()));
+        }
+        // Rejected => Done
+        match phase.project_replace(Phase::Done) {
+            PhaseOwned::Rejected(rejected) => Poll::Ready(Err(S::Error::from_rejected(rejected))),
+            _ => unreachable!("a future is not polled after it has completed"),
+        }
+    }
+}
+
+/// Waits for a permit until the call gives up.
+fn poll_permit(
+    waiter: &mut Waiter,
+    mut timer: Pin<&mut Option<Sleep>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Permit, Rejected>> {
+    if let Poll::Ready(entered) = waiter.poll(cx) {
+        return Poll::Ready(entered);
+    }
+    if timer.is_none() {
+        timer.set(Some(clock::alarm(waiter.expires())));
+    }
+    let timer = timer.as_pin_mut().expect("it has just been set if there was none");
+    clock::poll_alarm(timer, cx).map(|()| waiter.end())
+}
+
+/// Leaves the permit with the response, until the response ends. If the classifier returns it, the call has ended.
+#[cold]
+fn defer<C, R, E>(classifier: &C, mut result: Result<R, E>, permit: Permit) -> Result<R, E>
+where
+    C: Classifier<R, E>,
+{
+    if let Ok(response) = &mut result {
+        // An error is the pending outcome, whose drop returns the permit.
+        drop(classifier.defer(response, PendingOutcome::hold(permit)));
+    }
+    result
+}
+
+impl<S: Service<Req>, Req, C> fmt::Debug for ResponseFuture<S, Req, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,270 @@
+//! The shared state of a limit: the permits, and the queue behind its lock.
+
+use std::{
+    mem,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use super::{
+    config::ConcurrencyLimitConfig,
+    permits::{Permits, Taken},
+    snapshot::ConcurrencyLimitSnapshot,
+    state::State,
+};
+use crate::{
+    algo::after,
+    call::{ConfigError, Priority, Reason, Rejected},
+    rt::{
+        clock, descent,
+        sync::{Mutex, lock},
+    },
+    telemetry::Name,
+    wait_queue::{Answer, Newcomer, Ticket, Verdict},
+};
+
+/// Reads a concurrency limit and changes its numbers.
+///
+/// # Clone
+///
+/// Clones, and all services and handles of one layer, share the limit.
+#[derive(Clone, Debug)]
+pub struct ConcurrencyLimitHandle {
+    pub(super) shared: Arc<ConcurrencyLimitShared>,
+}
+
+#[derive(Debug)]
+pub(super) struct ConcurrencyLimitShared {
+    pub(super) permits: Permits,
+    name: Name,
+    /// Changes of the permits that concern calls that wait are made under this lock. No waker is woken, cloned or dropped
+    /// under it: the task behind it may own a call of this limit.
+    state: Mutex<State<Option<Waker>>>,
+}
+
+/// The right to one call in flight. Dropping it returns the permit.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Permit(Arc<ConcurrencyLimitShared>);
+
+/// The place of a call that waits. Dropping it leaves the queue.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Waiter {
+    shared: Arc<ConcurrencyLimitShared>,
+    /// `None` once the call has its verdict.
+    ticket: Option<Ticket>,
+    expires: Instant,
+}
+
+/// A call that found no free permit at first.
+#[derive(Debug)]
+pub(super) enum Entered {
+    Passed(Permit),
+    Waits(Waiter),
+}
+
+impl ConcurrencyLimitHandle {
+    pub(super) fn new(config: ConcurrencyLimitConfig, name: Name) -> Self {
+        let permits = Permits::new(config.limit, config.shadow);
+        let state = Mutex::new(State::new(config));
+        Self { shared: Arc::new(ConcurrencyLimitShared { permits, name, state }) }
+    }
+
+    /// The layer's name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.shared.name
+    }
+
+    /// The state and the counts.
+    #[must_use]
+    pub fn snapshot(&self) -> ConcurrencyLimitSnapshot {
+        let state = lock(&self.shared.state);
+        ConcurrencyLimitSnapshot {
+            limit: state.config().limit,
+            in_flight: self.shared.permits.in_flight(),
+            waiting: state.waiting(),
+            waiting_by_class: Priority::ALL.map(|priority| (priority, state.waiting_of(priority))),
+            counts: state.counts(),
+        }
+    }
+
+    /// The numbers in force.
+    #[must_use]
+    pub fn config(&self) -> ConcurrencyLimitConfig {
+        lock(&self.shared.state).config()
+    }
+
+    /// Replaces all numbers at once.
+    ///
+    /// A higher limit serves waiting calls at once. Under a lower limit, the calls in flight go on, and no further call
+    /// passes until they are few enough. Waiting calls keep their places and their time.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that breaks its rule. The old numbers stay in force then.
+    pub fn update(&self, config: ConcurrencyLimitConfig) -> Result<(), ConfigError> {
+        config.check()?;
+        let shared = &self.shared;
+        {
+            let mut state = lock(&shared.state);
+            state.update(config);
+            shared.permits.set_limit(config.limit, config.shadow);
+        }
+        while shared.permits.take_for_waiting() {
+            shared.hand_over();
+        }
+        Ok(())
+    }
+}
+
+impl ConcurrencyLimitShared {
+    /// Takes a permit if one is free and no call waits.
+    #[inline]
+    pub(super) fn try_take(self: &Arc<Self>) -> Option<Permit> {
+        self.permits.try_take().then(|| Permit(Arc::clone(self)))
+    }
+
+    /// Takes a permit or waits for one.
+    // Cold: most calls find a free permit.
+    #[cold]
+    pub(super) fn enter(self: &Arc<Self>, newcomer: Newcomer) -> Result<Entered, Rejected> {
+        let now = descent::now();
+        loop {
+            let mut state = lock(&self.state);
+            match self.permits.take_or_wait() {
+                Taken::Nothing => {}
+                Taken::Free => return Ok(Entered::Passed(Permit(Arc::clone(self)))),
+                Taken::Beyond => {
+                    state.pass();
+                    return Ok(Entered::Passed(Permit(Arc::clone(self))));
+                }
+            }
+            let answer = state.ask(&newcomer, now);
+            let refusal = match answer {
+                Answer::Join => {
+                    let ticket = state.join(newcomer, None, now);
+                    let expires = state.expires(&ticket);
+                    return Ok(Entered::Waits(Waiter {
+                        shared: Arc::clone(self),
+                        ticket: Some(ticket),
+                        expires,
+                    }));
+                }
+                Answer::Displaced(waker) => {
+                    self.settle(&state);
+                    drop(state);
+                    wake(waker);
+                    continue;
+                }
+                Answer::Refused(refusal) => refusal,
+            };
+            self.settle(&state);
+            let explained = state.explain(refusal);
+            drop(state);
+            return Err(self.reject(explained, now));
+        }
+    }
+
+    /// Notes that no call waits, if the queue is empty.
+    fn settle(&self, state: &State<Option<Waker>>) {
+        if state.waiting() == 0 {
+            self.permits.stop_waiting();
+        }
+    }
+
+    /// Hands a permit to the next call that waits, or returns it.
+    // Cold: while no call waits, a permit is returned without the lock.
+    #[cold]
+    fn hand_over(&self) {
+        let now = clock::now();
+        loop {
+            let mut state = lock(&self.state);
+            let Some(ended) = state.next(now) else {
+                self.permits.stop_waiting_and_return();
+                return;
+            };
+            let served = ended.verdict == Verdict::Served;
+            if served {
+                self.settle(&state);
+            }
+            drop(state);
+            wake(ended.payload);
+            if served {
+                return;
+            }
+        }
+    }
+
+    fn reject(&self, (reason, delay): (Reason, Duration), now: Instant) -> Rejected {
+        Rejected::new(self.name.clone(), reason).at(Some(after(now, delay)))
+    }
+}
+
+impl Drop for Permit {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.0.permits.try_return() {
+            self.0.hand_over();
+        }
+    }
+}
+
+impl Waiter {
+    /// When the call gives up.
+    pub(super) fn expires(&self) -> Instant {
+        self.expires
+    }
+
+    /// Waits for the verdict.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejected>> {
+        let ticket = self.ticket.as_ref().expect("a call is polled until it has its verdict");
+        let mut waker = Some(cx.waker().clone());
+        let mut state = lock(&self.shared.state);
+        if let Ok(payload) = state.look(ticket) {
+            mem::swap(payload, &mut waker);
+            drop(state);
+            return Poll::Pending;
+        }
+        drop(state);
+        Poll::Ready(self.end())
+    }
+
+    /// Ends the wait: with the verdict, or because the time is over.
+    pub(super) fn end(&mut self) -> Result<Permit, Rejected> {
+        let ticket = self.ticket.take().expect("a call ends once");
+        let mut state = lock(&self.shared.state);
+        let ended = state.leave(ticket);
+        self.shared.settle(&state);
+        let explained = match ended.verdict {
+            Verdict::Served => None,
+            Verdict::Refused(refusal) => Some(state.explain(refusal)),
+        };
+        drop(state);
+        match explained {
+            None => Ok(Permit(Arc::clone(&self.shared))),
+            Some(explained) => Err(self.shared.reject(explained, clock::now())),
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket.take() else { return };
+        let mut state = lock(&self.shared.state);
+        let ended = state.cancel(ticket);
+        self.shared.settle(&state);
+        drop(state);
+        if ended.verdict == Verdict::Served {
+            drop(Permit(Arc::clone(&self.shared)));
+        }
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

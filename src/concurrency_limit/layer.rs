@@ -1,0 +1,100 @@
+//! The layer.
+
+use tower_layer::Layer;
+
+use super::{
+    config::ConcurrencyLimitConfig, future::UntilResponse, handle::ConcurrencyLimitHandle,
+    service::ConcurrencyLimit,
+};
+use crate::{
+    call::{ConfigError, NoDeadline, NoPriority},
+    telemetry::Name,
+};
+
+/// Puts a [`ConcurrencyLimit`] around a service. Made by [`ConcurrencyLimitConfig::build`].
+///
+/// # Clone
+///
+/// All services made by this layer and by its clones share **one** limit: on twenty axum routes, on every connection.
+/// [`isolated`](Self::isolated) gives a layer with a limit of its own.
+///
+/// # Panics
+///
+/// Building and calling do not panic. The [future](super::future::ResponseFuture) of a call that waits needs a tokio
+/// runtime with time enabled.
+#[derive(Clone, Debug)]
+pub struct ConcurrencyLimitLayer<C = UntilResponse, P = NoPriority, D = NoDeadline> {
+    pub(super) classifier: C,
+    pub(super) priorities: P,
+    pub(super) deadlines: D,
+    pub(super) handle: ConcurrencyLimitHandle,
+}
+
+impl ConcurrencyLimitConfig {
+    /// Checks every number and makes the layer.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that breaks its rule.
+    pub fn build(self) -> Result<ConcurrencyLimitLayer, ConfigError> {
+        self.check()?;
+        let handle = ConcurrencyLimitHandle::new(self, Name::new("concurrency_limit"));
+        let (classifier, priorities, deadlines) = (UntilResponse, NoPriority, NoDeadline);
+        Ok(ConcurrencyLimitLayer { classifier, priorities, deadlines, handle })
+    }
+}
+
+impl<C, P, D> ConcurrencyLimitLayer<C, P, D> {
+    /// Holds the permit of a call whose response `classifier` [defers](crate::Outcome::Deferred) until the response ends.
+    ///
+    /// A permit otherwise returns with the response, whose body may still be on its way. Only responses are classified;
+    /// an error returns the permit at once. Default: [`UntilResponse`].
+    pub fn classify<C2>(self, classifier: C2) -> ConcurrencyLimitLayer<C2, P, D> {
+        let Self { priorities, deadlines, handle, .. } = self;
+        ConcurrencyLimitLayer { classifier, priorities, deadlines, handle }
+    }
+
+    /// Reads the priority of each request from `source`: a closure or a [`PrioritySource`](crate::PrioritySource).
+    ///
+    /// Only a call that finds no free permit is asked. Default: [`NoPriority`].
+    pub fn priority<P2>(self, source: P2) -> ConcurrencyLimitLayer<C, P2, D> {
+        let Self { classifier, deadlines, handle, .. } = self;
+        ConcurrencyLimitLayer { classifier, priorities: source, deadlines, handle }
+    }
+
+    /// Reads the deadline of each request from `deadlines`. A call does not wait beyond its deadline.
+    ///
+    /// Only a call that finds no free permit is asked. Default: [`NoDeadline`].
+    pub fn deadlines<D2>(self, deadlines: D2) -> ConcurrencyLimitLayer<C, P, D2> {
+        let Self { classifier, priorities, handle, .. } = self;
+        ConcurrencyLimitLayer { classifier, priorities, deadlines, handle }
+    }
+
+    /// Names the layer in its rejections, and gives it a limit of its own. Default: `concurrency_limit`.
+    #[must_use]
+    pub fn named(self, name: impl Into<Name>) -> Self {
+        let handle = ConcurrencyLimitHandle::new(self.handle.config(), name.into());
+        Self { handle, ..self }
+    }
+
+    /// The same layer with a limit of its own.
+    #[must_use]
+    pub fn isolated(self) -> Self {
+        let name = self.handle.name().clone();
+        self.named(name)
+    }
+
+    /// The handle of this layer's limit.
+    #[must_use]
+    pub fn handle(&self) -> ConcurrencyLimitHandle {
+        self.handle.clone()
+    }
+}
+
+impl<S, C: Clone, P: Clone, D: Clone> Layer<S> for ConcurrencyLimitLayer<C, P, D> {
+    type Service = ConcurrencyLimit<S, C, P, D>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ConcurrencyLimit { inner, is_ready: false, layer: self.clone() }
+    }
+}

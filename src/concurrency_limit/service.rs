@@ -1,0 +1,133 @@
+//! The service: takes a permit, or hands the call to the future that waits for one.
+
+use std::{
+    fmt, mem,
+    task::{Context, Poll, ready},
+};
+
+use tower_service::Service;
+
+use super::{
+    future::{ResponseFuture, UntilResponse},
+    handle::{ConcurrencyLimitHandle, Entered, Permit},
+    layer::ConcurrencyLimitLayer,
+};
+use crate::{
+    call::{Classifier, Deadline, DeadlineSource, FromRejected, NoDeadline, NoPriority, PrioritySource},
+    wait_queue::Newcomer,
+};
+
+/// A service with a limited number of calls in flight. Made by [`ConcurrencyLimitLayer`].
+///
+/// A call takes its permit, or joins the queue, in `call`. `poll_ready` reserves no permit. While a permit is free,
+/// `poll_ready` waits for the inner service, as usual. While no permit is free, the service is ready at once: the call waits
+/// for its permit first, and then for a clone of the inner service. So a call that waits holds nothing of the inner service,
+/// and a call that is rejected does not wait for it.
+///
+/// # Clone
+///
+/// Clones share the limit and its queue.
+pub struct ConcurrencyLimit<S, C = UntilResponse, P = NoPriority, D = NoDeadline> {
+    pub(super) inner: S,
+    /// Whether the inner service has been found ready since the last call.
+    pub(super) is_ready: bool,
+    pub(super) layer: ConcurrencyLimitLayer<C, P, D>,
+}
+
+impl<S, C, P, D> ConcurrencyLimit<S, C, P, D> {
+    /// The handle of the limit.
+    pub fn handle(&self) -> ConcurrencyLimitHandle {
+        self.layer.handle()
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service, mutably.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    /// Calls the inner service, or waits until it is ready.
+    #[inline]
+    fn admitted<Req>(&mut self, permit: Permit, request: Req) -> ResponseFuture<S, Req, C>
+    where
+        S: Service<Req> + Clone,
+        C: Clone,
+    {
+        let classifier = self.layer.classifier.clone();
+        if mem::take(&mut self.is_ready) {
+            return ResponseFuture::calling(self.inner.call(request), permit, classifier);
+        }
+        ResponseFuture::readying(self.inner.clone(), request, permit, classifier)
+    }
+}
+
+impl<S, C, P, D, Req> Service<Req> for ConcurrencyLimit<S, C, P, D>
+where
+    S: Service<Req> + Clone,
+    S::Error: FromRejected,
+    C: Classifier<S::Response, S::Error> + Clone,
+    P: PrioritySource<Req>,
+    D: DeadlineSource<Req>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Req, C>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        if self.layer.handle.shared.permits.has_free() {
+            self.is_ready = false;
+            ready!(self.inner.poll_ready(cx))?;
+            self.is_ready = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let shared = &self.layer.handle.shared;
+        if let Some(permit) = shared.try_take() {
+            return self.admitted(permit, request);
+        }
+        let newcomer = Newcomer {
+            priority: self.layer.priorities.priority(&request),
+            cost: 1,
+            deadline: self.layer.deadlines.deadline(&request).map(Deadline::instant),
+            key: self.layer.priorities.queue_key(&request),
+        };
+        match shared.enter(newcomer) {
+            Ok(Entered::Passed(permit)) => self.admitted(permit, request),
+            Ok(Entered::Waits(waiter)) => {
+                if mem::take(&mut self.is_ready) {
+                    // A ready service may hold a place that another call could use meanwhile.
+                    self.inner = self.inner.clone();
+                }
+                ResponseFuture::queued(self.inner.clone(), request, waiter, self.layer.classifier.clone())
+            }
+            Err(rejected) => ResponseFuture::rejected(rejected),
+        }
+    }
+}
+
+impl<S: Clone, C: Clone, P: Clone, D: Clone> Clone for ConcurrencyLimit<S, C, P, D> {
+    fn clone(&self) -> Self {
+        // The clone of a ready service is not ready.
+        Self { inner: self.inner.clone(), is_ready: false, layer: self.layer.clone() }
+    }
+}
+
+impl<S: fmt::Debug, C, P, D> fmt::Debug for ConcurrencyLimit<S, C, P, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConcurrencyLimit")
+            .field("inner", &self.inner)
+            .field("name", self.layer.handle.name())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,245 @@
+//! The machine: the calls that wait, the pace at which they are served, and their counts.
+
+use std::time::{Duration, Instant};
+
+use super::{config::ConcurrencyLimitConfig, snapshot::ConcurrencyLimitCounts};
+use crate::{
+    call::{Priority, Reason},
+    wait_queue::{Answer, Ended, Newcomer, Refusal, Ticket, Verdict, WaitQueue},
+};
+
+/// The queue of one limit, without the permits.
+#[derive(Debug)]
+pub(super) struct State<T> {
+    config: ConcurrencyLimitConfig,
+    queue: WaitQueue<T>,
+    pace: Pace,
+    counts: ConcurrencyLimitCounts,
+}
+
+/// The time from one call that is served to the next, while calls wait.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Zero until it is known.
+    mean: Duration,
+    since: Option<Instant>,
+}
+
+impl<T: Default> State<T> {
+    pub(super) fn new(config: ConcurrencyLimitConfig) -> Self {
+        let queue = WaitQueue::new(config.queue);
+        Self { config, queue, pace: Pace::default(), counts: ConcurrencyLimitCounts::default() }
+    }
+
+    pub(super) fn config(&self) -> ConcurrencyLimitConfig {
+        self.config
+    }
+
+    pub(super) fn update(&mut self, config: ConcurrencyLimitConfig) {
+        self.config = config;
+        self.queue.update(config.queue);
+    }
+
+    pub(super) fn counts(&self) -> ConcurrencyLimitCounts {
+        self.counts
+    }
+
+    pub(super) fn waiting(&self) -> u32 {
+        self.queue.len()
+    }
+
+    pub(super) fn waiting_of(&self, priority: Priority) -> u32 {
+        self.queue.len_of(priority)
+    }
+
+    /// A call passes beyond the limit, which only counts.
+    pub(super) fn pass(&mut self) {
+        self.counts.would_wait += 1;
+    }
+
+    /// A call that found no permit wants to wait. Once for each call that is displaced for it.
+    pub(super) fn ask(&mut self, newcomer: &Newcomer, now: Instant) -> Answer<T> {
+        let answer = self.queue.ask(newcomer, self.pace.mean, now);
+        match &answer {
+            Answer::Join => self.counts.limited += 1,
+            Answer::Displaced(_) => self.count(Verdict::Refused(Refusal::Full)),
+            Answer::Refused(refusal) => {
+                self.counts.limited += 1;
+                self.count(Verdict::Refused(*refusal));
+            }
+        }
+        answer
+    }
+
+    pub(super) fn join(&mut self, newcomer: Newcomer, payload: T, now: Instant) -> Ticket {
+        self.pace.since.get_or_insert(now);
+        self.queue.join(newcomer, payload, now)
+    }
+
+    /// The next call that stops waiting, now that there is a permit.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Ended<T>> {
+        let ended = self.queue.next(now, |_| true)?;
+        self.count(ended.verdict);
+        if ended.verdict == Verdict::Served {
+            self.pace.served(now);
+        }
+        self.rest();
+        Some(ended)
+    }
+
+    /// The means to wake a call, to be replaced; or the verdict on it.
+    pub(super) fn look(&mut self, ticket: &Ticket) -> Result<&mut T, Verdict> {
+        match self.queue.verdict(ticket) {
+            Some(verdict) => Err(verdict),
+            None => Ok(self.queue.payload(ticket)),
+        }
+    }
+
+    /// When the call gives up.
+    pub(super) fn expires(&self, ticket: &Ticket) -> Instant {
+        self.queue.expires(ticket)
+    }
+
+    /// A call leaves with its verdict, or because its time is over.
+    pub(super) fn leave(&mut self, ticket: Ticket) -> Ended<T> {
+        let decided = self.queue.verdict(&ticket).is_some();
+        let ended = self.queue.leave(ticket);
+        if !decided {
+            self.count(ended.verdict);
+        }
+        self.rest();
+        ended
+    }
+
+    /// A call that waits is dropped; or it is dropped with its verdict.
+    pub(super) fn cancel(&mut self, ticket: Ticket) -> Ended<T> {
+        if self.queue.verdict(&ticket).is_none() {
+            self.counts.cancelled += 1;
+        }
+        let ended = self.queue.leave(ticket);
+        self.rest();
+        ended
+    }
+
+    /// The reason of a refusal, and about how long the calls that wait will take.
+    pub(super) fn explain(&self, refusal: Refusal) -> (Reason, Duration) {
+        let ConcurrencyLimitConfig { limit, queue, .. } = self.config;
+        let reason = match refusal {
+            Refusal::Full if queue.is_none() => Reason::ConcurrencyLimited { limit },
+            Refusal::Full => Reason::QueueFull,
+            Refusal::Shed => Reason::Shed,
+            Refusal::MaxWait => Reason::QueueTimeout { max_wait: queue.longest_wait() },
+            Refusal::Deadline => Reason::DeadlineExceeded,
+        };
+        let max_wait = queue.longest_wait();
+        let drained = match self.pace.mean {
+            Duration::ZERO => max_wait,
+            mean => mean.saturating_mul(self.queue.len().saturating_add(1)).min(max_wait),
+        };
+        (reason, drained)
+    }
+
+    fn count(&mut self, verdict: Verdict) {
+        let counts = &mut self.counts;
+        *match verdict {
+            Verdict::Served => &mut counts.served,
+            Verdict::Refused(Refusal::Full) => &mut counts.rejected_full,
+            Verdict::Refused(Refusal::Shed) => &mut counts.rejected_shed,
+            Verdict::Refused(Refusal::MaxWait) => &mut counts.rejected_max_wait,
+            Verdict::Refused(Refusal::Deadline) => &mut counts.rejected_deadline,
+        } += 1;
+    }
+
+    /// The time without a queue says nothing about the pace.
+    fn rest(&mut self) {
+        if self.queue.len() == 0 {
+            self.pace.since = None;
+        }
+    }
+}
+
+impl Pace {
+    fn served(&mut self, now: Instant) {
+        let Some(since) = self.since.replace(now) else { return };
+        let took = now.saturating_duration_since(since);
+        self.mean = match self.mean {
+            Duration::ZERO => took,
+            mean => (mean * (SMOOTHING - 1) + took) / SMOOTHING,
+        };
+    }
+}
+
+/// An outlier moves the mean by an eighth, as in the round-trip time of TCP.
+const SMOOTHING: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{rt::clock::epoch, wait_queue::WaitQueueConfig};
+
+    const CALL: Newcomer = Newcomer { priority: Priority::Normal, cost: 1, deadline: None, key: None };
+
+    fn at(millis: u64) -> Instant {
+        epoch() + Duration::from_millis(millis)
+    }
+
+    fn state(queue: WaitQueueConfig) -> State<u32> {
+        State::new(ConcurrencyLimitConfig::new(3).queue(queue))
+    }
+
+    #[test]
+    fn the_pace_predicts_who_would_be_late_and_when_to_come_again() {
+        let mut state = state(WaitQueueConfig::new().without_shedding());
+        for id in 0..12 {
+            assert_eq!(state.ask(&CALL, at(0)), Answer::Join);
+            let _ticket = state.join(CALL, id, at(0));
+        }
+        assert_eq!(state.explain(Refusal::Full), (Reason::QueueFull, Duration::from_secs(1)));
+        for round in 1..=2 {
+            assert_eq!(state.next(at(100 * round)).map(|ended| ended.verdict), Some(Verdict::Served));
+        }
+        // Ten calls wait, and one is served every 100 ms.
+        let due = |millis| Newcomer { deadline: Some(at(millis)), ..CALL };
+        assert_eq!(state.ask(&due(1_199), at(200)), Answer::Refused(Refusal::Deadline));
+        assert_eq!(state.ask(&due(1_200), at(200)), Answer::Join);
+        state.next(at(300));
+        assert_eq!(state.explain(Refusal::Shed), (Reason::Shed, Duration::from_secs(1)));
+        while state.next(at(300)).is_some() {}
+        // A pause without a queue is no slow service.
+        let _ticket = state.join(CALL, 20, at(9_000));
+        state.next(at(9_010));
+        assert!(state.pace.mean < Duration::from_millis(100), "{:?}", state.pace);
+    }
+
+    #[test]
+    fn case_61_every_limited_call_is_counted_once() {
+        let mut state = state(WaitQueueConfig::new().capacity(3).max_wait(Duration::from_millis(50)));
+        let high = Newcomer { priority: Priority::High, ..CALL };
+        let mut tickets: Vec<_> = (0..3)
+            .map(|id| {
+                assert_eq!(state.ask(&CALL, at(0)), Answer::Join);
+                state.join(CALL, id, at(0))
+            })
+            .collect();
+        assert_eq!(state.ask(&CALL, at(0)), Answer::Refused(Refusal::Full));
+        assert_eq!(state.ask(&high, at(0)), Answer::Displaced(2));
+        assert_eq!(state.ask(&high, at(0)), Answer::Join);
+        let _ticket = state.join(high, 3, at(0));
+        assert_eq!(state.next(at(1)).map(|ended| ended.payload), Some(3));
+        let mut take = || tickets.pop().expect("three joined");
+        assert_eq!(state.cancel(take()).verdict, Verdict::Refused(Refusal::Full));
+        state.cancel(take());
+        assert_eq!(state.leave(take()).verdict, Verdict::Refused(Refusal::MaxWait));
+        let counts = state.counts();
+        let rejected = [counts.rejected_full, counts.rejected_max_wait, counts.rejected_deadline];
+        assert_eq!((counts.limited, counts.served, counts.cancelled, rejected), (5, 1, 1, [2, 1, 0]));
+        assert_eq!(state.waiting(), 0);
+    }
+
+    #[test]
+    fn a_limit_without_a_queue_says_so() {
+        let mut state = state(WaitQueueConfig::none());
+        assert_eq!(state.ask(&CALL, at(0)), Answer::Refused(Refusal::Full));
+        assert_eq!(state.explain(Refusal::Full).0, Reason::ConcurrencyLimited { limit: 3 });
+    }
+}
