@@ -68,7 +68,7 @@ impl WaitQueueConfig {
             per_key: None,
             max_wait: Duration::from_secs(1),
             minimum_shares: MinimumShares::new(),
-            shed: Shed::Above { target: Duration::from_millis(20), interval: Duration::from_millis(100) },
+            shed: Shed::Above { target: Duration::from_millis(100), interval: Duration::from_millis(100) },
         }
     }
 
@@ -131,7 +131,7 @@ impl WaitQueueConfig {
     /// The rule is `CoDel`'s: a burst may wait, and a standing queue may not. Lower classes go first: the queue sheds a call
     /// only when no call of a lower class waits, except in reserved places. A short `target` keeps
     /// waits short in an overload, and refuses more calls. Both above 0, at most 1 day. In a file:
-    /// `shed = { above = { target = "20ms", interval = "100ms" } }` or `shed = "off"`. Default: 20 ms and 100 ms.
+    /// `shed = { above = { target = "100ms", interval = "100ms" } }` or `shed = "off"`. Default: 100 ms for both.
     #[must_use]
     pub const fn shed_above(mut self, target: Duration, interval: Duration) -> Self {
         self.shed = Shed::Above { target, interval };

@@ -22,10 +22,17 @@
 //! | [`per_key`](WaitQueueConfig::per_key) | no limit | at least 1 |
 //! | [`max_wait`](WaitQueueConfig::max_wait) | 1 s | above 0, at most 1 day |
 //! | [`minimum_share`](WaitQueueConfig::minimum_share) | 0.001 for each class below critical | 0 to 0.5, together at most 0.5 |
-//! | [`shed_above`](WaitQueueConfig::shed_above) | 20 ms for 100 ms | above 0, at most 1 day |
+//! | [`shed_above`](WaitQueueConfig::shed_above) | 100 ms for 100 ms | above 0, at most 1 day |
 //!
-//! The target of 20 ms is the queue time by which `WeChat`'s DAGOR recognises an overload, and the interval of 100 ms is
-//! that of `CoDel`.
+//! The interval of 100 ms is that of `CoDel`. The target trades successes for short waits. In the simulation
+//! `tests/it/concurrency_limit_overload.rs`, calls arrive at random at twice the rate that fits, so that critical and high
+//! calls together just fit. All critical calls succeed, and of the high calls:
+//!
+//! | target | successes | 99th percentile of the wait |
+//! |--:|--:|--:|
+//! | 20 ms | 88.9 % | 67 ms |
+//! | 100 ms | 96.1 % | 125 ms |
+//! | off | 100 % | 549 ms |
 
 mod config;
 mod state;

@@ -17,47 +17,97 @@ const TAKES: Duration = Duration::from_millis(50);
 const EVERY: Duration = Duration::from_micros(500);
 const CALLS: u32 = 40_000;
 
-#[tokio::test(start_paused = true)]
-async fn case_30_under_twice_the_load_critical_and_high_calls_succeed_and_low_calls_make_progress() {
-    let queue = WaitQueueConfig::new().capacity(200);
-    let layer = ConcurrencyLimitConfig::new(LIMIT).queue(queue).build().expect("valid");
-    let layer = layer.priority(|request: &Priority| *request);
-    let service = layer.layer(service_fn(|_: Priority| sleep(TAKES).map(Ok::<_, BoxError>)));
-    let mut rng = StdRng::seed_from_u64(SEED);
+struct Call {
+    priority: Priority,
+    start: Instant,
+    takes: Duration,
+}
+
+/// One call of each class in each round, in a random order.
+fn even_calls(rng: &mut StdRng) -> Vec<Call> {
     let begin = Instant::now();
-    let mut calls = Vec::new();
-    for round in 0..CALLS / 4 {
-        // Each class once in each round, in a random order.
+    let rounds = (0..CALLS / 4).flat_map(|_| {
         let mut order = Priority::ALL;
         (1..4).for_each(|at| order.swap(at, rng.random_range(0..=at)));
-        for (at, priority) in (0..).zip(order) {
-            let start = begin + EVERY * (4 * round + at);
-            let mut service = service.clone();
-            calls.push(tokio::spawn(async move {
+        order
+    });
+    (0..)
+        .zip(rounds)
+        .map(|(at, priority)| Call { priority, start: begin + EVERY * at, takes: TAKES })
+        .collect()
+}
+
+/// Random classes, gaps and durations, the last two with exponential distributions.
+fn random_calls(rng: &mut StdRng) -> Vec<Call> {
+    let mut start = Instant::now();
+    let around = |rng: &mut StdRng, mean: Duration| mean.mul_f64(-(1.0 - rng.random::<f64>()).ln());
+    (0..CALLS)
+        .map(|_| {
+            start += around(rng, EVERY);
+            Call { priority: Priority::ALL[rng.random_range(0..4)], start, takes: around(rng, TAKES) }
+        })
+        .collect()
+}
+
+/// Prints what became of the calls. Returns the ratio of successes by class, in the order of `Priority::ALL`.
+async fn run(name: &str, queue: WaitQueueConfig, calls: Vec<Call>) -> [f64; 4] {
+    let layer = ConcurrencyLimitConfig::new(LIMIT).queue(queue).build().expect("valid");
+    let layer = layer.priority(|call: &Call| call.priority);
+    let service = layer.layer(service_fn(|call: Call| sleep(call.takes).map(Ok::<_, BoxError>)));
+    let calls: Vec<_> = calls
+        .into_iter()
+        .map(|call| {
+            let (mut service, priority, start, takes) =
+                (service.clone(), call.priority, call.start, call.takes);
+            tokio::spawn(async move {
                 sleep_until(start).await;
-                let result = service.call(priority).await;
-                (priority, result.is_ok(), start.elapsed())
-            }));
-        }
-    }
+                let succeeded = service.call(call).await.is_ok();
+                let served = if succeeded { takes } else { Duration::ZERO };
+                (priority, succeeded, start.elapsed().saturating_sub(served))
+            })
+        })
+        .collect();
     let mut ended = Vec::new();
     for call in calls {
         ended.push(call.await.expect("no call panics"));
     }
-    let mut rates = Vec::new();
-    for class in Priority::ALL {
+    let rates = Priority::ALL.map(|class| {
         let of_class = || ended.iter().filter(|(priority, ..)| *priority == class);
-        let succeeded = of_class().filter(|(_, ok, _)| *ok).count();
-        let mut waits: Vec<_> = of_class().map(|(_, _, took)| *took).collect();
+        let mut waits: Vec<_> = of_class().map(|(.., waited)| *waited).collect();
         waits.sort_unstable();
-        let p99 = waits[waits.len() * 99 / 100];
+        let succeeded = of_class().filter(|(_, succeeded, _)| *succeeded).count();
         #[expect(clippy::cast_precision_loss, reason = "a few thousand calls")]
-        let rate = succeeded as f64 / of_class().count() as f64;
-        println!("{class:?}: {:.2} % of {} succeeded, p99 {p99:?}", rate * 100.0, of_class().count());
-        rates.push(rate);
+        let rate = succeeded as f64 / waits.len() as f64;
+        let p99 = waits[waits.len() * 99 / 100].as_millis();
+        println!("{name}, {class:?}: {:.2} % succeeded, p99 of the wait {p99} ms", rate * 100.0);
+        rate
+    });
+    let snapshot = layer.handle().snapshot();
+    println!("{:?}", snapshot.counts);
+    assert_eq!((snapshot.in_flight, snapshot.waiting), (0, 0));
+    rates
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_30_under_twice_the_load_critical_and_high_calls_succeed_and_low_calls_make_progress() {
+    let calls = even_calls(&mut StdRng::seed_from_u64(SEED));
+    let rates = run("even calls", WaitQueueConfig::new(), calls).await;
+    assert!(rates[0] >= 0.999 && rates[1] >= 0.99 && rates[3] > 0.0, "seed {SEED}: {rates:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_30_shedding_trades_successes_of_a_class_that_just_fits_for_shorter_waits() {
+    let target =
+        |millis| WaitQueueConfig::new().shed_above(Duration::from_millis(millis), Duration::from_millis(100));
+    let mut high = Vec::new();
+    for (name, queue) in [
+        ("target 20 ms", target(20)),
+        ("default", WaitQueueConfig::new()),
+        ("without shedding", WaitQueueConfig::new().without_shedding()),
+    ] {
+        let rates = run(name, queue, random_calls(&mut StdRng::seed_from_u64(SEED))).await;
+        assert!(rates[0] >= 0.999 && rates[3] > 0.0, "seed {SEED}, {name}: {rates:?}");
+        high.push(rates[1]);
     }
-    println!("{:?}", layer.handle().snapshot().counts);
-    assert!(rates[0] >= 0.999 && rates[1] >= 0.99, "seed {SEED}: {rates:?}");
-    assert!(rates[3] > 0.0, "seed {SEED}: low calls make no progress");
-    assert_eq!((layer.handle().snapshot().in_flight, layer.handle().snapshot().waiting), (0, 0));
+    assert!(high[0] > 0.85 && high[1] > 0.95 && high[2] > 0.99, "seed {SEED}: {high:?}");
 }
