@@ -83,7 +83,7 @@ pub fn stack() -> StackBuilder<Protocol<HttpClassifier, HttpResend, RequestExten
 ///
 /// | stage | here | .NET | reason for the difference |
 /// |---|---|---|---|
-/// | rate limiter | none | 1 000 calls at a time | a bound that nobody chose fails in a burst |
+/// | rate limiter | none | 1 000 calls at a time | a bound that the user did not choose fails in a burst |
 /// | total timeout | 30 s | 30 s | |
 /// | retry | 3 attempts | 3 retries | outer layers retry too; three hops with four attempts each make 64 calls |
 /// | which requests | idempotent, or unprocessed | all | a POST that timed out must not be processed twice |
