@@ -199,8 +199,8 @@ impl StackConfig {
     pub fn checked(self) -> Result<Self, ConfigError> {
         let Self { timeout, retry, hedge, circuit_breaker, attempt_timeout, retry_budget } = self;
         retry_budget.unwrap_or_default().check().map_err(|error| error.within("retry_budget"))?;
-        let plan = Plan { fallback: None, timeout, retry, hedge, circuit_breaker, attempt_timeout };
-        let Plan { fallback: _, timeout, retry, hedge, circuit_breaker, attempt_timeout } = plan.checked()?;
+        let plan = Plan { timeout, retry, hedge, circuit_breaker, attempt_timeout, ..Plan::default() };
+        let Plan { timeout, retry, hedge, circuit_breaker, attempt_timeout, .. } = plan.checked()?;
         Ok(Self { timeout, retry, hedge, circuit_breaker, attempt_timeout, retry_budget })
     }
 }

@@ -96,6 +96,10 @@ where
         Some(self.config)
     }
 
+    fn is_keyed(&self) -> bool {
+        true
+    }
+
     fn assemble(self, name: &'static str, common: &Common<P>) -> Self::Layer {
         // The stages are assembled from the outside in, so the breaker's handle does not exist yet.
         let (circuits, circuit) = (Arc::clone(&common.circuits), Arc::clone(&common.circuit));
@@ -122,6 +126,10 @@ where
 
     fn config(&self) -> Option<CircuitBreakerConfig> {
         Some(self.config)
+    }
+
+    fn is_keyed(&self) -> bool {
+        true
     }
 
     fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>>) -> Self::Layer {

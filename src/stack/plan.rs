@@ -20,6 +20,8 @@ pub(super) struct Plan {
     pub(super) hedge: Option<HedgeConfig>,
     pub(super) circuit_breaker: Option<CircuitBreakerConfig>,
     pub(super) attempt_timeout: Option<TimeoutConfig>,
+    /// Whether the breaker has a circuit per key, and the retry no state per key.
+    pub(super) only_breaker_is_keyed: bool,
 }
 
 impl Plan {
@@ -76,6 +78,11 @@ impl Plan {
         let hedge_key = hedge_key.unwrap_or_default();
         let probe = self.circuit_breaker.map(|breaker| breaker.longest_probe());
         let window = self.circuit_breaker.and_then(window);
+        // Its retry would look at no circuit, and replace the failure that opens a circuit by a rejection.
+        if self.only_breaker_is_keyed && self.retry.is_some() {
+            let rule = "must have the key of circuit_breaker: add per_authority() or per_key(..)";
+            return Err(ConfigError::new("retry", rule));
+        }
         let two_attempts = attempt.map(|attempt| attempt.saturating_mul(2));
 
         let rule = |holds, stage, field, text| {

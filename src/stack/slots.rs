@@ -131,6 +131,7 @@ where
             hedge: self.hedge.config(),
             circuit_breaker: self.circuit_breaker.config(),
             attempt_timeout: self.attempt_timeout.config(),
+            only_breaker_is_keyed: self.circuit_breaker.is_keyed() && !self.retry.is_keyed(),
         }
         .checked()?;
         Ok(Slots {

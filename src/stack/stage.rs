@@ -66,6 +66,12 @@ pub trait Stage<Config, P> {
     #[doc(hidden)]
     fn config(&self) -> Option<Config>;
 
+    /// Whether the stage has state per key.
+    #[doc(hidden)]
+    fn is_keyed(&self) -> bool {
+        false
+    }
+
     #[doc(hidden)]
     fn assemble(self, name: &'static str, common: &Common<P>) -> Self::Layer;
 }

@@ -309,6 +309,13 @@ fn numbers_of_keyed_stages_are_checked_by_their_names() {
 }
 
 #[test]
+fn a_retry_without_the_key_of_its_breaker_is_refused() {
+    let error = reliable::standard().retry(RetryConfig::new()).build().expect_err("one budget for all hosts");
+    assert!(error.to_string().starts_with("retry must have the key of circuit_breaker"), "{error}");
+    assert!(reliable::standard().circuit_breaker(CircuitBreakerConfig::new()).build().is_ok());
+}
+
+#[test]
 fn the_standard_limits_yield_to_a_chosen_limit() {
     for limit in [Duration::from_millis(1), Duration::from_secs(1), HOUR] {
         assert!(reliable::standard().timeout(limit).build().is_ok(), "timeout {limit:?}");
