@@ -12,8 +12,9 @@ use tower_service::Service;
 /// A service that is always ready, and waits for the readiness of the inner service in its future. Part of a
 /// [`Client`](super::Client).
 ///
-/// Without it, the wait for an inner queue or limit would come before every stage, and no timeout would end it. Each call
-/// clones the inner service.
+/// Without it, the wait for an inner queue or limit would come before every stage, and no timeout would end it. The wait
+/// counts as time of the backend, for a timeout and for a breaker. So put a limit of this process, such as a
+/// `ConcurrencyLimit`, around the client, and not inside it. Each call clones the inner service.
 ///
 /// # Clone
 ///
