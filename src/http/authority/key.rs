@@ -41,12 +41,14 @@ enum Host {
 }
 
 impl Host {
+    /// The name of the host. A dot at its end says that the name is complete, and names the same host.
     fn text(&self) -> Option<&str> {
-        match self {
-            Self::InUri(authority) => Some(authority.host()),
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
+        let text = match self {
+            Self::InUri(authority) => authority.host(),
+            Self::Text(text) => text,
+            _ => return None,
+        };
+        Some(text.strip_suffix('.').unwrap_or(text))
     }
 }
 
@@ -202,6 +204,7 @@ mod tests {
             ("http://shop.example/a", "http://SHOP.example:80/b?c"),
             ("https://shop.example", "https://user:secret@shop.example:443"),
             ("http://[::1]:81", "http://[::1]:81/x"),
+            ("http://shop.example.", "http://shop.example"),
             ("/a", "/b"),
         ] {
             assert_eq!(of(one), of(other));
