@@ -1,6 +1,7 @@
 //! The events and the counts of a stack, while its backend fails. `cargo run --example observe`
 //!
-//! A listener hears every retry, timeout and change of the circuit. A healthy call has no event. A snapshot has the counts.
+//! A listener hears every retry, timeout and change of the circuit. A healthy call has no event. A snapshot has the
+//! counts.
 
 use std::{
     future::pending,

@@ -1,7 +1,8 @@
 //! [tower] layers that keep networked clients and servers reliable: circuit breaker, retries under a budget, hedging,
-//! timeouts with deadlines, fallbacks, and concurrency limits with priorities. Each layer works alone. [`ReliabilityStack`] combines them in the order in
-//! which they work together, and checks their numbers against each other. A call returns the answer of the service
-//! or a typed [rejection](Rejected). The rejection holds the layer, the reason and the time of the next try.
+//! timeouts with deadlines, fallbacks, and concurrency limits with priorities. Each layer works alone.
+//! [`ReliabilityStack`] combines them in the order in which they work together, and checks their numbers against each
+//! other. A call returns the answer of the service or a typed [rejection](Rejected). The rejection holds the layer, the
+//! reason and the time of the next try.
 //!
 //! ```text
 //! caller ─► fallback ─► timeout ─► retry ─► hedge ─┐           one call
@@ -32,8 +33,8 @@
 //!
 //! # A first client
 //!
-//! Over HTTP, start with [`http::stack`] and the feature `http`, or with `http::standard()`, which has every stage and keeps
-//! circuits and budgets per host. A struct can name the client, and a call takes `&self`.
+//! Over HTTP, start with [`http::stack`] and the feature `http`, or with `http::standard()`, which has every stage and
+//! keeps circuits and budgets per host. A struct can name the client, and a call takes `&self`.
 //!
 //! ```
 //! use std::time::Duration;
@@ -98,10 +99,11 @@
 //!
 //! # Observability
 //!
-//! Each layer with state has a `handle()`, and the handle a `snapshot()` of its counts. With the feature `serde`, snapshots
-//! can be serialised. A [`Listener`] receives the [`Event`]s of a layer or of a whole [stack](stack#telemetry): retries,
-//! hedges, timeouts, fallbacks and circuits that open. A healthy call emits none. Each event also goes to `tracing`, with
-//! the target `tower_reliability`. `named("prices")` sets the name in rejections and events.
+//! Each layer with state has a `handle()`, and the handle a `snapshot()` of its counts. With the feature `serde`,
+//! snapshots can be serialised. A [`Listener`] receives the [`Event`]s of a layer or of a whole
+//! [stack](stack#telemetry): retries, hedges, timeouts, fallbacks and circuits that open. A healthy call emits none.
+//! Each event also goes to `tracing`, with the target `tower_reliability`. `named("prices")` sets the name in
+//! rejections and events.
 //!
 //! # Runtime
 //!

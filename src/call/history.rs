@@ -67,7 +67,8 @@ impl CallHistory {
     /// Records that an attempt goes to this endpoint, and that the chooser had `of` endpoints to choose from.
     ///
     /// By this the chooser promises that the next attempt goes to an endpoint that the call has not tried, as long as one
-    /// is left. A retry then does not wait for a `Retry-After` of this endpoint: the hint binds the endpoint that gave it.
+    /// is left. A retry then does not wait for a `Retry-After` of this endpoint: the hint binds the endpoint that gave
+    /// it.
     pub fn visit_one_of(&self, endpoint: impl Hash, of: usize) {
         let hash = hash(endpoint);
         let mut visited = lock(&self.outermost().shared.visited);

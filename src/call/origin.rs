@@ -7,8 +7,8 @@ use crate::rt::sync::{Mutex, lock};
 /// A clone of the inner service for further attempts, together with the handle of the layer.
 ///
 /// A call that needs no further attempt then clones one reference, and not the inner service with all its references.
-/// The lock makes it `Sync` for a service that is only `Send`. Cloning the service runs under the lock, so its `Clone` must
-/// not call the service.
+/// The lock makes it `Sync` for a service that is only `Send`. Cloning the service runs under the lock, so its `Clone`
+/// must not call the service.
 pub(crate) struct Origin<S, H> {
     shared: Arc<Inner<S, H>>,
     /// The handle of the key of one call, in a keyed layer.

@@ -4,7 +4,8 @@ use crate::call::CallHistory;
 
 /// How the requests of a protocol are sent more than once.
 ///
-/// Retries and hedges ask it. [`CloneRequest`] clones every request. `http::HttpResend` knows methods, bodies and headers.
+/// Retries and hedges ask it. [`CloneRequest`] clones every request. `http::HttpResend` knows methods, bodies and
+/// headers.
 ///
 /// ```
 /// use tower_reliability::{PriorAttempts, Resend};
@@ -41,21 +42,21 @@ pub trait Resend<Req> {
         true
     }
 
-    /// Moves the parts that earlier attempts still hold into this copy, such as the rest of a body that they were streaming.
-    /// `false` if the copy is of no use then; it is not sent.
+    /// Moves the parts that earlier attempts still hold into this copy, such as the rest of a body that they were
+    /// streaming. `false` if the copy is of no use then; it is not sent.
     ///
     /// A layer calls it once the attempt is granted, before its delay, and never while an earlier attempt is
-    /// [running](PriorAttempts::Running). The transport may not know yet that the earlier attempt is over. Default: `true`,
-    /// for copies that are complete.
+    /// [running](PriorAttempts::Running). The transport may not know yet that the earlier attempt is over. Default:
+    /// `true`, for copies that are complete.
     fn take_over(&self, _copy: &mut Req) -> bool {
         true
     }
 
     /// Marks a request for inner layers, with the number of the attempt, from 1, and the history of the call.
     ///
-    /// A layer calls it before every attempt. A protocol with a place for a [`CallHistory`] puts one into the first request:
-    /// the [`inner`](CallHistory::inner) history of the one that is already there, or a new one. It leaves the same history
-    /// in `history`, and in all later attempts. Default: no mark.
+    /// A layer calls it before every attempt. A protocol with a place for a [`CallHistory`] puts one into the first
+    /// request: the [`inner`](CallHistory::inner) history of the one that is already there, or a new one. It leaves the
+    /// same history in `history`, and in all later attempts. Default: no mark.
     fn prepare(&self, _request: &mut Req, _attempt: u32, _history: &mut Option<CallHistory>) {}
 }
 

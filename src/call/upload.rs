@@ -39,8 +39,8 @@ pub struct Upload(Arc<State>);
 #[derive(Debug)]
 struct State {
     began: Instant,
-    /// Nanoseconds from `began` to the last progress, times four. The lowest two bits say whether the body is complete, and
-    /// whether its source has no data at the moment.
+    /// Nanoseconds from `began` to the last progress, times four. The lowest two bits say whether the body is complete,
+    /// and whether its source has no data at the moment.
     last: AtomicU64,
 }
 

@@ -131,8 +131,9 @@ impl CircuitBreakerConfig {
 
     /// Judges a rate only when the window holds at least so many calls.
     ///
-    /// More calls make chance openings rarer, and a dead backend costs more calls. A smaller count window is judged when it is
-    /// full. In a first burst, failures may end before successes, and open the circuit early. At least 1. Default: 20 calls.
+    /// More calls make chance openings rarer, and a dead backend costs more calls. A smaller count window is judged
+    /// when it is full. In a first burst, failures may end before successes, and open the circuit early. At least 1.
+    /// Default: 20 calls.
     #[must_use]
     pub const fn min_requests(mut self, calls: u32) -> Self {
         self.min_requests = calls;

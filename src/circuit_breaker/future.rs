@@ -63,7 +63,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().phase.project() {
             PhaseProj::Running { inner, classifier, guard } => {
-                // A caller that polls on after the end, against the rules, meets the inner future. Nothing is counted twice.
+                // A caller that polls on after the end, against the rules, meets the inner future. Nothing is counted
+                // twice.
                 if guard.is_settled() {
                     return inner.poll(cx);
                 }

@@ -70,8 +70,8 @@ impl<C, D> CircuitBreakerLayer<C, D> {
 
     /// Reads from `deadlines` the deadline of each request, and how far its body has been sent.
     ///
-    /// The breaker needs both to judge [cut calls](super#cut-calls). A call that ends at the caller's deadline is cut, and
-    /// a request that its caller has not sent says nothing about the backend. Default: [`NoDeadline`].
+    /// The breaker needs both to judge [cut calls](super#cut-calls). A call that ends at the caller's deadline is cut,
+    /// and a request that its caller has not sent says nothing about the backend. Default: [`NoDeadline`].
     pub fn deadlines<D2>(self, deadlines: D2) -> CircuitBreakerLayer<C, D2> {
         self.with_behaviour(|classifier, _| (classifier, deadlines))
     }

@@ -15,9 +15,9 @@
 //!                            enough probes passed, with `ramp`
 //! ```
 //!
-//! While the circuit is closed, a healthy call takes no lock and allocates nothing. A call that ends after the circuit has
-//! changed its state has no vote. Everything that a call took returns to the circuit when its future completes, panics or
-//! is dropped.
+//! While the circuit is closed, a healthy call takes no lock and allocates nothing. A call that ends after the circuit
+//! has changed its state has no vote. Everything that a call took returns to the circuit when its future completes,
+//! panics or is dropped.
 //!
 //! ```
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
@@ -66,12 +66,14 @@
 //!
 //! # Cut calls
 //!
-//! A call is *cut* if it ends before the backend has answered. A caller that hangs up, an outer timeout or a hedge that won
-//! drops the future of the call, or the caller's deadline ends the call. A cut call is a failure if all of this holds:
+//! A call is *cut* if it ends before the backend has answered. A caller that hangs up, an outer timeout or a hedge that
+//! won drops the future of the call, or the caller's deadline ends the call. A cut call is a failure if all of this
+//! holds:
 //!
 //! 1. The call did not wait for its caller to send the rest of the request, as far as
 //!    [`DeadlineSource::upload`](crate::DeadlineSource::upload) can tell.
-//! 2. The call waited longer than 99 % of the successful calls. The circuit estimates this time from its calls. Before the
+//! 2. The call waited longer than 99 % of the successful calls. The circuit estimates this time from its calls. Before
+//! the
 //!    first hundred samples the time is 1 s, or a shorter timeout of the stack.
 //! 3. No call was answered since this call began to wait.
 //! 4. The backend has been silent for three times the longest pause between answers of the last one to two minutes, and
@@ -87,8 +89,8 @@
 //!
 //! While half-open, a cut probe has no vote and admits one more call at a time, up to 16, so that the calls of patient
 //! callers soon pass too. Only when twenty such probes had patience, and no call was answered for ten times the patience
-//! and at least 10 s, does the circuit open again. A probe with a request body admits one more call beside it, because its
-//! caller may take its time.
+//! and at least 10 s, does the circuit open again. A probe with a request body admits one more call beside it, because
+//! its caller may take its time.
 //!
 //! # Telemetry
 //!
@@ -106,8 +108,8 @@
 //! # Runtime
 //!
 //! The breaker starts no task and no timer, reads the time of tokio's clock, and runs in every runtime and outside of
-//! one. Only [`wait_while_open`](CircuitBreakerLayer::wait_while_open) needs a tokio runtime with time enabled. The breaker
-//! does not panic. A panic of the inner service counts as a failure.
+//! one. Only [`wait_while_open`](CircuitBreakerLayer::wait_while_open) needs a tokio runtime with time enabled. The
+//! breaker does not panic. A panic of the inner service counts as a failure.
 
 mod config;
 pub mod future;

@@ -34,8 +34,8 @@ impl<Res, Err> Classifier<Res, Err> for UntilResponse {
 ///
 /// # Cancellation
 ///
-/// Dropping the future at any time returns the place in the queue or the permit, which goes to the next call. The permit of
-/// a [`Deferred`](Outcome::Deferred) response returns when the response ends or is dropped.
+/// Dropping the future at any time returns the place in the queue or the permit, which goes to the next call. The
+/// permit of a [`Deferred`](Outcome::Deferred) response returns when the response ends or is dropped.
 ///
 /// # Panics
 ///

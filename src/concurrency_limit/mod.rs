@@ -51,8 +51,8 @@
 //!
 //! # Runtime
 //!
-//! A call with a free permit needs no runtime. A call that waits needs a tokio runtime with time enabled, because it gives up
-//! after `max_wait`. The layer starts no task.
+//! A call with a free permit needs no runtime. A call that waits needs a tokio runtime with time enabled, because it
+//! gives up after `max_wait`. The layer starts no task.
 
 #[cfg(all(test, shuttle))]
 mod concurrency;

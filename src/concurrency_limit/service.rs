@@ -20,9 +20,9 @@ use crate::{
 /// A service with a limited number of calls in flight. Made by [`ConcurrencyLimitLayer`].
 ///
 /// A call takes its permit, or joins the queue, in `call`. `poll_ready` reserves no permit. While a permit is free,
-/// `poll_ready` waits for the inner service, as usual. While no permit is free, the service is ready at once: the call waits
-/// for its permit first, and then for a clone of the inner service. So a call that waits holds nothing of the inner service,
-/// and a call that is rejected does not wait for it.
+/// `poll_ready` waits for the inner service, as usual. While no permit is free, the service is ready at once: the call
+/// waits for its permit first, and then for a clone of the inner service. So a call that waits holds nothing of the
+/// inner service, and a call that is rejected does not wait for it.
 ///
 /// # Clone
 ///

@@ -74,8 +74,8 @@
 //! | [`FellBack`](crate::EventKind::FellBack) | the fallback answered a call | debug | `class` |
 //! | [`Reconfigured`](crate::EventKind::Reconfigured) | [`update`](FallbackHandle::update) replaced the numbers | info | |
 //!
-//! Listeners are added by the [layer](FallbackLayer::listen) and by the [handle](FallbackHandle::listen). `tracing` gets the
-//! same events, with the target `tower_reliability` and the fields `layer`, `event` and `class`. The
+//! Listeners are added by the [layer](FallbackLayer::listen) and by the [handle](FallbackHandle::listen). `tracing`
+//! gets the same events, with the target `tower_reliability` and the fields `layer`, `event` and `class`. The
 //! [snapshot](FallbackHandle::snapshot) counts them by class, and also counts the calls without an answer.
 
 mod answer;

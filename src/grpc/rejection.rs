@@ -11,9 +11,9 @@ use crate::{
 
 /// Turns rejections into gRPC answers, in a server and in a client.
 ///
-/// An open circuit or a concurrency limit without a permit is `UNAVAILABLE`, with `grpc-retry-pushback-ms` if the rejection knows a time. A timeout is
-/// `DEADLINE_EXCEEDED`. The message is one fixed sentence per code; [`detailed`](Self::detailed) adds the reason. Any
-/// other error passes unchanged.
+/// An open circuit or a concurrency limit without a permit is `UNAVAILABLE`, with `grpc-retry-pushback-ms` if the
+/// rejection knows a time. A timeout is `DEADLINE_EXCEEDED`. The message is one fixed sentence per code;
+/// [`detailed`](Self::detailed) adds the reason. Any other error passes unchanged.
 ///
 /// Put the layer around the layers whose rejections it answers. Without it, a server of tonic resets the stream, and
 /// a client of tonic reports `UNKNOWN`.

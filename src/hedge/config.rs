@@ -62,8 +62,8 @@ impl HedgeConfig {
         Self::when(After::Quantile(quantile))
     }
 
-    /// Sends a hedge when a call takes longer than this. With `Duration::ZERO` the call sends all its requests as soon as it
-    /// finds the first one waiting. Any duration.
+    /// Sends a hedge when a call takes longer than this. With `Duration::ZERO` the call sends all its requests as soon
+    /// as it finds the first one waiting. Any duration.
     #[must_use]
     pub const fn fixed(delay: Duration) -> Self {
         Self::when(After::Fixed(delay))
@@ -134,9 +134,9 @@ impl HedgeConfig {
 
     /// Sends the next hedge at once after failures of this class, because another request may still succeed.
     ///
-    /// A failure of class [`RateLimit`](ErrorClass::RateLimit) or with a `Retry-After` sends no hedge, because the backend
-    /// asks for fewer requests. The call then waits for its running requests. Default: connection, timeout, rate limit and
-    /// server.
+    /// A failure of class [`RateLimit`](ErrorClass::RateLimit) or with a `Retry-After` sends no hedge, because the
+    /// backend asks for fewer requests. The call then waits for its running requests. Default: connection, timeout,
+    /// rate limit and server.
     #[must_use]
     pub const fn on(mut self, class: ErrorClass) -> Self {
         self.on = self.on.with(class);
@@ -154,8 +154,8 @@ impl HedgeConfig {
 
     /// Sends no hedge after a local rejection in front of one endpoint, such as by an open circuit.
     ///
-    /// For an inner service with a single endpoint. Without it, the next hedge is sent at once and without a withdrawal from
-    /// the budget, since nothing was sent so far. Default: off.
+    /// For an inner service with a single endpoint. Without it, the next hedge is sent at once and without a withdrawal
+    /// from the budget, since nothing was sent so far. Default: off.
     #[must_use]
     pub const fn no_other_endpoints(mut self) -> Self {
         self.other_endpoints = false;

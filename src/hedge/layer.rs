@@ -64,9 +64,9 @@ impl<C, R, D, K> HedgeLayer<Protocol<C, R, D>, K> {
         self.change(|protocol, classes| (protocol.classify(classifier), classes))
     }
 
-    /// Copies requests as `resend` does, and hedges the requests that it allows. The layer asks when a hedge is due, while
-    /// the first attempt runs. Default: [`CloneRequest`](crate::CloneRequest), which clones every request and takes it for
-    /// idempotent.
+    /// Copies requests as `resend` does, and hedges the requests that it allows. The layer asks when a hedge is due,
+    /// while the first attempt runs. Default: [`CloneRequest`](crate::CloneRequest), which clones every request and
+    /// takes it for idempotent.
     ///
     /// **Around HTTP use `http::HttpResend`**, or `http::stack()`, which has it. With `CloneRequest` a slow POST is sent
     /// twice, and a slow order is placed twice.
@@ -81,8 +81,8 @@ impl<P, K> HedgeLayer<P, K> {
         self.change(|_, classes| (protocol, classes))
     }
 
-    /// Sorts calls into classes that take different times, with a closure `Fn(&Req) -> usize`. The layer learns a delay for
-    /// each class.
+    /// Sorts calls into classes that take different times, with a closure `Fn(&Req) -> usize`. The layer learns a delay
+    /// for each class.
     ///
     /// Classes are numbered from 0 to 63; all greater numbers share class 63. Default: one class.
     ///
@@ -103,8 +103,8 @@ impl<P, K> HedgeLayer<P, K> {
 
     /// Withdraws hedges from this budget. Default: a budget of its own, with the numbers of [`RetryBudgetConfig::new`].
     ///
-    /// If an outer retry shares the budget, give the retry its [`withdraw_only`](RetryBudget::withdraw_only) side. A layer
-    /// that is in use stays as it is; the returned layer has a memory of its own.
+    /// If an outer retry shares the budget, give the retry its [`withdraw_only`](RetryBudget::withdraw_only) side. A
+    /// layer that is in use stays as it is; the returned layer has a memory of its own.
     #[must_use]
     pub fn budget(mut self, budget: RetryBudget) -> Self {
         self.budget = Some(budget);

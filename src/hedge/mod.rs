@@ -1,7 +1,7 @@
 //! Sends a second request while the first is slow, and returns the first good answer.
 //!
-//! A slow call often has bad luck: a lost packet, a pause of the backend, a queue. A second request then comes back before
-//! the first. The layer sends such a hedge
+//! A slow call often has bad luck: a lost packet, a pause of the backend, a queue. A second request then comes back
+//! before the first. The layer sends such a hedge
 //!
 //! - after a delay that 95 of 100 calls of the class do not need, [learnt](HedgeConfig::quantile) or
 //!   [fixed](HedgeConfig::fixed), or only [after a failure](HedgeConfig::on_failure);
@@ -9,10 +9,10 @@
 //!   one endpoint, such as by an open circuit.
 //!
 //! The request must be [safe to send twice](crate::Resend::may_resend), the call must have
-//! [hedges left](HedgeConfig::max_hedges), and the [budget](crate::retry_budget) must grant the hedge. Without a grant the
-//! call waits for its running requests, as if there were no hedge. [`Resend::prepare`](crate::Resend::prepare) marks each
-//! attempt with its number and the history of the call, by which a balancer chooses another endpoint. A hedge is no retry:
-//! it does not count in [`CallHistory::retries`](crate::CallHistory::retries).
+//! [hedges left](HedgeConfig::max_hedges), and the [budget](crate::retry_budget) must grant the hedge. Without a grant
+//! the call waits for its running requests, as if there were no hedge. [`Resend::prepare`](crate::Resend::prepare)
+//! marks each attempt with its number and the history of the call, by which a balancer chooses another endpoint. A
+//! hedge is no retry: it does not count in [`CallHistory::retries`](crate::CallHistory::retries).
 //!
 //! **The default protocol takes every request for idempotent** ([`CloneRequest`](crate::CloneRequest)). Around HTTP use
 //! `http::HttpResend`, so that a slow POST is not sent twice.
@@ -54,10 +54,10 @@
 //!
 //! # The learnt delay
 //!
-//! The layer measures successful first attempts that had to wait, by [class](HedgeLayer::class_of): each of the first 500,
-//! then one in eight, chosen beforehand. The last 500 to 1 000 samples make the quantile. An attempt that was dropped,
-//! because a hedge was faster or the caller has gone, took at least so long. It is a sample too if it took longer than the
-//! delay. Without this rule the layer would forget slow calls because they are slow.
+//! The layer measures successful first attempts that had to wait, by [class](HedgeLayer::class_of): each of the first
+//! 500, then one in eight, chosen beforehand. The last 500 to 1 000 samples make the quantile. An attempt that was
+//! dropped, because a hedge was faster or the caller has gone, took at least so long. It is a sample too if it took
+//! longer than the delay. Without this rule the layer would forget slow calls because they are slow.
 //!
 //! # In a breaker's window
 //!
@@ -83,16 +83,16 @@
 //! | [`Hedged`](crate::EventKind::Hedged) | a hedge was sent | debug | `attempt`, `class`, `delay` |
 //! | [`Reconfigured`](crate::EventKind::Reconfigured) | [`update`](HedgeHandle::update) replaced the numbers | info | |
 //!
-//! Listeners are added by the [layer](HedgeLayer::listen) and by the [handle](HedgeHandle::listen). `tracing` gets the same
-//! events, with the target `tower_reliability` and the fields `layer`, `event`, `attempt`, `class` and `delay_ms`. At DEBUG
-//! it also gets the reason why a hedge was refused, as the field `stop`. The [snapshot](HedgeHandle::snapshot) counts all
-//! of this.
+//! Listeners are added by the [layer](HedgeLayer::listen) and by the [handle](HedgeHandle::listen). `tracing` gets the
+//! same events, with the target `tower_reliability` and the fields `layer`, `event`, `attempt`, `class` and `delay_ms`.
+//! At DEBUG it also gets the reason why a hedge was refused, as the field `stop`. The [snapshot](HedgeHandle::snapshot)
+//! counts all of this.
 //!
 //! # Panics
 //!
 //! A delay above zero needs a tokio runtime with time enabled, while the call waits. Without one the call panics, as
-//! `tokio::time::sleep` does. A call that is polled in another runtime, after its own was shut down, goes on there. A call
-//! that is answered at once, or that hedges only after failures, needs no runtime.
+//! `tokio::time::sleep` does. A call that is polled in another runtime, after its own was shut down, goes on there. A
+//! call that is answered at once, or that hedges only after failures, needs no runtime.
 
 mod attempt;
 mod class;

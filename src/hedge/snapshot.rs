@@ -37,8 +37,8 @@ pub struct HedgeCounts {
     /// Hedges that were granted and not sent: the call ended before the inner service was ready, or the service failed to
     /// become ready. Their withdrawals were refunded.
     pub unsent: u64,
-    /// Calls without a hedge because their request cannot be copied, or is not idempotent. A request without a copy counts
-    /// when it first waits, any other when its hedge is due.
+    /// Calls without a hedge because their request cannot be copied, or is not idempotent. A request without a copy
+    /// counts when it first waits, any other when its hedge is due.
     pub not_resendable: u64,
     /// Calls with fewer hedges because the budget rejected one: too many attempts fail.
     pub rejected_by_health: u64,

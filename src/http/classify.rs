@@ -22,7 +22,8 @@ use crate::{
 /// | other 4xx, 501 | `Validation` |
 /// | other 5xx | `Server` |
 ///
-/// `Retry-After` is read on 429 and 503 only, as seconds or as a date. If there are several such headers, the first counts.
+/// `Retry-After` is read on 429 and 503 only, as seconds or as a date. If there are several such headers, the first
+/// counts.
 ///
 /// A failure also says whether the request may be sent again:
 ///

@@ -46,8 +46,9 @@
 //! [`standard`] adds all these stages with numbers of its own, and keeps circuits and retry budgets per host and port.
 //!
 //! Retries and hedges ask [`HttpResend`] whether a request may be sent again. The client gives
-//! requests a body that can be sent more than once; around a stack that is used as a layer, [`ReplayLayer`] does. The header `x-retry-attempt` tells the backend that a request is a
-//! retry. [`ReportAttemptsLayer`] puts it into responses too, so that outer callers do not retry again.
+//! requests a body that can be sent more than once; around a stack that is used as a layer, [`ReplayLayer`] does. The
+//! header `x-retry-attempt` tells the backend that a request is a retry. [`ReportAttemptsLayer`] puts it into responses
+//! too, so that outer callers do not retry again.
 //!
 //! # Servers
 //!

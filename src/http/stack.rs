@@ -58,9 +58,10 @@ pub fn stack() -> StackBuilder<Protocol<HttpClassifier, HttpResend, RequestExten
 
 /// A [`stack`] with every stage that a client of several hosts needs, and with numbers that suit most of them.
 ///
-/// Circuits and retry budgets are kept per host and port, so that one dead host does not stop the calls to the others. Any
-/// setter changes a number or adds a stage, and the default limits yield to a limit that you set. **Repeat
-/// `per_authority()`** with your numbers of a retry or a breaker: without it, all hosts share one circuit or one budget.
+/// Circuits and retry budgets are kept per host and port, so that one dead host does not stop the calls to the others.
+/// Any setter changes a number or adds a stage, and the default limits yield to a limit that you set. **Repeat
+/// `per_authority()`** with your numbers of a retry or a breaker: without it, all hosts share one circuit or one
+/// budget.
 ///
 /// A timeout ends when the head of the response has come. Put a [`BodyDeadlineLayer`](super::BodyDeadlineLayer) around
 /// the stack, or a `tokio::time::timeout` around the reading of the body. A hedge has one budget and one learnt delay for

@@ -99,7 +99,8 @@ impl Backoff {
 }
 
 impl Jitter {
-    /// Spreads a delay. `unit` is random, 0 ‥ 1. `first` is the first delay of the sequence, `previous` the last one waited.
+    /// Spreads a delay. `unit` is random, 0 ‥ 1. `first` is the first delay of the sequence, `previous` the last one
+    /// waited.
     pub(super) fn apply(self, delay: Duration, first: Duration, previous: Duration, unit: f64) -> Duration {
         match self {
             Self::None => delay,

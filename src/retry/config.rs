@@ -65,8 +65,8 @@ impl RetryConfig {
         Self::over(Backoff::Linear(step))
     }
 
-    /// Waits this long, then [`multiplier`](Self::multiplier) times as long each time. The [jitter](Self::jitter) shortens
-    /// each delay.
+    /// Waits this long, then [`multiplier`](Self::multiplier) times as long each time. The [jitter](Self::jitter)
+    /// shortens each delay.
     #[must_use]
     pub const fn exponential(base: Duration) -> Self {
         Self::over(Backoff::Exponential(base))
@@ -78,10 +78,11 @@ impl RetryConfig {
         Self::over(Backoff::Fibonacci(base))
     }
 
-    /// Learns the delay. A retry that succeeds moves the learnt delay towards its own; a retry that fails makes it longer.
+    /// Learns the delay. A retry that succeeds moves the learnt delay towards its own; a retry that fails makes it
+    /// longer.
     ///
-    /// The layer begins with `start`, which is above 0. A second retry waits [`multiplier`](Self::multiplier) times as long
-    /// as the first.
+    /// The layer begins with `start`, which is above 0. A second retry waits [`multiplier`](Self::multiplier) times as
+    /// long as the first.
     #[must_use]
     pub const fn adaptive(start: Duration) -> Self {
         Self::over(Backoff::Adaptive(start))
@@ -151,9 +152,9 @@ impl RetryConfig {
 
     /// The time after the start of a call until which an attempt may begin.
     ///
-    /// It limits when the last attempt begins, not when it ends: use a timeout for that. An attempt that begins in time may
-    /// still wait for an inner service that is not ready. The deadline of a request and the total timeout of a stack hold
-    /// anyway. Above 0. Default: no limit.
+    /// It limits when the last attempt begins, not when it ends: use a timeout for that. An attempt that begins in time
+    /// may still wait for an inner service that is not ready. The deadline of a request and the total timeout of a
+    /// stack hold anyway. Above 0. Default: no limit.
     #[must_use]
     pub const fn max_elapsed(mut self, span: Duration) -> Self {
         self.max_elapsed = Some(span);
@@ -162,8 +163,8 @@ impl RetryConfig {
 
     /// The longest `Retry-After` that is followed. A longer one is cut to it.
     ///
-    /// A hint shorter than the retry's own delay has no effect. The layer adds up to a tenth, so that clients with the same
-    /// hint do not return together: 60 s become at most 66 s. Any duration. Default: 60 s.
+    /// A hint shorter than the retry's own delay has no effect. The layer adds up to a tenth, so that clients with the
+    /// same hint do not return together: 60 s become at most 66 s. Any duration. Default: 60 s.
     #[must_use]
     pub const fn max_retry_after(mut self, delay: Duration) -> Self {
         self.max_retry_after = delay;

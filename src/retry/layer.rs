@@ -119,8 +119,8 @@ impl<P, Q> RetryLayer<P, Q> {
         self.change(|_, policies| (protocol, policies))
     }
 
-    /// Gives some requests their own numbers, with a closure `Fn(&Req) -> Option<RetryPolicy>`. Default: every request has
-    /// the layer's numbers.
+    /// Gives some requests their own numbers, with a closure `Fn(&Req) -> Option<RetryPolicy>`. Default: every request
+    /// has the layer's numbers.
     ///
     /// ```
     /// use tower_reliability::retry::{RetryConfig, RetryPolicy};
@@ -138,8 +138,8 @@ impl<P, Q> RetryLayer<P, Q> {
     /// Withdraws retries from this budget. Default: a budget of its own, with the numbers of [`RetryBudgetConfig::new`].
     ///
     /// If an inner layer shares the budget, such as a hedge, give the retry its
-    /// [`withdraw_only`](RetryBudget::withdraw_only) side. A layer that is in use stays as it is; the returned layer has a
-    /// memory of its own.
+    /// [`withdraw_only`](RetryBudget::withdraw_only) side. A layer that is in use stays as it is; the returned layer
+    /// has a memory of its own.
     #[must_use]
     pub fn budget(mut self, budget: RetryBudget) -> Self {
         self.spec.budget = Some(budget);
@@ -180,12 +180,12 @@ impl<P, Q> RetryLayer<P, Q> {
 
     /// Ends a call with its failure while `is_open` says that an inner circuit is open. Default: never.
     ///
-    /// Without it, the attempt whose failure opens the circuit is followed by an attempt that the breaker rejects, and the
-    /// caller gets the rejection instead of the failure. A stack with a breaker sets it, unless the retry has
+    /// Without it, the attempt whose failure opens the circuit is followed by an attempt that the breaker rejects, and
+    /// the caller gets the rejection instead of the failure. A stack with a breaker sets it, unless the retry has
     /// [`other_endpoints`](RetryConfig::other_endpoints). The retry asks after each failure that it would retry.
     ///
-    /// If another call opens the circuit during the delay, the failed response is gone already. The call then ends with the
-    /// breaker's rejection.
+    /// If another call opens the circuit during the delay, the failed response is gone already. The call then ends with
+    /// the breaker's rejection.
     ///
     /// A layer that is in use stays as it is; the returned layer has a memory of its own.
     ///

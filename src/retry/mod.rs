@@ -72,9 +72,9 @@
 //! | [`Retried`](crate::EventKind::Retried) | a further attempt was sent | debug | `attempt`, `class`, `delay` |
 //! | [`Reconfigured`](crate::EventKind::Reconfigured) | [`update`](RetryHandle::update) replaced the numbers | info | |
 //!
-//! Listeners are added by the [layer](RetryLayer::listen) and by the [handle](RetryHandle::listen). `tracing` gets the same
-//! events, with the target `tower_reliability` and the fields `layer`, `event`, `attempt`, `class` and `delay_ms`. At DEBUG
-//! it also gets the reason why no attempt followed a failure, as the field `stop`. The
+//! Listeners are added by the [layer](RetryLayer::listen) and by the [handle](RetryHandle::listen). `tracing` gets the
+//! same events, with the target `tower_reliability` and the fields `layer`, `event`, `attempt`, `class` and `delay_ms`.
+//! At DEBUG it also gets the reason why no attempt followed a failure, as the field `stop`. The
 //! [snapshot](RetryHandle::snapshot) counts all of this.
 //!
 //! # Panics

@@ -1,5 +1,5 @@
-//! The file format of a retry: `backoff = "exponential"`, and tables such as `class_delays = { rate_limit = "1s" }`. And the
-//! age of an attempt.
+//! The file format of a retry: `backoff = "exponential"`, and tables such as `class_delays = { rate_limit = "1s" }`.
+//! And the age of an attempt.
 
 use std::{
     collections::BTreeMap,

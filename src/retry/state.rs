@@ -131,7 +131,8 @@ impl Call {
             Some((class, hint)) => self.delay_after(config, class, hint, stats.learnt(), unit),
             None => {
                 (self.learns, self.step) = (false, 0);
-                // Nothing was sent, so the next endpoint is tried at once. If it is one that was tried before, its hint holds.
+                // Nothing was sent, so the next endpoint is tried at once. If it is one that was tried before, its hint
+                // holds.
                 let hinted = self.hinted.filter(|_| !failed.other_endpoint);
                 hinted.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
             }

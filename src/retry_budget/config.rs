@@ -76,9 +76,9 @@ impl RetryBudgetConfig {
 
     /// Retries that a budget grants before any request was made.
     ///
-    /// The budget grants them once. Unspent deposits that leave the window refill them, so that a client with few requests
-    /// has a retry too. Every client has a reserve of its own: with 100 clients, 10 each are 1 000 retries. Any number.
-    /// Default: 10.
+    /// The budget grants them once. Unspent deposits that leave the window refill them, so that a client with few
+    /// requests has a retry too. Every client has a reserve of its own: with 100 clients, 10 each are 1 000 retries.
+    /// Any number. Default: 10.
     #[must_use]
     pub const fn reserve(mut self, retries: u32) -> Self {
         self.reserve = retries;
@@ -87,13 +87,13 @@ impl RetryBudgetConfig {
 
     /// The failure ratios of the attempts between which the gate closes.
     ///
-    /// Below the first, the ratio alone limits retries. From the second on, one retry in a hundred passes. In between, fewer
-    /// pass the more attempts fail. Five consecutive failures over at least 100 ms close the gate too, until the next
-    /// success.
+    /// Below the first, the ratio alone limits retries. From the second on, one retry in a hundred passes. In between,
+    /// fewer pass the more attempts fail. Five consecutive failures over at least 100 ms close the gate too, until the
+    /// next success.
     ///
-    /// Lower ratios protect the backend earlier, and give up retries that random failures need. Both from 0 to 1, the first
-    /// below the second. In a file: `health_gate = { between = [0.25, 0.5] }` or `health_gate = "off"`. Default: 0.25 and
-    /// 0.5.
+    /// Lower ratios protect the backend earlier, and give up retries that random failures need. Both from 0 to 1, the
+    /// first below the second. In a file: `health_gate = { between = [0.25, 0.5] }` or `health_gate = "off"`. Default:
+    /// 0.25 and 0.5.
     #[must_use]
     pub const fn health_gate(mut self, healthy_below: f64, unhealthy_from: f64) -> Self {
         self.health_gate = HealthGate::Between(healthy_below, unhealthy_from);

@@ -5,7 +5,8 @@
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RetryBudgetSnapshot {
-    /// How many retries the ratio and the reserve grant now. Infinite, and so `null` in JSON, for a budget without a limit.
+    /// How many retries the ratio and the reserve grant now. Infinite, and so `null` in JSON, for a budget without a
+    /// limit.
     pub balance: f64,
     /// The ratio of failures in the recent attempts. Five successes are assumed beforehand.
     pub failure_rate: f64,

@@ -19,8 +19,9 @@ pub(super) struct State {
     consecutive_since: Instant,
     /// When the successes were last read.
     looked: Instant,
-    /// Fractions of a retry that the health rule has let pass; a whole retry passes when they reach 1. While the backend is
-    /// healthy the value is 1, so that the first call of a quiet client that fails twice still gets its second retry.
+    /// Fractions of a retry that the health rule has let pass; a whole retry passes when they reach 1. While the
+    /// backend is healthy the value is 1, so that the first call of a quiet client that fails twice still gets its
+    /// second retry.
     passed: f64,
     /// Retries granted beside the ratio: given once, and refilled from deposits that leave the window unspent.
     reserve: f64,
@@ -92,7 +93,8 @@ impl State {
         }
     }
 
-    /// Lets time pass, in which that many attempts succeeded. They are taken to have come evenly: their times are unknown.
+    /// Lets time pass, in which that many attempts succeeded. They are taken to have come evenly: their times are
+    /// unknown.
     pub(super) fn look(&mut self, succeeded: u64, now: Instant) {
         let balance = self.balance().max(0.0);
         let old = self.traffic.advance(now);
@@ -107,8 +109,8 @@ impl State {
             self.consecutive = 0;
         }
         self.looked = now;
-        // Deposits that leave the window unspent refill the reserve. In the time since the last look nothing was spent, so
-        // the deposits of it that the window no longer holds count too.
+        // Deposits that leave the window unspent refill the reserve. In the time since the last look nothing was spent,
+        // so the deposits of it that the window no longer holds count too.
         self.reserve += unspent.min(balance).max(0.0) + Traffic::requests(lost).deposited(&self.config);
         self.reserve = self.reserve.min(self.config.reserve.into());
     }
@@ -236,9 +238,9 @@ impl Traffic {
 const LEAST_GATE: f64 = 0.01;
 /// A single failure does not close the gate of a quiet client.
 const PRIOR_SUCCESSES: u32 = 5;
-/// So many consecutive failures over so long a time are an outage. Without this rule the successes in the window of a busy
-/// client let its retries pass for another second. At 15 % random failures, fewer than one attempt in 10 000 ends such a
-/// sequence. The time spares bursts: a connection that breaks fails all its calls at one instant.
+/// So many consecutive failures over so long a time are an outage. Without this rule the successes in the window of a
+/// busy client let its retries pass for another second. At 15 % random failures, fewer than one attempt in 10 000 ends
+/// such a sequence. The time spares bursts: a connection that breaks fails all its calls at one instant.
 const OUTAGE_FAILURES: u32 = 5;
 const OUTAGE_SPAN: Duration = Duration::from_millis(100);
 /// A sum of tenths that should be a whole number may miss it by the last bits.

@@ -7,8 +7,8 @@ use super::handle::{Foreign, RetryBudget};
 impl RetryBudget {
     /// Wraps a tower budget, or any other type with tower's trait.
     ///
-    /// As in tower, each success is a deposit. The budget knows nothing of the backend's health. A retry that is withdrawn
-    /// and not sent gives back one deposit, which is all that tower's trait allows.
+    /// As in tower, each success is a deposit. The budget knows nothing of the backend's health. A retry that is
+    /// withdrawn and not sent gives back one deposit, which is all that tower's trait allows.
     ///
     /// ```
     /// use tower::retry::budget::TpsBudget;

@@ -23,7 +23,8 @@ pub(crate) fn alarm(at: Instant) -> Sleep {
     sleep_until(at.into())
 }
 
-/// Polls an [`alarm`], and reads the clock too: a task that has used up tokio's cooperative budget finds every timer pending.
+/// Polls an [`alarm`], and reads the clock too: a task that has used up tokio's cooperative budget finds every timer
+/// pending.
 ///
 /// An alarm whose runtime was shut down is set again in the runtime that polls. Without this the poll panics.
 pub(crate) fn poll_alarm(mut alarm: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {

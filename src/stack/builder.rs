@@ -53,8 +53,8 @@ impl ReliabilityStack {
 impl StackConfig {
     /// A builder with these numbers. Each stage is optional, and its accessor returns an `Option` of its handle.
     ///
-    /// [`StackBuilder::build`] checks the numbers. **For HTTP and gRPC, use `http::stack_from` and `grpc::stack_from`**: this
-    /// builder takes every `Ok` for a success, and sends a POST twice.
+    /// [`StackBuilder::build`] checks the numbers. **For HTTP and gRPC, use `http::stack_from` and
+    /// `grpc::stack_from`**: this builder takes every `Ok` for a success, and sends a POST twice.
     pub fn builder(self) -> StackBuilder<Protocol, WrappedErrors, ConfigSlots> {
         let Self { timeout, retry, hedge, circuit_breaker, attempt_timeout, retry_budget } = self;
         let mut builder = ReliabilityStack::builder()
@@ -142,10 +142,9 @@ impl<C, R, D, E, S> StackBuilder<Protocol<C, R, D>, E, S> {
 impl<P, E, S> StackBuilder<P, E, S> {
     /// Grants further attempts from this budget.
     ///
-    /// Share one budget among all stacks that call the same backend, so that together they cannot overload it. A retry with
-    /// state [per key](super::PerKey) copies its numbers only, and has a budget per key. Default: a
-    /// budget of this stack, with the numbers of
-    /// [`RetryBudgetConfig::new`](crate::retry_budget::RetryBudgetConfig::new).
+    /// Share one budget among all stacks that call the same backend, so that together they cannot overload it. A retry
+    /// with state [per key](super::PerKey) copies its numbers only, and has a budget per key. Default: a budget of this
+    /// stack, with the numbers of [`RetryBudgetConfig::new`](crate::retry_budget::RetryBudgetConfig::new).
     pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
         self.common.budget = budget;
         self.refused = None;
@@ -170,7 +169,8 @@ impl<P, E, S> StackBuilder<P, E, S> {
 
     /// Calls a listener with every [`Event`](crate::Event) of every stage.
     ///
-    /// The [page of the module](super#telemetry) lists the events. Each call of this setter adds a listener. Default: none.
+    /// The [page of the module](super#telemetry) lists the events. Each call of this setter adds a listener. Default:
+    /// none.
     pub fn listen(mut self, listener: impl Listener) -> Self {
         self.common.listeners.push(Arc::new(listener));
         self

@@ -16,7 +16,8 @@ use super::{await_ready::AwaitReady, layer::ReliabilityStack};
 /// A service whose type is hidden, called with `&self`. Made by [`ReliabilityStack::service`].
 ///
 /// The type says only what goes in and what comes out, so a struct can name it. A call takes one allocation, which the
-/// unboxed service does not. The wait until the service is ready is part of the call, so a timeout of the stack limits it.
+/// unboxed service does not. The wait until the service is ready is part of the call, so a timeout of the stack limits
+/// it.
 ///
 /// ```
 /// use std::{convert::Infallible, time::Duration};

@@ -50,7 +50,8 @@
 //! # Optional stages
 //!
 //! Each setter but the fallback's also takes an `Option` of a config, for a stage that is decided while the program runs.
-//! `None` behaves as an absent stage. A stage with state [per key](PerKey) is always present. The accessor of the stage then returns an `Option` of the handle:
+//! `None` behaves as an absent stage. A stage with state [per key](PerKey) is always present. The accessor of the stage
+//! then returns an `Option` of the handle:
 //!
 //! ```
 //! use tower_reliability::{ReliabilityStack, hedge::HedgeConfig};
@@ -86,8 +87,8 @@
 //! outer timeout sets no timer while the timer of an inner timeout wakes the task earlier. Limits are those of separate
 //! layers.
 //!
-//! Sharing ends where code of the user begins: at the inner service, at the source of a fallback, and at a listener. After
-//! that code, the next stage reads the clock again. Therefore sharing does not reach
+//! Sharing ends where code of the user begins: at the inner service, at the source of a fallback, and at a listener.
+//! After that code, the next stage reads the clock again. Therefore sharing does not reach
 //!
 //! - a call that goes on in another task, through `tokio::spawn` or `tower::buffer::Buffer`;
 //! - an inner stack, which shares among its own stages;

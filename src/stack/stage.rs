@@ -280,8 +280,7 @@ pub(super) fn breaker<C: Clone, R, D: Clone>(
 
 /// The layer of a stage that exists, and so has a handle. An optional stage has an `Option` of its handle.
 ///
-/// Without the stage, the accessor does not compile, and the compiler says "this stack has no such stage: add the stage to its
-/// builder":
+/// Without the stage, the accessor does not compile, and the compiler says to add the stage:
 ///
 /// ```compile_fail,E0277
 /// use tower_reliability::ReliabilityStack;

@@ -50,7 +50,8 @@ pub enum EventKind {
     Hedged {
         /// The number of the attempt that was sent, from 2.
         attempt: u32,
-        /// The class of the failure that triggered it. `None` if the call was slow, or if no backend got the former attempt.
+        /// The class of the failure that triggered it. `None` if the call was slow, or if no backend got the former
+        /// attempt.
         class: Option<ErrorClass>,
         /// The time without an answer that triggered it, since the attempt before. `None` if an attempt had failed.
         delay: Option<Duration>,
@@ -178,9 +179,9 @@ fn name_of(class: Option<ErrorClass>, none: &'static str) -> &'static str {
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
 ///
-/// A stack, every layer, and every handle but the keyed ones have a method `listen`. The layer calls the listener on the thread of the event,
-/// after every lock is free. So a listener may call the layer's handle. The listener should be quick, because the call
-/// waits for it. The layer catches and logs a panic of a listener.
+/// A stack, every layer, and every handle but the keyed ones have a method `listen`. The layer calls the listener on
+/// the thread of the event, after every lock is free. So a listener may call the layer's handle. The listener should be
+/// quick, because the call waits for it. The layer catches and logs a panic of a listener.
 pub trait Listener: Send + Sync + 'static {
     /// Receives one event.
     fn on_event(&self, event: &Event);

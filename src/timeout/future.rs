@@ -23,7 +23,8 @@ use crate::{
 /// The inner service's answer, or a rejection when the time is over.
 ///
 /// The timer starts when the inner call is found waiting for the first time. A call that is ready at once costs no
-/// timer. In a stack, a timeout starts no timer while an inner timeout has an earlier one. At the limit the inner call is dropped before the rejection is returned.
+/// timer. In a stack, a timeout starts no timer while an inner timeout has an earlier one. At the limit the inner call
+/// is dropped before the rejection is returned.
 ///
 /// An answer at the limit is returned. An error up to 20 ms after the limit is not: a transport that knows the
 /// deadline ends the call at the same moment, and its error does not say that the time was over.

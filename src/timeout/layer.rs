@@ -62,8 +62,8 @@ impl<L> TimeoutLayer<L> {
     ///
     /// A long but steady upload is not cut, and the backend has the full limit after the upload. An upload without
     /// progress for the limit ends the call as [`UploadStalled`](crate::Reason::UploadStalled), which does not count
-    /// against the backend. A call may then take longer than the limit; deadlines stay absolute. Add a total timeout, or a
-    /// client that sends one byte at a time can hold a call for as long as it likes.
+    /// against the backend. A call may then take longer than the limit; deadlines stay absolute. Add a total timeout,
+    /// or a client that sends one byte at a time can hold a call for as long as it likes.
     ///
     /// It needs a [deadline source](Self::deadlines) that knows uploads, such as `http::RequestExtensions`, and an outer
     /// `http::ReplayLayer`. The stack sets it for its attempt timeout. Default: off, the limit counts from the call.

@@ -1,8 +1,8 @@
 //! A limit on how long a call may take, which respects the deadline of the whole request.
 //!
-//! The earlier of the limit and the request's deadline ends the call, and the reason of the rejection tells them apart. A backend that
-//! did not answer within the limit has [timed out](crate::Reason::Timeout). A caller with less time left than the
-//! limit has met its [deadline](crate::Reason::DeadlineExceeded), which is not the backend's fault.
+//! The earlier of the limit and the request's deadline ends the call, and the reason of the rejection tells them apart.
+//! A backend that did not answer within the limit has [timed out](crate::Reason::Timeout). A caller with less time left
+//! than the limit has met its [deadline](crate::Reason::DeadlineExceeded), which is not the backend's fault.
 //!
 //! The same layer limits the whole call or each attempt, depending on its position. Around an attempt,
 //! [`after_upload`](TimeoutLayer::after_upload) starts the limit when the request has been sent.
@@ -39,8 +39,8 @@
 //! | [`TimedOut`](crate::EventKind::TimedOut) | the timeout ended a call, or rejected it because its deadline had passed | debug | `reason` |
 //! | [`Reconfigured`](crate::EventKind::Reconfigured) | [`update`](TimeoutHandle::update) replaced the limit | info | |
 //!
-//! Listeners are added by the [layer](TimeoutLayer::listen) and by the [handle](TimeoutHandle::listen). `tracing` gets the
-//! same events, with the target `tower_reliability` and the fields `layer` and `event`. The
+//! Listeners are added by the [layer](TimeoutLayer::listen) and by the [handle](TimeoutHandle::listen). `tracing` gets
+//! the same events, with the target `tower_reliability` and the fields `layer` and `event`. The
 //! [snapshot](TimeoutHandle::snapshot) counts them by reason.
 //!
 //! # Runtime

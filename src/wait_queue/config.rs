@@ -128,10 +128,10 @@ impl WaitQueueConfig {
     /// Sheds calls that wait longer than `target`, once the oldest call of their class has done so for `interval`, until
     /// the class has drained.
     ///
-    /// The rule is `CoDel`'s: a burst may wait, and a standing queue may not. Lower classes go first: the queue sheds a call
-    /// only when no call of a lower class waits, except in reserved places. A short `target` keeps
-    /// waits short in an overload, and refuses more calls. Both above 0, at most 1 day. In a file:
-    /// `shed = { above = { target = "100ms", interval = "100ms" } }` or `shed = "off"`. Default: 100 ms for both.
+    /// The rule is `CoDel`'s: a burst may wait, and a standing queue may not. Lower classes go first: the queue sheds a
+    /// call only when no call of a lower class waits, except in reserved places. A short `target` keeps waits short in
+    /// an overload, and refuses more calls. Both above 0, at most 1 day. In a file: `shed = { above = { target =
+    /// "100ms", interval = "100ms" } }` or `shed = "off"`. Default: 100 ms for both.
     #[must_use]
     pub const fn shed_above(mut self, target: Duration, interval: Duration) -> Self {
         self.shed = Shed::Above { target, interval };

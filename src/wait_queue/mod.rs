@@ -25,8 +25,8 @@
 //! | [`shed_above`](WaitQueueConfig::shed_above) | 100 ms for 100 ms | above 0, at most 1 day |
 //!
 //! The interval of 100 ms is that of `CoDel`. The target trades successes for short waits. In the simulation
-//! `tests/it/concurrency_limit_overload.rs`, calls arrive at random at twice the rate that fits, so that critical and high
-//! calls together just fit. All critical calls succeed, and of the high calls:
+//! `tests/it/concurrency_limit_overload.rs`, calls arrive at random at twice the rate that fits, so that critical and
+//! high calls together just fit. All critical calls succeed, and of the high calls:
 //!
 //! | target | successes | 99th percentile of the wait |
 //! |--:|--:|--:|

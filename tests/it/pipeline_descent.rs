@@ -121,8 +121,8 @@ async fn an_inner_timer_that_moves_to_another_task_wakes_no_outer_timeout() {
     }
 }
 
-/// Ready for its first call, which is refused after a second. Then it polls a timeout of its own once, hands it to another
-/// task, and is never ready again.
+/// Ready for its first call, which is refused after a second. Then it polls a timeout of its own once, hands it to
+/// another task, and is never ready again.
 #[derive(Clone, Default)]
 struct HandsOver(ReadyOnce);
 

@@ -94,7 +94,8 @@ async fn text(response: Response<Incoming>) -> Bytes {
     response.into_body().collect().await.expect("a body").to_bytes()
 }
 
-/// A server that gives these answers in turn, then 200 with the request's body. It keeps `x-retry-attempt` of each request.
+/// A server that gives these answers in turn, then 200 with the request's body. It keeps `x-retry-attempt` of each
+/// request.
 fn answering(
     answers: impl IntoIterator<Item = (StatusCode, Option<&'static str>)>,
 ) -> (Router, Arc<Mutex<Vec<Option<String>>>>) {

@@ -14,8 +14,8 @@
 //!
 //! # Inside a stack
 //!
-//! A stack has a stage with one circuit per key. Give its retry the same key: each host then has its own retry budget too,
-//! and a call that opens the circuit of its host ends with its failure.
+//! A stack has a stage with one circuit per key. Give its retry the same key: each host then has its own retry budget
+//! too, and a call that opens the circuit of its host ends with its failure.
 //!
 //! ```
 //! use tower_reliability::{

@@ -3,8 +3,8 @@
 //!
 //! The machine decides under its lock, and publishes a decision that holds until it publishes another. A call that
 //! passes reads one word. A healthy call that ends adds one to the stripe of its own thread. A thread that takes the
-//! machine's lock first [closes](FastPath::close) the fast path and collects the stripes. The machine therefore sees every
-//! healthy call before it decides anything, in an order in which the calls could have happened one by one.
+//! machine's lock first [closes](FastPath::close) the fast path and collects the stripes. The machine therefore sees
+//! every healthy call before it decides anything, in an order in which the calls could have happened one by one.
 //!
 //! All accesses to the word and to the counts of healthy calls are sequentially consistent: a count and a close of
 //! another thread have to agree on which of them came first, and so do the loads of `word`, `until` and `detail` with

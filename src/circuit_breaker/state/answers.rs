@@ -1,7 +1,7 @@
 //! When the backend last answered, and how long it takes: the evidence by which a cut call is judged.
 //!
-//! A caller that gives up says nothing by itself. An impatient or a malicious caller gives up on a healthy backend too, and
-//! a backend that answers no call makes every caller give up. `state/tests/cut_calls.rs` simulates both.
+//! A caller that gives up says nothing by itself. An impatient or a malicious caller gives up on a healthy backend too,
+//! and a backend that answers no call makes every caller give up. `state/tests/cut_calls.rs` simulates both.
 
 use std::time::{Duration, Instant};
 
@@ -76,9 +76,9 @@ impl Answers {
     /// Whether a call that was cut now is a failure of the backend.
     ///
     /// All of this must hold: the call did not wait for its caller to send the rest of the request; it waited longer than
-    /// 99 % of the successful calls do; no call was answered since then; the backend has been silent for longer than in any
-    /// usual pause; and some time has passed since the last such failure. The last two rules stop attackers that hold
-    /// calls of a slow route for just above the typical time, and attackers that send many such calls at once.
+    /// 99 % of the successful calls do; no call was answered since then; the backend has been silent for longer than in
+    /// any usual pause; and some time has passed since the last such failure. The last two rules stop attackers that
+    /// hold calls of a slow route for just above the typical time, and attackers that send many such calls at once.
     pub(super) fn is_failure(&mut self, timing: Timing, now: Instant) -> bool {
         let Some(since) = timing.waiting_since else { return false };
         let patience = self.waits.estimate().unwrap_or(self.first_patience).mul_f64(TOLERANCE);

@@ -89,7 +89,8 @@ impl Ending {
 }
 
 impl Timing {
-    /// Whether the caller's deadline ended the call. A backend that knows the deadline too reports a timeout at that moment.
+    /// Whether the caller's deadline ended the call. A backend that knows the deadline too reports a timeout at that
+    /// moment.
     fn is_cut(self, outcome: Outcome, now: Instant) -> bool {
         match outcome {
             Outcome::DeadlineExceeded => true,

@@ -216,8 +216,8 @@ impl State {
         }
     }
 
-    /// Whether the circuit of a key can be evicted without loss: it is closed, with hardly any failure, or it was idle for
-    /// so long that its failures no longer count. A state that was set by hand is never evicted.
+    /// Whether the circuit of a key can be evicted without loss: it is closed, with hardly any failure, or it was idle
+    /// for so long that its failures no longer count. A state that was set by hand is never evicted.
     pub(crate) fn is_evictable(&mut self, forgiven: bool, now: Instant) -> bool {
         let ramped = self.next_timeout().is_some_and(|end| now >= end);
         let snapshot = self.snapshot(now);

@@ -15,8 +15,8 @@ use ::http::{Uri, uri};
 /// For `http` and `https` the port is always known: a URI without a port has 80 or 443. The case of the host does not
 /// matter, and a user name in the URI is no part of it. `to_string()` gives `host:port`.
 ///
-/// An `Authority` in the extensions of a request takes the place of the one in its URI. A host of more than 253 bytes, which
-/// no DNS name has, counts as unknown.
+/// An `Authority` in the extensions of a request takes the place of the one in its URI. A host of more than 253 bytes,
+/// which no DNS name has, counts as unknown.
 ///
 /// ```
 /// use tower_reliability::http::Authority;
@@ -101,8 +101,8 @@ impl FromStr for Authority {
     }
 }
 
-/// The clone holds a copy of the host alone. A part of the URI would keep the whole URI in memory, for as long as the clone
-/// is the key of a circuit.
+/// The clone holds a copy of the host alone. A part of the URI would keep the whole URI in memory, for as long as the
+/// clone is the key of a circuit.
 impl Clone for Authority {
     fn clone(&self) -> Self {
         let host = match &self.host {

@@ -42,8 +42,8 @@ impl RetryConfig {
     /// A stage of a stack with one retry budget per host and port, so that one dead host does not use up the retries of
     /// the others.
     ///
-    /// Each budget has the numbers of the [`retry_budget`](crate::stack::StackBuilder::retry_budget) of the stack. At most
-    /// 1 000 hosts have a budget; [`max_keys`](PerKey::max_keys) changes that.
+    /// Each budget has the numbers of the [`retry_budget`](crate::stack::StackBuilder::retry_budget) of the stack. At
+    /// most 1 000 hosts have a budget; [`max_keys`](PerKey::max_keys) changes that.
     #[must_use]
     pub const fn per_authority(self) -> PerAuthority<Self> {
         PerKey::new(self, ByAuthority)

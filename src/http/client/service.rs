@@ -46,7 +46,8 @@ impl<E, S> ReliabilityStack<E, S> {
     /// An HTTP client behind this stack, with a type that a struct can name.
     ///
     /// `inner` is a client of hyper-util, or another service of HTTP requests that takes every body type. The client
-    /// makes the bodies of requests replayable, so it needs no [`ReplayLayer`](crate::http::ReplayLayer). All clients and services of this stack share the state of every stage.
+    /// makes the bodies of requests replayable, so it needs no [`ReplayLayer`](crate::http::ReplayLayer). All clients
+    /// and services of this stack share the state of every stage.
     pub fn client<Inner, B, Err>(&self, inner: Inner) -> HttpClient<B, Err>
     where
         Self: Layer<AwaitReady<Inner>>,

@@ -40,9 +40,9 @@ impl<K, F, P, Q> KeyedRetryLayer<K, F, P, Q> {
     /// Bounds how many keys have a state at a time.
     ///
     /// At the bound, a new key takes the place of a key that no call and no handle refers to, and whose budget is as good
-    /// as new: it has spent no retry in its window, and saw no failure of late. A key that was idle for the whole window of
-    /// the budget is evicted in any state. Without such a key, calls with a new key share the state of
-    /// [all others](KeyedRetryHandle::others), and a line in the log says so. A larger bound costs memory, about 4 KB for
+    /// as new: it has spent no retry in its window, and saw no failure of late. A key that was idle for the whole
+    /// window of the budget is evicted in any state. Without such a key, calls with a new key share the state of [all
+    /// others](KeyedRetryHandle::others), and a line in the log says so. A larger bound costs memory, about 4 KB for
     /// each key, and more for its last 100 failed attempts.
     ///
     /// At least 1; 0 is taken as 1. Default: 1 000 keys. Services that were made before keep the old states.

@@ -13,8 +13,8 @@
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
 //!
-//! A [`ReliabilityStack`](crate::ReliabilityStack) has such a stage: `.retry(RetryConfig::new().per_key(..))`, and over HTTP
-//! `.retry(RetryConfig::new().per_authority())`.
+//! A [`ReliabilityStack`](crate::ReliabilityStack) has such a stage: `.retry(RetryConfig::new().per_key(..))`, and over
+//! HTTP `.retry(RetryConfig::new().per_authority())`.
 //!
 //! # Defaults
 //!

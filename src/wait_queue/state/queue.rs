@@ -255,8 +255,8 @@ impl<T: Default> WaitQueue<T> {
         self.len().saturating_add(kept) >= self.config.capacity
     }
 
-    /// The call to shed, if a class has waited too long: the oldest one of the lowest class that has more than its reserved
-    /// places.
+    /// The call to shed, if a class has waited too long: the oldest one of the lowest class that has more than its
+    /// reserved places.
     fn next_shed(&mut self, now: Instant) -> Option<u32> {
         let (entries, shed) = (&self.entries, self.config.shed);
         let standing = self.classes.iter_mut().map(|class| {

@@ -1,5 +1,5 @@
-//! A simulation of cut calls over the machine: attackers who cannot open the circuit of a healthy backend, and dead backends
-//! that open it although every caller gives up.
+//! A simulation of cut calls over the machine: attackers who cannot open the circuit of a healthy backend, and dead
+//! backends that open it although every caller gives up.
 
 use std::{
     cmp::Reverse,
