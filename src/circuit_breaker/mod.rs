@@ -73,8 +73,7 @@
 //! 1. The call did not wait for its caller to send the rest of the request, as far as
 //!    [`DeadlineSource::upload`](crate::DeadlineSource::upload) can tell.
 //! 2. The call waited longer than 99 % of the successful calls. The circuit estimates this time from its calls. Before
-//! the
-//!    first hundred samples the time is 1 s, or a shorter timeout of the stack.
+//!    the first hundred samples the time is 1 s, or a shorter timeout of the stack.
 //! 3. No call was answered since this call began to wait.
 //! 4. The backend has been silent for three times the longest pause between answers of the last one to two minutes, and
 //!    for at least 1 s, or a shorter timeout of the stack.
