@@ -179,9 +179,10 @@ fn name_of(class: Option<ErrorClass>, none: &'static str) -> &'static str {
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
 ///
-/// A stack, every layer, and every handle but the keyed ones have a method `listen`. The layer calls the listener on
-/// the thread of the event, after every lock is free. So a listener may call the layer's handle. The listener should be
-/// quick, because the call waits for it. The layer catches and logs a panic of a listener.
+/// A stack, its layers and their handles have a method `listen`, except handles per key. A concurrency limit emits no
+/// event. The layer calls the listener on the thread of the event, after every lock is free. So a listener may call the
+/// layer's handle. The listener should be quick, because the call waits for it. The layer catches and logs a panic of a
+/// listener.
 pub trait Listener: Send + Sync + 'static {
     /// Receives one event.
     fn on_event(&self, event: &Event);

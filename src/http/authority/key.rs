@@ -184,7 +184,7 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// Of a DNS name.
+/// The longest name of DNS, in bytes.
 const LONGEST_HOST: usize = 253;
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub enum Latency {
     /// No longer.
     #[default]
     None,
-    /// This time, for every call.
+    /// A fixed time for every call.
     Fixed(#[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))] Duration),
     /// Any time between two, with equal probability. `min` is at most `max`.
     Uniform {
