@@ -2,12 +2,7 @@
 
 use tower_layer::Layer;
 
-use super::{
-    boundary::Boundary,
-    errors::WrappedErrors,
-    slots::Slots,
-    stage::{HasHandle, Unused},
-};
+use super::{boundary::Boundary, errors::WrappedErrors, slots::Slots, stage::Unused};
 
 /// One layer made of layers, in the one order in which they work together.
 ///
@@ -28,70 +23,20 @@ pub struct ReliabilityStack<E = WrappedErrors, S = Slots> {
     pub(super) layers: S,
 }
 
-// `-> F::Handle` would be shorter, but then the compiler hides the message of `HasHandle` behind its own.
-impl<E, F, T, R, H, B, A> ReliabilityStack<E, Slots<F, T, R, H, B, A>> {
-    /// The handle of the fallback. The method exists exactly when the stack has this stage.
-    pub fn fallback<Handle>(&self) -> Handle
-    where
-        F: HasHandle<Handle = Handle>,
-    {
-        self.layers.fallback.handle()
-    }
-
-    /// The handle of the timeout for the whole call. The method exists exactly when the stack has this stage.
-    pub fn timeout<Handle>(&self) -> Handle
-    where
-        T: HasHandle<Handle = Handle>,
-    {
-        self.layers.timeout.handle()
-    }
-
-    /// The handle of the retry. The method exists exactly when the stack has this stage.
-    pub fn retry<Handle>(&self) -> Handle
-    where
-        R: HasHandle<Handle = Handle>,
-    {
-        self.layers.retry.handle()
-    }
-
-    /// The handle of the hedge. The method exists exactly when the stack has this stage.
-    pub fn hedge<Handle>(&self) -> Handle
-    where
-        H: HasHandle<Handle = Handle>,
-    {
-        self.layers.hedge.handle()
-    }
-
-    /// The handle of the circuit breaker. The method exists exactly when the stack has this stage.
-    pub fn circuit_breaker<Handle>(&self) -> Handle
-    where
-        B: HasHandle<Handle = Handle>,
-    {
-        self.layers.circuit_breaker.handle()
-    }
-
-    /// The handle of the timeout for one attempt. The method exists exactly when the stack has this stage.
-    pub fn attempt_timeout<Handle>(&self) -> Handle
-    where
-        A: HasHandle<Handle = Handle>,
-    {
-        self.layers.attempt_timeout.handle()
-    }
-}
-
-impl<Svc, E, F, T, R, H, B, A> Layer<Svc> for ReliabilityStack<E, Slots<F, T, R, H, B, A>>
+impl<Svc, E, Fallback, Timeout, Retry, Hedge, CircuitBreaker, AttemptTimeout> Layer<Svc>
+    for ReliabilityStack<E, Slots<Fallback, Timeout, Retry, Hedge, CircuitBreaker, AttemptTimeout>>
 where
     E: Layer<Boundary<Svc, false>>,
-    A: Layer<E::Service>,
-    B: Layer<A::Service>,
-    H: Layer<B::Service>,
-    R: Layer<H::Service>,
-    T: Layer<R::Service>,
-    F: Layer<Boundary<T::Service, true>>,
+    AttemptTimeout: Layer<E::Service>,
+    CircuitBreaker: Layer<AttemptTimeout::Service>,
+    Hedge: Layer<CircuitBreaker::Service>,
+    Retry: Layer<Hedge::Service>,
+    Timeout: Layer<Retry::Service>,
+    Fallback: Layer<Boundary<Timeout::Service, true>>,
 {
-    type Service = F::Service;
+    type Service = Fallback::Service;
 
-    fn layer(&self, inner: Svc) -> F::Service {
+    fn layer(&self, inner: Svc) -> Fallback::Service {
         let inner = self.errors.layer(Boundary::new(inner));
         let inner = self.layers.attempt_timeout.layer(inner);
         let inner = self.layers.circuit_breaker.layer(inner);

@@ -1,0 +1,50 @@
+//! The parts that all stages of one stack share.
+
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use crate::{
+    circuit_breaker::CircuitBreakerHandle,
+    retry_budget::RetryBudget,
+    stack::plan::Plan,
+    telemetry::{Listener, Name},
+};
+
+/// The parts that all stages of one stack share.
+pub struct Common<P> {
+    pub(in crate::stack) name: Option<Name>,
+    pub(in crate::stack) protocol: P,
+    pub(in crate::stack) budget: RetryBudget,
+    pub(in crate::stack) listeners: Vec<Arc<dyn Listener>>,
+    /// The stack's breaker, once its stage is assembled.
+    pub(in crate::stack) circuit: Arc<OnceLock<CircuitBreakerHandle>>,
+    /// The stack's keyed breaker, in place of the other one.
+    pub(in crate::stack) circuits: Arc<OnceLock<AnyKey>>,
+    pub(in crate::stack) plan: Plan,
+}
+
+impl<P> Common<P> {
+    pub(in crate::stack) fn change_protocol<P2>(self, change: impl FnOnce(P) -> P2) -> Common<P2> {
+        let Self { name, protocol, budget, listeners, circuit, circuits, plan } = self;
+        Common { name, protocol: change(protocol), budget, listeners, circuit, circuits, plan }
+    }
+
+    pub(in crate::stack) fn name(&self, stage: &'static str) -> Name {
+        match &self.name {
+            Some(stack) => Name::from(format!("{}.{stage}", stack.as_str())),
+            None => Name::new(stage),
+        }
+    }
+}
+
+impl<P> fmt::Debug for Common<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Common").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The handle of a keyed breaker, whose key only the stages of that key know.
+pub(in crate::stack) type AnyKey = Box<dyn Any + Send + Sync>;

@@ -1,0 +1,12 @@
+//! The stages: the layer that each config becomes, and its handle.
+
+mod circuit_breaker;
+mod common;
+mod contract;
+mod fallback;
+mod hedge;
+mod retry;
+mod timeout;
+
+pub use common::Common;
+pub use contract::{HasHandle, OptionalStage, Stage, Unused};
