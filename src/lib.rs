@@ -5,9 +5,9 @@
 //! reason and the time of the next try.
 //!
 //! ```text
-//! caller ─► fallback ─► timeout ─► retry ─► hedge ─┐           one call
-//!           ┌──────────────────────────────────────┘
-//!           └─► circuit_breaker ─► attempt_timeout ─► service  each attempt
+//! caller ─► fallback ─► timeout ─► concurrency_limit ─► retry ─► hedge ─┐  one call
+//!           ┌───────────────────────────────────────────────────────────┘
+//!           └─► circuit_breaker ─► attempt_timeout ─► service              each attempt
 //! ```
 //!
 //! # Which layer do I need?

@@ -1,5 +1,7 @@
 //! The numbers of a concurrency limit.
 
+use std::time::Duration;
+
 use crate::{call::ConfigError, wait_queue::WaitQueueConfig};
 
 /// How many calls are in flight at once, and how many wait.
@@ -55,6 +57,12 @@ impl ConcurrencyLimitConfig {
         self.limit
     }
 
+    /// The longest wait, if it is not the default.
+    pub(crate) fn chosen_wait(&self) -> Option<Duration> {
+        let longest = self.queue.longest_wait();
+        (longest != WaitQueueConfig::new().longest_wait()).then_some(longest)
+    }
+
     /// Names the first field that breaks its rule.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let limit = (1..=MAX_LIMIT).contains(&self.limit);
@@ -76,7 +84,7 @@ mod tests {
         for (config, field) in [
             (new(0), "limit"),
             (new(u32::MAX), "limit"),
-            (new(1).queue(WaitQueueConfig::new().capacity(u32::MAX)), "capacity"),
+            (new(1).queue(WaitQueueConfig::new().capacity(u32::MAX)), "queue.capacity"),
         ] {
             assert_eq!(config.check().map_err(|error| error.field()), Err(field), "{config:?}");
         }

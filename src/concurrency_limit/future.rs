@@ -62,8 +62,9 @@ enum Phase<S: Service<Req>, Req, C> {
     Calling {
         #[pin]
         inner: S::Future,
-        // After the inner call, so that a drop ends the call before the next call gets the permit.
-        permit: Permit,
+        // After the inner call, so that a drop ends the call before the next call gets the permit. A layer of an absent
+        // stage takes none.
+        permit: Option<Permit>,
         classifier: C,
     },
     Rejected(Rejected),
@@ -79,7 +80,7 @@ struct Waiting<S, Req, C> {
 
 impl<S: Service<Req>, Req, C> ResponseFuture<S, Req, C> {
     #[inline]
-    pub(super) fn calling(inner: S::Future, permit: Permit, classifier: C) -> Self {
+    pub(super) fn calling(inner: S::Future, permit: Option<Permit>, classifier: C) -> Self {
         Self { phase: Phase::Calling { inner, permit, classifier } }
     }
 
@@ -112,17 +113,21 @@ where
             return Poll::Ready(Err(error));
         }
         let mut phase = self.project().phase;
-        let PhaseProj::Calling { inner, classifier, .. } = phase.as_mut().project() else {
+        let PhaseProj::Calling { inner, permit, classifier } = phase.as_mut().project() else {
             unreachable!("a future is not polled after it has completed")
         };
         let result = ready!(inner.poll(cx));
         // Classified while the phase holds the permit: a panic of the classifier returns it.
-        let is_deferred = matches!(&result, Ok(it) if classifier.classify(Ok(it)) == Outcome::Deferred);
+        let is_deferred =
+            permit.is_some() && matches!(&result, Ok(it) if classifier.classify(Ok(it)) == Outcome::Deferred);
         // Calling => Done
         let PhaseOwned::Calling { permit, classifier, .. } = phase.project_replace(Phase::Done) else {
             unreachable!("the call has just ended")
         };
-        Poll::Ready(if is_deferred { defer(&classifier, result, permit) } else { result })
+        Poll::Ready(match permit {
+            Some(permit) if is_deferred => defer(&classifier, result, permit),
+            _ => result,
+        })
     }
 }
 
@@ -156,7 +161,7 @@ where
             };
             ready?;
             let inner = waiting.service.call(waiting.request);
-            phase.set(Phase::Calling { inner, permit, classifier: waiting.classifier });
+            phase.set(Phase::Calling { inner, permit: Some(permit), classifier: waiting.classifier });
             return Poll::Ready(Ok(()));
         }
         // Rejected => Done

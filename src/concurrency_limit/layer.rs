@@ -27,6 +27,7 @@ pub struct ConcurrencyLimitLayer<C = UntilResponse, P = NoPriority, D = NoDeadli
     pub(super) classifier: C,
     pub(super) priorities: P,
     pub(super) deadlines: D,
+    pub(super) is_absent: bool,
     pub(super) handle: ConcurrencyLimitHandle,
 }
 
@@ -38,9 +39,16 @@ impl ConcurrencyLimitConfig {
     /// Names the first field that breaks its rule.
     pub fn build(self) -> Result<ConcurrencyLimitLayer, ConfigError> {
         self.check()?;
-        let handle = ConcurrencyLimitHandle::new(self, Name::new("concurrency_limit"));
+        Ok(ConcurrencyLimitLayer::checked(self))
+    }
+}
+
+impl ConcurrencyLimitLayer {
+    /// The config has been checked.
+    pub(crate) fn checked(config: ConcurrencyLimitConfig) -> Self {
+        let handle = ConcurrencyLimitHandle::new(config, Name::new("concurrency_limit"));
         let (classifier, priorities, deadlines) = (UntilResponse, NoPriority, NoDeadline);
-        Ok(ConcurrencyLimitLayer { classifier, priorities, deadlines, handle })
+        Self { classifier, priorities, deadlines, is_absent: false, handle }
     }
 }
 
@@ -50,24 +58,21 @@ impl<C, P, D> ConcurrencyLimitLayer<C, P, D> {
     /// A permit otherwise returns with the response, whose body may still be on its way. Only responses are classified;
     /// an error returns the permit at once. Default: [`UntilResponse`].
     pub fn classify<C2>(self, classifier: C2) -> ConcurrencyLimitLayer<C2, P, D> {
-        let Self { priorities, deadlines, handle, .. } = self;
-        ConcurrencyLimitLayer { classifier, priorities, deadlines, handle }
+        self.change(|_, priorities, deadlines| (classifier, priorities, deadlines))
     }
 
     /// Reads the priority of each request from `source`: a closure or a [`PrioritySource`](crate::PrioritySource).
     ///
     /// Only a call that finds no free permit is asked. Default: [`NoPriority`].
     pub fn priority<P2>(self, source: P2) -> ConcurrencyLimitLayer<C, P2, D> {
-        let Self { classifier, deadlines, handle, .. } = self;
-        ConcurrencyLimitLayer { classifier, priorities: source, deadlines, handle }
+        self.change(|classifier, _, deadlines| (classifier, source, deadlines))
     }
 
     /// Reads the deadline of each request from `deadlines`. A call does not wait beyond its deadline.
     ///
     /// Only a call that finds no free permit is asked. Default: [`NoDeadline`].
     pub fn deadlines<D2>(self, deadlines: D2) -> ConcurrencyLimitLayer<C, P, D2> {
-        let Self { classifier, priorities, handle, .. } = self;
-        ConcurrencyLimitLayer { classifier, priorities, deadlines, handle }
+        self.change(|classifier, priorities, _| (classifier, priorities, deadlines))
     }
 
     /// Names the layer in its rejections, and gives it a limit of its own. Default: `concurrency_limit`.
@@ -84,10 +89,24 @@ impl<C, P, D> ConcurrencyLimitLayer<C, P, D> {
         self.named(name)
     }
 
+    /// The layer of an optional stage that is left out: it limits no call.
+    pub(crate) fn absent(self) -> Self {
+        Self { is_absent: true, ..self }
+    }
+
     /// The handle of this layer's limit.
     #[must_use]
     pub fn handle(&self) -> ConcurrencyLimitHandle {
         self.handle.clone()
+    }
+
+    fn change<C2, P2, D2>(
+        self,
+        change: impl FnOnce(C, P, D) -> (C2, P2, D2),
+    ) -> ConcurrencyLimitLayer<C2, P2, D2> {
+        let (classifier, priorities, deadlines) = change(self.classifier, self.priorities, self.deadlines);
+        let (is_absent, handle) = (self.is_absent, self.handle);
+        ConcurrencyLimitLayer { classifier, priorities, deadlines, is_absent, handle }
     }
 }
 

@@ -64,7 +64,7 @@ impl<S, C, P, D> ConcurrencyLimit<S, C, P, D> {
     {
         let classifier = self.layer.classifier.clone();
         if mem::take(&mut self.is_ready) {
-            return ResponseFuture::calling(self.inner.call(request), permit, classifier);
+            return ResponseFuture::calling(self.inner.call(request), Some(permit), classifier);
         }
         ResponseFuture::readying(self.inner.clone(), request, permit, classifier)
     }
@@ -83,7 +83,7 @@ where
     type Future = ResponseFuture<S, Req, C>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        if self.layer.handle.shared.permits.has_free() {
+        if self.layer.is_absent || self.layer.handle.shared.permits.has_free() {
             self.is_ready = false;
             ready!(self.inner.poll_ready(cx))?;
             self.is_ready = true;
@@ -92,6 +92,9 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
+        if self.layer.is_absent {
+            return ResponseFuture::calling(self.inner.call(request), None, self.layer.classifier.clone());
+        }
         let shared = &self.layer.handle.shared;
         if let Some(permit) = shared.try_take() {
             return self.admitted(permit, request);

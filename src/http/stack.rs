@@ -123,6 +123,7 @@ pub type Standard<P> = StackBuilder<
     Slots<
         Unused,
         TimeoutConfig,
+        Unused,
         PerAuthority<RetryConfig>,
         Unused,
         PerAuthority<CircuitBreakerConfig>,

@@ -11,8 +11,9 @@ use super::{
     stage::{Common, Unused},
 };
 use crate::{
-    call::{ConfigError, Protocol},
+    call::{ConfigError, NoPriority, Protocol},
     circuit_breaker::CircuitBreakerConfig,
+    concurrency_limit::ConcurrencyLimitConfig,
     hedge::HedgeConfig,
     retry::RetryConfig,
     retry_budget::{RetryBudget, RetryBudgetConfig},
@@ -22,12 +23,12 @@ use crate::{
 
 /// Builds a [`ReliabilityStack`]. Made by [`ReliabilityStack::builder`].
 ///
-/// `P` is the [`Protocol`] of all stages, `E` says how errors look, and `S` holds one [slot](Slots) per stage. The
-/// setters come in any order; the last call of a setter wins.
+/// `P` is the [`Protocol`] of all stages, `E` says how errors look, `S` holds one [slot](Slots) per stage, and `Q` reads
+/// priorities. The setters come in any order; the last call of a setter wins.
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build` makes the stack"]
-pub struct StackBuilder<P = Protocol, E = WrappedErrors, S = Slots> {
-    common: Common<P>,
+pub struct StackBuilder<P = Protocol, E = WrappedErrors, S = Slots, Q = NoPriority> {
+    common: Common<P, Q>,
     /// The numbers of a budget that `build` refuses.
     refused: Option<ConfigError>,
     errors: E,
@@ -40,6 +41,7 @@ impl ReliabilityStack {
         let common = Common {
             name: None,
             protocol: Protocol::new(),
+            priorities: NoPriority,
             budget: RetryBudget::checked(RetryBudgetConfig::new()),
             listeners: Vec::new(),
             circuit: Arc::default(),
@@ -56,9 +58,11 @@ impl StackConfig {
     /// [`StackBuilder::build`] checks the numbers. **For HTTP and gRPC, use `http::stack_from` and
     /// `grpc::stack_from`**: this builder takes every `Ok` for a success, and sends a POST twice.
     pub fn builder(self) -> StackBuilder<Protocol, WrappedErrors, ConfigSlots> {
-        let Self { timeout, retry, hedge, circuit_breaker, attempt_timeout, retry_budget } = self;
+        let Self { timeout, concurrency_limit, retry, hedge, circuit_breaker, attempt_timeout, retry_budget } =
+            self;
         let mut builder = ReliabilityStack::builder()
             .timeout(timeout)
+            .concurrency_limit(concurrency_limit)
             .retry(retry)
             .hedge(hedge)
             .circuit_breaker(circuit_breaker)
@@ -75,13 +79,14 @@ impl StackConfig {
 pub type ConfigSlots<Fallback = Unused> = Slots<
     Fallback,
     Option<TimeoutConfig>,
+    Option<ConcurrencyLimitConfig>,
     Option<RetryConfig>,
     Option<HedgeConfig>,
     Option<CircuitBreakerConfig>,
     Option<TimeoutConfig>,
 >;
 
-impl<C, R, D, E, S> StackBuilder<Protocol<C, R, D>, E, S> {
+impl<C, R, D, E, S, Q> StackBuilder<Protocol<C, R, D>, E, S, Q> {
     /// Sets classifier, resend and deadlines at once.
     ///
     /// `http::protocol()` and `grpc::protocol()` make one; `http::stack()` and `grpc::stack()` start with it.
@@ -89,15 +94,15 @@ impl<C, R, D, E, S> StackBuilder<Protocol<C, R, D>, E, S> {
     pub fn protocol<C2, R2, D2>(
         self,
         protocol: Protocol<C2, R2, D2>,
-    ) -> StackBuilder<Protocol<C2, R2, D2>, E, S> {
-        self.change_protocol(|_| protocol)
+    ) -> StackBuilder<Protocol<C2, R2, D2>, E, S, Q> {
+        self.change(|_, priorities| (protocol, priorities))
     }
 
     /// Classifies results for all stages. The classifier sees the errors of the innermost service.
     ///
     /// Default: [`StandardClassifier`](crate::StandardClassifier), which takes every `Ok` for a success.
-    pub fn classify<C2>(self, classifier: C2) -> StackBuilder<Protocol<C2, R, D>, E, S> {
-        self.change_protocol(|protocol| protocol.classify(classifier))
+    pub fn classify<C2>(self, classifier: C2) -> StackBuilder<Protocol<C2, R, D>, E, S, Q> {
+        self.change(|protocol, priorities| (protocol.classify(classifier), priorities))
     }
 
     /// Copies requests for further attempts, and decides which requests may be sent twice.
@@ -105,16 +110,16 @@ impl<C, R, D, E, S> StackBuilder<Protocol<C, R, D>, E, S> {
     /// **For HTTP, use `http::HttpResend`**, or start with `http::stack()`. The default treats a POST as idempotent and
     /// sends it again although the server may have processed it. Default: [`CloneRequest`](crate::CloneRequest),
     /// which clones every request and treats it as idempotent.
-    pub fn resend<R2>(self, resend: R2) -> StackBuilder<Protocol<C, R2, D>, E, S> {
-        self.change_protocol(|protocol| protocol.resend(resend))
+    pub fn resend<R2>(self, resend: R2) -> StackBuilder<Protocol<C, R2, D>, E, S, Q> {
+        self.change(|protocol, priorities| (protocol.resend(resend), priorities))
     }
 
     /// Reads the deadline of each request, and hands it to the inner stages.
     ///
     /// For HTTP, use `http::RequestExtensions`. Default: [`NoDeadline`](crate::NoDeadline), so that only the timeouts
     /// of the stack count.
-    pub fn deadlines<D2>(self, deadlines: D2) -> StackBuilder<Protocol<C, R, D2>, E, S> {
-        self.change_protocol(|protocol| protocol.deadlines(deadlines))
+    pub fn deadlines<D2>(self, deadlines: D2) -> StackBuilder<Protocol<C, R, D2>, E, S, Q> {
+        self.change(|protocol, priorities| (protocol.deadlines(deadlines), priorities))
     }
 
     /// Checks all numbers, each stage by itself and all of them together, and makes the stack.
@@ -125,21 +130,21 @@ impl<C, R, D, E, S> StackBuilder<Protocol<C, R, D>, E, S> {
     pub fn build<Layers>(self) -> Result<ReliabilityStack<E, Layers>, ConfigError>
     where
         E: Errors,
-        S: Stages<Protocol<E::Classifier<C>, R, D>, Layers = Layers>,
+        S: Stages<Protocol<E::Classifier<C>, R, D>, Q, Layers = Layers>,
     {
         if let Some(error) = self.refused {
             return Err(error);
         }
         let errors = self.errors;
-        let common = self.common.change_protocol(|Protocol { classifier, resend, deadlines }| {
+        let common = self.common.change(|Protocol { classifier, resend, deadlines }, priorities| {
             let classifier = errors.classifier(classifier);
-            Protocol { classifier, resend, deadlines }
+            (Protocol { classifier, resend, deadlines }, priorities)
         });
         Ok(ReliabilityStack { errors, layers: self.slots.assemble(common)? })
     }
 }
 
-impl<P, E, S> StackBuilder<P, E, S> {
+impl<P, E, S, Q> StackBuilder<P, E, S, Q> {
     /// Grants further attempts from this budget.
     ///
     /// Share one budget among all stacks that call the same backend, so that together they cannot overload it. A retry
@@ -155,7 +160,7 @@ impl<P, E, S> StackBuilder<P, E, S> {
     ///
     /// The type must be `From<Rejected>`, such as a `BoxError` or an enum with that conversion. Default: the stack
     /// wraps the error in [`Error`](crate::Error).
-    pub fn flat_errors(self) -> StackBuilder<P, FlatErrors, S> {
+    pub fn flat_errors(self) -> StackBuilder<P, FlatErrors, S, Q> {
         StackBuilder { common: self.common, refused: self.refused, errors: FlatErrors, slots: self.slots }
     }
 
@@ -176,12 +181,20 @@ impl<P, E, S> StackBuilder<P, E, S> {
         self
     }
 
-    fn change_protocol<P2>(self, change: impl FnOnce(P) -> P2) -> StackBuilder<P2, E, S> {
-        let common = self.common.change_protocol(change);
+    /// Reads the priority of each request from `source`: a closure or a [`PrioritySource`](crate::PrioritySource).
+    ///
+    /// The [`concurrency_limit`](Self::concurrency_limit) serves waiting calls by it. Only a call that has to wait is
+    /// asked. Default: [`NoPriority`].
+    pub fn priority<Q2>(self, source: Q2) -> StackBuilder<P, E, S, Q2> {
+        self.change(|protocol, _| (protocol, source))
+    }
+
+    fn change<P2, Q2>(self, change: impl FnOnce(P, Q) -> (P2, Q2)) -> StackBuilder<P2, E, S, Q2> {
+        let common = self.common.change(change);
         StackBuilder { common, refused: self.refused, errors: self.errors, slots: self.slots }
     }
 
-    pub(super) fn change_slots<S2>(self, change: impl FnOnce(S) -> S2) -> StackBuilder<P, E, S2> {
+    pub(super) fn change_slots<S2>(self, change: impl FnOnce(S) -> S2) -> StackBuilder<P, E, S2, Q> {
         let slots = change(self.slots);
         StackBuilder { common: self.common, refused: self.refused, errors: self.errors, slots }
     }

@@ -2,8 +2,8 @@
 
 use super::plan::Plan;
 use crate::{
-    call::ConfigError, circuit_breaker::CircuitBreakerConfig, hedge::HedgeConfig, retry::RetryConfig,
-    retry_budget::RetryBudgetConfig, timeout::TimeoutConfig,
+    call::ConfigError, circuit_breaker::CircuitBreakerConfig, concurrency_limit::ConcurrencyLimitConfig,
+    hedge::HedgeConfig, retry::RetryConfig, retry_budget::RetryBudgetConfig, timeout::TimeoutConfig,
 };
 
 /// The numbers of all stages of a stack, for a file.
@@ -43,10 +43,22 @@ use crate::{
 /// ```
 /// # #[cfg(feature = "serde")] {
 /// # use tower_reliability::{circuit_breaker::CircuitBreakerConfig, hedge::HedgeConfig, retry::RetryConfig};
-/// # use tower_reliability::{retry_budget::RetryBudgetConfig, stack::StackConfig};
+/// # use tower_reliability::{retry_budget::RetryBudgetConfig, stack::StackConfig, wait_queue::WaitQueueConfig};
+/// # use tower_reliability::concurrency_limit::ConcurrencyLimitConfig;
 /// let config: StackConfig = toml::from_str(r#"
 ///     timeout = "30s"                # off; the whole call
 ///     attempt_timeout = "5s"         # off; one attempt
+///
+///     [concurrency_limit]
+///     limit = 100                    # no default
+///     shadow = false
+///
+///     [concurrency_limit.queue]
+///     capacity = 1000
+///     per_key = 50                   # off
+///     max_wait = "1s"
+///     minimum_shares = { critical = 0.0, high = 0.001, normal = 0.001, low = 0.001 }
+///     shed = { above = { target = "100ms", interval = "100ms" } } # or "off"
 ///
 ///     [retry]
 ///     backoff = { exponential = "50ms" } # or { schedule = ["1s", "5s"] } ...
@@ -99,6 +111,8 @@ use crate::{
 /// # use tower_reliability::ErrorClass;
 /// # let (seconds, shown) = (Duration::from_secs, config);
 /// # let retry = RetryConfig::new().max_elapsed(seconds(25)).class_delay(ErrorClass::RateLimit, seconds(1));
+/// # let queue = WaitQueueConfig::new().per_key(50);
+/// # assert_eq!(shown.concurrency_limit, Some(ConcurrencyLimitConfig::new(100).queue(queue)));
 /// # assert_eq!(shown.retry, Some(retry));
 /// # assert_eq!(shown.hedge, Some(HedgeConfig::new()));
 /// # let breaker = CircuitBreakerConfig::new().consecutive_failures(10).slow_call(seconds(1), 0.8);
@@ -115,6 +129,7 @@ use crate::{
 /// |---|---|---|
 /// | `timeout` | the whole call has no limit | |
 /// | `attempt_timeout` | an attempt has no limit | |
+/// | `concurrency_limit` | no limit | refused: `limit` has no default |
 /// | `retry` | no retry | [`RetryConfig::new`] |
 /// | `hedge` | no hedge | [`HedgeConfig::new`] |
 /// | `circuit_breaker` | no breaker | [`CircuitBreakerConfig::new`] |
@@ -143,6 +158,8 @@ use crate::{
 pub struct StackConfig {
     /// The limit of the [whole call](super::StackBuilder::timeout).
     pub timeout: Option<TimeoutConfig>,
+    /// The [limit on the calls in flight](super::StackBuilder::concurrency_limit).
+    pub concurrency_limit: Option<ConcurrencyLimitConfig>,
     /// The [retry](super::StackBuilder::retry).
     pub retry: Option<RetryConfig>,
     /// The [hedge](super::StackBuilder::hedge).
@@ -181,6 +198,7 @@ impl StackConfig {
     pub fn or(self, defaults: Self) -> Self {
         Self {
             timeout: self.timeout.or(defaults.timeout),
+            concurrency_limit: self.concurrency_limit.or(defaults.concurrency_limit),
             retry: self.retry.or(defaults.retry),
             hedge: self.hedge.or(defaults.hedge),
             circuit_breaker: self.circuit_breaker.or(defaults.circuit_breaker),
@@ -197,10 +215,21 @@ impl StackConfig {
     ///
     /// Names the first number that breaks its rule.
     pub fn checked(self) -> Result<Self, ConfigError> {
-        let Self { timeout, retry, hedge, circuit_breaker, attempt_timeout, retry_budget } = self;
+        let Self { timeout, concurrency_limit, retry, hedge, circuit_breaker, attempt_timeout, retry_budget } =
+            self;
         retry_budget.unwrap_or_default().check().map_err(|error| error.within("retry_budget"))?;
-        let plan = Plan { timeout, retry, hedge, circuit_breaker, attempt_timeout, ..Plan::default() };
-        let Plan { timeout, retry, hedge, circuit_breaker, attempt_timeout, .. } = plan.checked()?;
-        Ok(Self { timeout, retry, hedge, circuit_breaker, attempt_timeout, retry_budget })
+        let plan = Plan {
+            timeout,
+            concurrency_limit,
+            retry,
+            hedge,
+            circuit_breaker,
+            attempt_timeout,
+            ..Plan::default()
+        }
+        .checked()?;
+        // The plan adapts limits and the probe's timeout, and no other number.
+        let Plan { timeout, circuit_breaker, attempt_timeout, .. } = plan;
+        Ok(Self { timeout, circuit_breaker, attempt_timeout, ..self })
     }
 }

@@ -11,7 +11,7 @@ use super::{boundary::Boundary, errors::WrappedErrors, slots::Slots, stage::Unus
 ///
 /// # Runtime and panics
 ///
-/// The stack needs a tokio runtime with time if a timeout, a retry or a hedge has to wait. It does not panic by
+/// The stack needs a tokio runtime with time if a timeout, a limit, a retry or a hedge has to wait. It does not panic by
 /// itself, and a panic in the service reaches the caller.
 ///
 /// # Clone
@@ -23,15 +23,19 @@ pub struct ReliabilityStack<E = WrappedErrors, S = Slots> {
     pub(super) layers: S,
 }
 
-impl<Svc, E, Fallback, Timeout, Retry, Hedge, CircuitBreaker, AttemptTimeout> Layer<Svc>
-    for ReliabilityStack<E, Slots<Fallback, Timeout, Retry, Hedge, CircuitBreaker, AttemptTimeout>>
+impl<Svc, E, Fallback, Timeout, ConcurrencyLimit, Retry, Hedge, CircuitBreaker, AttemptTimeout> Layer<Svc>
+    for ReliabilityStack<
+        E,
+        Slots<Fallback, Timeout, ConcurrencyLimit, Retry, Hedge, CircuitBreaker, AttemptTimeout>,
+    >
 where
     E: Layer<Boundary<Svc, false>>,
     AttemptTimeout: Layer<E::Service>,
     CircuitBreaker: Layer<AttemptTimeout::Service>,
     Hedge: Layer<CircuitBreaker::Service>,
     Retry: Layer<Hedge::Service>,
-    Timeout: Layer<Retry::Service>,
+    ConcurrencyLimit: Layer<Retry::Service>,
+    Timeout: Layer<ConcurrencyLimit::Service>,
     Fallback: Layer<Boundary<Timeout::Service, true>>,
 {
     type Service = Fallback::Service;
@@ -42,6 +46,7 @@ where
         let inner = self.layers.circuit_breaker.layer(inner);
         let inner = self.layers.hedge.layer(inner);
         let inner = self.layers.retry.layer(inner);
+        let inner = self.layers.concurrency_limit.layer(inner);
         let inner = self.layers.timeout.layer(inner);
         // The fallback calls code of the user, and needs no time.
         self.layers.fallback.layer(Boundary::new(inner))

@@ -1,8 +1,8 @@
 //! A layer made of layers, in the one order in which they work together.
 //!
 //! ```text
-//! caller ─► fallback ─► timeout ─► retry ─► hedge ─┐
-//!           ┌──────────────────────────────────────┘
+//! caller ─► fallback ─► timeout ─► concurrency_limit ─► retry ─► hedge ─┐
+//!           ┌───────────────────────────────────────────────────────────┘
 //!           └─► circuit_breaker ─► attempt_timeout ─► service
 //! ```
 //!
@@ -42,6 +42,11 @@
 //! Retry and hedge share one [`RetryBudget`](crate::retry_budget::RetryBudget).
 //! [`retry_budget`](StackBuilder::retry_budget) shares it with the other stacks that call the same backend.
 //!
+//! The concurrency limit is outer to the retry: a call holds one permit for all its attempts and the delays between them,
+//! and a call that is rejected takes no budget. [`priority`](StackBuilder::priority) orders the calls that wait. The total
+//! timeout limits the wait too. A permit returns with the response, or at the end of a response that the classifier
+//! [defers](crate::Outcome::Deferred).
+//!
 //! The retry is outer to the breaker: the breaker counts every attempt, and once it opens the call ends. A stack
 //! protects one backend. For several endpoints, put one stack with a breaker around each endpoint. A second stack with a
 //! retry goes around the service that chooses among them, as in the example `gateway`. For one circuit
@@ -77,6 +82,7 @@
 //! |---|---|
 //! | [`protocol`](StackBuilder::protocol) | [`Protocol::new`](crate::Protocol::new) |
 //! | [`retry_budget`](StackBuilder::retry_budget) | [`RetryBudgetConfig::new`](crate::retry_budget::RetryBudgetConfig::new), one per stack |
+//! | [`priority`](StackBuilder::priority) | [`NoPriority`](crate::NoPriority) |
 //! | [`flat_errors`](StackBuilder::flat_errors) | off: errors are wrapped in [`Error`](crate::Error) |
 //! | [`named`](StackBuilder::named) | no name: a rejection carries the name of its stage alone |
 //! | [`listen`](StackBuilder::listen) | no listener |

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     call::ConfigError,
     circuit_breaker::{CircuitBreakerConfig, Window},
+    concurrency_limit::ConcurrencyLimitConfig,
     fallback::FallbackConfig,
     hedge::HedgeConfig,
     retry::RetryConfig,
@@ -16,6 +17,7 @@ use crate::{
 pub(super) struct Plan {
     pub(super) fallback: Option<FallbackConfig>,
     pub(super) timeout: Option<TimeoutConfig>,
+    pub(super) concurrency_limit: Option<ConcurrencyLimitConfig>,
     pub(super) retry: Option<RetryConfig>,
     pub(super) hedge: Option<HedgeConfig>,
     pub(super) circuit_breaker: Option<CircuitBreakerConfig>,
@@ -30,6 +32,7 @@ impl Plan {
         self.yield_defaults();
         check(self.fallback, "fallback", FallbackConfig::check)?;
         self.timeout.map_or(Ok(()), |timeout| timeout.check("timeout"))?;
+        check(self.concurrency_limit, "concurrency_limit", ConcurrencyLimitConfig::check)?;
         check(self.retry, "retry", RetryConfig::check)?;
         check(self.hedge, "hedge", HedgeConfig::check)?;
         check(self.circuit_breaker, "circuit_breaker", CircuitBreakerConfig::check)?;
@@ -90,6 +93,9 @@ impl Plan {
         };
         let text = "must be at most timeout, which ends every attempt";
         ConfigError::check(at_most(attempt, total), "attempt_timeout", text)?;
+        let max_wait = self.concurrency_limit.and_then(|limit| limit.chosen_wait());
+        let text = "must be at most timeout, which ends the wait";
+        rule(at_most(max_wait, total), "concurrency_limit", "queue.max_wait", text)?;
         let text = "must begin below timeout, or no attempt follows the first";
         rule(below(backoff, total), "retry", "backoff", text)?;
         let text = "must be at most timeout, which ends the call";

@@ -10,8 +10,8 @@ use super::{
     stage::{Common, HasHandle, Stage, Unused},
 };
 use crate::{
-    call::ConfigError, circuit_breaker::CircuitBreakerConfig, fallback::FallbackConfig, hedge::HedgeConfig,
-    retry::RetryConfig, timeout::TimeoutConfig,
+    call::ConfigError, circuit_breaker::CircuitBreakerConfig, concurrency_limit::ConcurrencyLimitConfig,
+    fallback::FallbackConfig, hedge::HedgeConfig, retry::RetryConfig, timeout::TimeoutConfig,
 };
 
 /// Writes the slots, their setters, the accessors of the handles, and the assembly, from one entry per stage.
@@ -25,7 +25,7 @@ macro_rules! slots {
             $(pub(super) $slot: $Slot,)+
         }
 
-        impl<P, E, $($Slot,)+> StackBuilder<P, E, Slots<$($Slot,)+>> {
+        impl<P, E, Q, $($Slot,)+> StackBuilder<P, E, Slots<$($Slot,)+>, Q> {
             setters! { () $($(#[$page])* $slot: $Slot of $Config,)+ }
         }
 
@@ -44,13 +44,13 @@ macro_rules! slots {
             )+
         }
 
-        impl<P, $($Slot,)+> Stages<P> for Slots<$($Slot,)+>
+        impl<P, Q, $($Slot,)+> Stages<P, Q> for Slots<$($Slot,)+>
         where
-            $($Slot: Stage<$Config, P>,)+
+            $($Slot: Stage<$Config, P, Q>,)+
         {
             type Layers = Slots<$($Slot::Layer,)+>;
 
-            fn assemble(self, mut common: Common<P>) -> Result<Self::Layers, ConfigError> {
+            fn assemble(self, mut common: Common<P, Q>) -> Result<Self::Layers, ConfigError> {
                 common.plan = Plan {
                     $($slot: self.$slot.config(),)+
                     only_breaker_is_keyed: self.circuit_breaker.is_keyed() && !self.retry.is_keyed(),
@@ -71,9 +71,9 @@ macro_rules! setters {
         $($(#[$inner_page:meta])* $inner:ident: $Inner:ident of $InnerConfig:ty,)*
     ) => {
         $(#[$page])*
-        pub fn $slot<New>(self, stage: New) -> StackBuilder<P, E, Slots<$($Outer,)* New, $($Inner,)*>>
+        pub fn $slot<New>(self, stage: New) -> StackBuilder<P, E, Slots<$($Outer,)* New, $($Inner,)*>, Q>
         where
-            New: Stage<$Config, P>,
+            New: Stage<$Config, P, Q>,
         {
             self.change_slots(|Slots { $($outer,)* $slot: _, $($inner,)* }| {
                 Slots { $($outer,)* $slot: stage, $($inner,)* }
@@ -99,6 +99,13 @@ slots! {
     /// short limit cuts off retries. Above 0. Default: no limit.
     timeout: Timeout of TimeoutConfig,
 
+    /// Limits how many calls are in flight at once. Further calls wait in a queue, or are rejected.
+    ///
+    /// A call holds one permit for all its attempts. The queue reads priorities from [`priority`](Self::priority) and
+    /// deadlines from [`deadlines`](Self::deadlines). The permit of a response that the classifier defers returns at the
+    /// end of its body. Default: no limit.
+    concurrency_limit: ConcurrencyLimit of ConcurrencyLimitConfig,
+
     /// Retries failed calls, under the [`retry_budget`](Self::retry_budget) of the stack.
     ///
     /// Each attempt passes the breaker. No attempt starts after the [`timeout`](Self::timeout) of the whole call.
@@ -121,10 +128,10 @@ slots! {
 }
 
 /// The [`Slots`] of a builder, each of which holds a [`Stage`]. Not for implementation outside this crate.
-pub trait Stages<P> {
+pub trait Stages<P, Q> {
     /// The [`Slots`] of the built stack, each of which holds a layer.
     type Layers;
 
     #[doc(hidden)]
-    fn assemble(self, common: Common<P>) -> Result<Self::Layers, ConfigError>;
+    fn assemble(self, common: Common<P, Q>) -> Result<Self::Layers, ConfigError>;
 }

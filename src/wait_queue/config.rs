@@ -155,7 +155,7 @@ impl WaitQueueConfig {
         self.capacity == 0
     }
 
-    /// Names the first field that breaks its rule.
+    /// Names the first field that breaks its rule. Each limit has its queue under the key `queue`.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let lasting = |delay: Duration| !delay.is_zero() && delay <= DAY;
         let shares = self.minimum_shares.all();
@@ -165,11 +165,11 @@ impl WaitQueueConfig {
             Shed::Off => true,
             Shed::Above { target, interval } => lasting(target) && lasting(interval),
         };
-        ConfigError::check(self.capacity <= MAX_CAPACITY, "capacity", "must be at most 1000000")?;
-        ConfigError::check(self.per_key != Some(0), "per_key", "must be at least 1")?;
-        ConfigError::check(lasting(self.max_wait), "max_wait", "must be above 0 and at most 1 day")?;
-        ConfigError::check(share, "minimum_shares", "must be 0 to 0.5, and together at most 0.5")?;
-        ConfigError::check(shed, "shed", "must have two durations above 0, of at most 1 day")
+        ConfigError::check(self.capacity <= MAX_CAPACITY, "queue.capacity", "must be at most 1000000")?;
+        ConfigError::check(self.per_key != Some(0), "queue.per_key", "must be at least 1")?;
+        ConfigError::check(lasting(self.max_wait), "queue.max_wait", "must be above 0 and at most 1 day")?;
+        ConfigError::check(share, "queue.minimum_shares", "must be 0 to 0.5, and together at most 0.5")?;
+        ConfigError::check(shed, "queue.shed", "must have two durations above 0, of at most 1 day")
     }
 }
 
@@ -211,15 +211,18 @@ mod tests {
         let new = WaitQueueConfig::new;
         let second = Duration::from_secs(1);
         for (config, field) in [
-            (new().capacity(u32::MAX), "capacity"),
-            (new().per_key(0), "per_key"),
-            (new().max_wait(Duration::ZERO), "max_wait"),
-            (new().max_wait(Duration::MAX), "max_wait"),
-            (new().minimum_share(Priority::Low, f64::NAN), "minimum_shares"),
-            (new().minimum_share(Priority::Low, -0.1), "minimum_shares"),
-            (new().minimum_share(Priority::Low, 0.3).minimum_share(Priority::High, 0.3), "minimum_shares"),
-            (new().shed_above(Duration::ZERO, second), "shed"),
-            (new().shed_above(second, Duration::MAX), "shed"),
+            (new().capacity(u32::MAX), "queue.capacity"),
+            (new().per_key(0), "queue.per_key"),
+            (new().max_wait(Duration::ZERO), "queue.max_wait"),
+            (new().max_wait(Duration::MAX), "queue.max_wait"),
+            (new().minimum_share(Priority::Low, f64::NAN), "queue.minimum_shares"),
+            (new().minimum_share(Priority::Low, -0.1), "queue.minimum_shares"),
+            (
+                new().minimum_share(Priority::Low, 0.3).minimum_share(Priority::High, 0.3),
+                "queue.minimum_shares",
+            ),
+            (new().shed_above(Duration::ZERO, second), "queue.shed"),
+            (new().shed_above(second, Duration::MAX), "queue.shed"),
         ] {
             assert_eq!(config.check().map_err(|error| error.field()), Err(field), "{config:?}");
         }

@@ -66,6 +66,7 @@ mod retry_upload;
 mod retry_vectors;
 mod scripted;
 mod snapshots;
+mod stack_concurrency;
 mod stack_config;
 mod testing;
 mod timeout;

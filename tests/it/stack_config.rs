@@ -9,11 +9,13 @@ use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 use tower_reliability::{
     Error, ErrorClass, EventKind, ReliabilityStack,
     circuit_breaker::CircuitBreakerConfig,
+    concurrency_limit::ConcurrencyLimitConfig,
     hedge::HedgeConfig,
     retry::{Jitter, RetryConfig},
     retry_budget::RetryBudgetConfig,
     stack::StackConfig,
     timeout::TimeoutConfig,
+    wait_queue::WaitQueueConfig,
 };
 
 use crate::scripted::{Act, Answer, ByPeer, Diary, Peer, Script};
@@ -22,6 +24,9 @@ use crate::scripted::{Act, Answer, ByPeer, Diary, Peer, Script};
 const FILE: &str = r#"
     timeout = "800ms"
     attempt_timeout = "300ms"
+    [concurrency_limit]
+    limit = 2
+    queue = { max_wait = "60ms" }
     [retry]
     backoff = { linear = "40ms" }
     jitter = "none"
@@ -38,6 +43,8 @@ const FILE: &str = r#"
 
 const TIMEOUT: Duration = millis(800);
 const ATTEMPT: Duration = millis(300);
+const LIMIT: ConcurrencyLimitConfig =
+    ConcurrencyLimitConfig::new(2).queue(WaitQueueConfig::new().max_wait(millis(60)));
 const RETRY: RetryConfig = RetryConfig::linear(millis(40)).jitter(Jitter::None).max_attempts(4);
 const HEDGE: HedgeConfig = HedgeConfig::fixed(millis(90));
 const BREAKER: CircuitBreakerConfig = CircuitBreakerConfig::new().consecutive_failures(3).open_jitter(0.0);
@@ -117,13 +124,14 @@ fn budget() -> tower_reliability::retry_budget::RetryBudget {
 
 #[test]
 fn case_84_a_file_setters_in_any_order_and_options_build_one_stack() {
-    let (mut rejected, mut timed_out, mut good, mut hedged, mut events) = (0, 0, 0, 0, 0);
+    let (mut rejected, mut limited, mut timed_out, mut good, mut hedged, mut events) = (0, 0, 0, 0, 0, 0);
     for seed in 0..12 {
         let from_file = played!(seed, file().builder());
         let from_setters = played!(
             seed,
             ReliabilityStack::builder()
                 .timeout(TIMEOUT)
+                .concurrency_limit(LIMIT)
                 .retry(RETRY)
                 .hedge(HEDGE)
                 .circuit_breaker(BREAKER)
@@ -137,6 +145,7 @@ fn case_84_a_file_setters_in_any_order_and_options_build_one_stack() {
                 .attempt_timeout(TimeoutConfig::new(ATTEMPT))
                 .classify(ByPeer)
                 .circuit_breaker(BREAKER)
+                .concurrency_limit(LIMIT)
                 .timeout(millis(1))
                 .hedge(HEDGE)
                 .timeout(TIMEOUT)
@@ -146,6 +155,7 @@ fn case_84_a_file_setters_in_any_order_and_options_build_one_stack() {
             seed,
             ReliabilityStack::builder()
                 .timeout(Some(TIMEOUT))
+                .concurrency_limit(Some(LIMIT))
                 .hedge(Some(HEDGE))
                 .attempt_timeout(Some(ATTEMPT))
                 .circuit_breaker(Some(BREAKER))
@@ -157,12 +167,13 @@ fn case_84_a_file_setters_in_any_order_and_options_build_one_stack() {
         assert_eq!(from_file, from_options, "seed {seed}");
         let count = |text: &str| from_file.answers.iter().filter(|(_, _, it)| it.contains(text)).count();
         rejected += count("circuit_breaker");
+        limited += count("concurrency_limit");
         timed_out += count("timeout");
         good += count("good");
         hedged += usize::from(from_file.asked.len() > from_file.answers.len());
         events += from_file.events.len();
     }
-    let all = [rejected, timed_out, good, hedged, events];
+    let all = [rejected, limited, timed_out, good, hedged, events];
     assert!(all.iter().all(|count| *count > 5), "the script shows too little: {all:?}");
 }
 
@@ -175,37 +186,19 @@ fn case_84_a_stage_that_is_none_behaves_as_an_absent_stage() {
             played!(seed, config.builder())
         };
         let all = || ReliabilityStack::builder().retry_budget(budget());
-        assert_eq!(
-            without(|config| config.timeout = None),
-            played!(seed, all().retry(RETRY).hedge(HEDGE).circuit_breaker(BREAKER).attempt_timeout(ATTEMPT)),
-            "timeout, seed {seed}"
-        );
-        assert_eq!(
-            without(|config| config.retry = None),
-            played!(
-                seed,
-                all().timeout(TIMEOUT).hedge(HEDGE).circuit_breaker(BREAKER).attempt_timeout(ATTEMPT)
-            ),
-            "retry, seed {seed}"
-        );
-        assert_eq!(
-            without(|config| config.hedge = None),
-            played!(
-                seed,
-                all().timeout(TIMEOUT).retry(RETRY).circuit_breaker(BREAKER).attempt_timeout(ATTEMPT)
-            ),
-            "hedge, seed {seed}"
-        );
-        assert_eq!(
-            without(|config| config.circuit_breaker = None),
-            played!(seed, all().timeout(TIMEOUT).retry(RETRY).hedge(HEDGE).attempt_timeout(ATTEMPT)),
-            "circuit_breaker, seed {seed}"
-        );
-        assert_eq!(
-            without(|config| config.attempt_timeout = None),
-            played!(seed, all().timeout(TIMEOUT).retry(RETRY).hedge(HEDGE).circuit_breaker(BREAKER)),
-            "attempt_timeout, seed {seed}"
-        );
+        macro_rules! check {
+            ($stage:ident: $($setter:ident($config:expr)),+) => {
+                let absent = played!(seed, all()$(.$setter($config))+);
+                let none = without(|config| config.$stage = None);
+                assert_eq!(none, absent, "{}, seed {seed}", stringify!($stage));
+            };
+        }
+        check!(timeout: concurrency_limit(LIMIT), retry(RETRY), hedge(HEDGE), circuit_breaker(BREAKER), attempt_timeout(ATTEMPT));
+        check!(concurrency_limit: timeout(TIMEOUT), retry(RETRY), hedge(HEDGE), circuit_breaker(BREAKER), attempt_timeout(ATTEMPT));
+        check!(retry: timeout(TIMEOUT), concurrency_limit(LIMIT), hedge(HEDGE), circuit_breaker(BREAKER), attempt_timeout(ATTEMPT));
+        check!(hedge: timeout(TIMEOUT), concurrency_limit(LIMIT), retry(RETRY), circuit_breaker(BREAKER), attempt_timeout(ATTEMPT));
+        check!(circuit_breaker: timeout(TIMEOUT), concurrency_limit(LIMIT), retry(RETRY), hedge(HEDGE), attempt_timeout(ATTEMPT));
+        check!(attempt_timeout: timeout(TIMEOUT), concurrency_limit(LIMIT), retry(RETRY), hedge(HEDGE), circuit_breaker(BREAKER));
     }
 }
 
@@ -215,6 +208,7 @@ fn a_handle_exists_exactly_when_the_file_has_the_stage() {
     let stack = stack.expect("in range");
     assert!(stack.retry().is_some() && stack.hedge().is_none() && stack.circuit_breaker().is_none());
     assert!(stack.timeout().is_none() && stack.attempt_timeout().is_none());
+    assert!(stack.concurrency_limit().is_none());
     let stack = file().builder().build().expect("in range");
     let retry = stack.retry().expect("the file has it");
     retry.update(RETRY.max_attempts(2)).expect("in range");
@@ -268,7 +262,7 @@ fn an_error_begins_with_the_path_in_the_file() {
     for (lines, expected) in [
         (
             "[stack]\ntimout = '1s'",
-            "stack.timout: unknown field `timout`, expected one of `timeout`, `retry`",
+            "stack.timout: unknown field `timout`, expected one of `timeout`, `concurrency_limit`",
         ),
         ("[stack.fallback]", "stack.fallback: unknown field `fallback`"),
         ("[stack.retry]\nmax_atempts = 2", "stack.retry.max_atempts: unknown field `max_atempts`"),
@@ -286,6 +280,11 @@ fn an_error_begins_with_the_path_in_the_file() {
         ("stack.retry.max_attempts = 0", "stack.retry.max_attempts must be at least 1"),
         ("stack.hedge.after.quantile = 2.0", "stack.hedge.after.quantile must be above 0 and below 1"),
         ("stack.retry_budget.ratio = 11.0", "stack.retry_budget.ratio must be at least 0"),
+        ("stack.concurrency_limit = {}", "stack.concurrency_limit: missing field `limit`"),
+        (
+            "stack.concurrency_limit = { limit = 1, queue.capacity = 2000000 }",
+            "stack.concurrency_limit.queue.capacity must be at most",
+        ),
         ("stack.timeout = '0s'", "stack.timeout must be above 0"),
         (
             "stack = { timeout = '1s', attempt_timeout = '2s' }",

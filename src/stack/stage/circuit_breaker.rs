@@ -10,22 +10,22 @@ use crate::{
     stack::per_key::PerKey,
 };
 
-impl<C: Clone, R, D: Clone> Stage<Self, Protocol<C, R, D>> for CircuitBreakerConfig {
+impl<C: Clone, R, D: Clone, Q> Stage<Self, Protocol<C, R, D>, Q> for CircuitBreakerConfig {
     type Layer = CircuitBreakerLayer<C, D>;
 
     fn config(&self) -> Option<Self> {
         Some(*self)
     }
 
-    fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>>) -> Self::Layer {
+    fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>, Q>) -> Self::Layer {
         let layer = breaker(self, name, common);
         common.circuit.get_or_init(|| layer.handle());
         layer
     }
 }
 
-impl<C: Clone, R, D: Clone> OptionalStage<Self, Protocol<C, R, D>> for CircuitBreakerConfig {
-    fn absent(common: &Common<Protocol<C, R, D>>) -> Self::Layer {
+impl<C: Clone, R, D: Clone, Q> OptionalStage<Self, Protocol<C, R, D>, Q> for CircuitBreakerConfig {
+    fn absent(common: &Common<Protocol<C, R, D>, Q>) -> Self::Layer {
         CircuitBreakerLayer::checked(Self::new())
             .classify(common.protocol.classifier.clone())
             .deadlines(common.protocol.deadlines.clone())
@@ -34,10 +34,10 @@ impl<C: Clone, R, D: Clone> OptionalStage<Self, Protocol<C, R, D>> for CircuitBr
 }
 
 /// The breaker of a stack, before it has a circuit.
-fn breaker<C: Clone, R, D: Clone>(
+fn breaker<C: Clone, R, D: Clone, Q>(
     config: CircuitBreakerConfig,
     name: &'static str,
-    common: &Common<Protocol<C, R, D>>,
+    common: &Common<Protocol<C, R, D>, Q>,
 ) -> CircuitBreakerLayer<C, D> {
     // The plan has adapted its defaults to the other stages.
     let layer = CircuitBreakerLayer::checked(common.plan.circuit_breaker.unwrap_or(config))
@@ -48,7 +48,8 @@ fn breaker<C: Clone, R, D: Clone>(
     timeouts.fold(layer, |layer, timeout| layer.patience(timeout.limit()))
 }
 
-impl<K, F, C, R, D> Stage<CircuitBreakerConfig, Protocol<C, R, D>> for PerKey<CircuitBreakerConfig, K, F>
+impl<K, F, C, R, D, Q> Stage<CircuitBreakerConfig, Protocol<C, R, D>, Q>
+    for PerKey<CircuitBreakerConfig, K, F>
 where
     K: Send + Sync + 'static,
     C: Clone,
@@ -64,7 +65,7 @@ where
         true
     }
 
-    fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>>) -> Self::Layer {
+    fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>, Q>) -> Self::Layer {
         let breaker = breaker(self.config, name, common);
         let layer = breaker.keyed_by(self.key).max_keys(self.max_keys);
         common.circuits.get_or_init(|| Box::new(layer.handle()));

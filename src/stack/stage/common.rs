@@ -14,9 +14,11 @@ use crate::{
 };
 
 /// The parts that all stages of one stack share.
-pub struct Common<P> {
+pub struct Common<P, Q> {
     pub(in crate::stack) name: Option<Name>,
     pub(in crate::stack) protocol: P,
+    /// Reads the priority of each request.
+    pub(in crate::stack) priorities: Q,
     pub(in crate::stack) budget: RetryBudget,
     pub(in crate::stack) listeners: Vec<Arc<dyn Listener>>,
     /// The stack's breaker, once its stage is assembled.
@@ -26,10 +28,11 @@ pub struct Common<P> {
     pub(in crate::stack) plan: Plan,
 }
 
-impl<P> Common<P> {
-    pub(in crate::stack) fn change_protocol<P2>(self, change: impl FnOnce(P) -> P2) -> Common<P2> {
-        let Self { name, protocol, budget, listeners, circuit, circuits, plan } = self;
-        Common { name, protocol: change(protocol), budget, listeners, circuit, circuits, plan }
+impl<P, Q> Common<P, Q> {
+    pub(in crate::stack) fn change<P2, Q2>(self, change: impl FnOnce(P, Q) -> (P2, Q2)) -> Common<P2, Q2> {
+        let Self { name, protocol, priorities, budget, listeners, circuit, circuits, plan } = self;
+        let (protocol, priorities) = change(protocol, priorities);
+        Common { name, protocol, priorities, budget, listeners, circuit, circuits, plan }
     }
 
     pub(in crate::stack) fn name(&self, stage: &'static str) -> Name {
@@ -40,7 +43,7 @@ impl<P> Common<P> {
     }
 }
 
-impl<P> fmt::Debug for Common<P> {
+impl<P, Q> fmt::Debug for Common<P, Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Common").field("name", &self.name).finish_non_exhaustive()
     }

@@ -11,7 +11,7 @@ use crate::stack::optional::OptionalLayer;
     message = "`{Self}` cannot be this stage of a stack",
     note = "a fallback is a `FallbackLayer` that knows its answer; all other stages are their configs, or an `Option`"
 )]
-pub trait Stage<Config, P> {
+pub trait Stage<Config, P, Q> {
     /// The layer of the built stack.
     type Layer;
 
@@ -25,21 +25,21 @@ pub trait Stage<Config, P> {
     }
 
     #[doc(hidden)]
-    fn assemble(self, name: &'static str, common: &Common<P>) -> Self::Layer;
+    fn assemble(self, name: &'static str, common: &Common<P, Q>) -> Self::Layer;
 }
 
 /// An empty slot. In the built stack it is a layer that returns the service as it is.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unused;
 
-impl<Config, P> Stage<Config, P> for Unused {
+impl<Config, P, Q> Stage<Config, P, Q> for Unused {
     type Layer = Self;
 
     fn config(&self) -> Option<Config> {
         None
     }
 
-    fn assemble(self, _: &'static str, _: &Common<P>) -> Self {
+    fn assemble(self, _: &'static str, _: &Common<P, Q>) -> Self {
         self
     }
 }
@@ -51,20 +51,20 @@ impl<Config, P> Stage<Config, P> for Unused {
     message = "`Option<{Self}>` cannot be this stage of a stack",
     note = "an `Option` can leave out a config; a fallback and a stage with state per key are always present"
 )]
-pub trait OptionalStage<Config, P>: Stage<Config, P> {
+pub trait OptionalStage<Config, P, Q>: Stage<Config, P, Q> {
     #[doc(hidden)]
-    fn absent(common: &Common<P>) -> Self::Layer;
+    fn absent(common: &Common<P, Q>) -> Self::Layer;
 }
 
 /// A stage that is decided while the program runs.
-impl<Config, P, S: OptionalStage<Config, P>> Stage<Config, P> for Option<S> {
+impl<Config, P, Q, S: OptionalStage<Config, P, Q>> Stage<Config, P, Q> for Option<S> {
     type Layer = OptionalLayer<S::Layer>;
 
     fn config(&self) -> Option<Config> {
         self.as_ref()?.config()
     }
 
-    fn assemble(self, name: &'static str, common: &Common<P>) -> Self::Layer {
+    fn assemble(self, name: &'static str, common: &Common<P, Q>) -> Self::Layer {
         let is_present = self.is_some();
         let layer = self.map_or_else(|| S::absent(common), |stage| stage.assemble(name, common));
         OptionalLayer { layer, is_present }

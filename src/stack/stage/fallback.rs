@@ -6,14 +6,14 @@ use crate::{
     fallback::{FallbackConfig, FallbackHandle, FallbackLayer, Source},
 };
 
-impl<A: Source, C: Clone, R, D> Stage<FallbackConfig, Protocol<C, R, D>> for FallbackLayer<A> {
+impl<A: Source, C: Clone, R, D, Q> Stage<FallbackConfig, Protocol<C, R, D>, Q> for FallbackLayer<A> {
     type Layer = FallbackLayer<A, C>;
 
     fn config(&self) -> Option<FallbackConfig> {
         Some(self.handle().config())
     }
 
-    fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>>) -> Self::Layer {
+    fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>, Q>) -> Self::Layer {
         self.classify(common.protocol.classifier.clone()).joined(common.name(name), &common.listeners)
     }
 }

@@ -6,14 +6,14 @@ use crate::{
     retry_budget::RetryBudget,
 };
 
-impl<P: Clone> Stage<Self, P> for HedgeConfig {
+impl<P: Clone, Q> Stage<Self, P, Q> for HedgeConfig {
     type Layer = HedgeLayer<P>;
 
     fn config(&self) -> Option<Self> {
         Some(*self)
     }
 
-    fn assemble(self, name: &'static str, common: &Common<P>) -> Self::Layer {
+    fn assemble(self, name: &'static str, common: &Common<P, Q>) -> Self::Layer {
         // A hedge would meet the same open circuit: every attempt of the stack passes this one breaker.
         let config = if common.plan.circuit_breaker.is_some() { self.no_other_endpoints() } else { self };
         HedgeLayer::checked(config)
@@ -23,8 +23,8 @@ impl<P: Clone> Stage<Self, P> for HedgeConfig {
     }
 }
 
-impl<P: Clone> OptionalStage<Self, P> for HedgeConfig {
-    fn absent(common: &Common<P>) -> Self::Layer {
+impl<P: Clone, Q> OptionalStage<Self, P, Q> for HedgeConfig {
+    fn absent(common: &Common<P, Q>) -> Self::Layer {
         HedgeLayer::checked(Self::new())
             .protocol(common.protocol.clone())
             .budget(RetryBudget::unlimited())

@@ -2,6 +2,7 @@
 
 mod circuit_breaker;
 mod common;
+mod concurrency_limit;
 mod contract;
 mod fallback;
 mod hedge;

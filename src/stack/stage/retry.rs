@@ -11,14 +11,14 @@ use crate::{
     telemetry::CircuitState,
 };
 
-impl<P: Clone> Stage<Self, P> for RetryConfig {
+impl<P: Clone, Q> Stage<Self, P, Q> for RetryConfig {
     type Layer = RetryLayer<P>;
 
     fn config(&self) -> Option<Self> {
         Some(*self)
     }
 
-    fn assemble(self, name: &'static str, common: &Common<P>) -> Self::Layer {
+    fn assemble(self, name: &'static str, common: &Common<P, Q>) -> Self::Layer {
         // The hedge is the inner layer of the two, so it records the attempts.
         let budget =
             if common.plan.hedge.is_some() { common.budget.withdraw_only() } else { common.budget.clone() };
@@ -37,15 +37,15 @@ impl<P: Clone> Stage<Self, P> for RetryConfig {
     }
 }
 
-impl<P: Clone> OptionalStage<Self, P> for RetryConfig {
-    fn absent(common: &Common<P>) -> Self::Layer {
+impl<P: Clone, Q> OptionalStage<Self, P, Q> for RetryConfig {
+    fn absent(common: &Common<P, Q>) -> Self::Layer {
         RetryLayer::checked(Self::new().max_attempts(1))
             .protocol(common.protocol.clone())
             .budget(RetryBudget::unlimited())
     }
 }
 
-impl<K, F, P> Stage<RetryConfig, P> for PerKey<RetryConfig, K, F>
+impl<K, F, P, Q> Stage<RetryConfig, P, Q> for PerKey<RetryConfig, K, F>
 where
     K: Hash + Eq + Clone + Display + Send + Sync + 'static,
     P: Clone,
@@ -60,7 +60,7 @@ where
         true
     }
 
-    fn assemble(self, name: &'static str, common: &Common<P>) -> Self::Layer {
+    fn assemble(self, name: &'static str, common: &Common<P, Q>) -> Self::Layer {
         // The stages are assembled from the outside in, so the breaker's handle does not exist yet.
         let (circuits, circuit) = (Arc::clone(&common.circuits), Arc::clone(&common.circuit));
         let retry = self.config.assemble(name, common).keyed_by(self.key).max_keys(self.max_keys);

@@ -8,14 +8,14 @@ use crate::{
     timeout::{TimeoutConfig, TimeoutHandle, TimeoutLayer},
 };
 
-impl<C, R, D: Clone> Stage<Self, Protocol<C, R, D>> for TimeoutConfig {
+impl<C, R, D: Clone, Q> Stage<Self, Protocol<C, R, D>, Q> for TimeoutConfig {
     type Layer = TimeoutLayer<D>;
 
     fn config(&self) -> Option<Self> {
         Some(*self)
     }
 
-    fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>>) -> Self::Layer {
+    fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>, Q>) -> Self::Layer {
         let of_attempt = name == "attempt_timeout";
         // The plan has adapted defaults to the other stages.
         let planned = if of_attempt { common.plan.attempt_timeout } else { common.plan.timeout };
@@ -27,32 +27,32 @@ impl<C, R, D: Clone> Stage<Self, Protocol<C, R, D>> for TimeoutConfig {
     }
 }
 
-impl<C, R, D: Clone> OptionalStage<Self, Protocol<C, R, D>> for TimeoutConfig {
-    fn absent(common: &Common<Protocol<C, R, D>>) -> Self::Layer {
+impl<C, R, D: Clone, Q> OptionalStage<Self, Protocol<C, R, D>, Q> for TimeoutConfig {
+    fn absent(common: &Common<Protocol<C, R, D>, Q>) -> Self::Layer {
         TimeoutLayer::checked(Self::new(Duration::MAX)).deadlines(common.protocol.deadlines.clone()).absent()
     }
 }
 
-impl<P> OptionalStage<TimeoutConfig, P> for Duration
+impl<P, Q> OptionalStage<TimeoutConfig, P, Q> for Duration
 where
-    TimeoutConfig: OptionalStage<TimeoutConfig, P>,
+    TimeoutConfig: OptionalStage<TimeoutConfig, P, Q>,
 {
-    fn absent(common: &Common<P>) -> Self::Layer {
+    fn absent(common: &Common<P, Q>) -> Self::Layer {
         TimeoutConfig::absent(common)
     }
 }
 
-impl<P> Stage<TimeoutConfig, P> for Duration
+impl<P, Q> Stage<TimeoutConfig, P, Q> for Duration
 where
-    TimeoutConfig: Stage<TimeoutConfig, P>,
+    TimeoutConfig: Stage<TimeoutConfig, P, Q>,
 {
-    type Layer = <TimeoutConfig as Stage<TimeoutConfig, P>>::Layer;
+    type Layer = <TimeoutConfig as Stage<TimeoutConfig, P, Q>>::Layer;
 
     fn config(&self) -> Option<TimeoutConfig> {
         Some(TimeoutConfig::new(*self))
     }
 
-    fn assemble(self, name: &'static str, common: &Common<P>) -> Self::Layer {
+    fn assemble(self, name: &'static str, common: &Common<P, Q>) -> Self::Layer {
         TimeoutConfig::new(self).assemble(name, common)
     }
 }
