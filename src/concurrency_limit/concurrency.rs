@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     call::{Priority, Rejected},
-    telemetry::Name,
+    telemetry::Emitter,
     wait_queue::{Newcomer, WaitQueueConfig},
 };
 
@@ -27,7 +27,7 @@ const QUEUE: WaitQueueConfig =
     WaitQueueConfig::new().max_wait(Duration::from_secs(60 * 60)).without_shedding();
 
 fn handle(limit: u32, queue: WaitQueueConfig) -> ConcurrencyLimitHandle {
-    ConcurrencyLimitHandle::new(ConcurrencyLimitConfig::new(limit).queue(queue), Name::new("shuttle"))
+    ConcurrencyLimitHandle::new(ConcurrencyLimitConfig::new(limit).queue(queue), Emitter::new("shuttle"))
 }
 
 fn enter(handle: &ConcurrencyLimitHandle, priority: Priority) -> Result<Entered, Rejected> {

@@ -11,16 +11,16 @@ use super::{
     config::ConcurrencyLimitConfig,
     permits::{Permits, Taken},
     snapshot::ConcurrencyLimitSnapshot,
-    state::State,
+    state::{Rejection, State},
 };
 use crate::{
     algo::after,
-    call::{ConfigError, Priority, Reason, Rejected},
+    call::{ConfigError, Priority, Rejected},
     rt::{
         clock, descent,
         sync::{Mutex, lock},
     },
-    telemetry::Name,
+    telemetry::{Emitter, EventKind, Listener, Name},
     wait_queue::{Answer, Newcomer, Ticket, Verdict},
 };
 
@@ -37,7 +37,7 @@ pub struct ConcurrencyLimitHandle {
 #[derive(Debug)]
 pub(super) struct ConcurrencyLimitShared {
     pub(super) permits: Permits,
-    name: Name,
+    emitter: Emitter,
     /// Changes of the permits that concern calls that wait are made under this lock. No waker is woken, cloned or dropped
     /// under it: the task behind it may own a call of this limit.
     state: Mutex<State<Option<Waker>>>,
@@ -66,16 +66,16 @@ pub(super) enum Entered {
 }
 
 impl ConcurrencyLimitHandle {
-    pub(super) fn new(config: ConcurrencyLimitConfig, name: Name) -> Self {
+    pub(super) fn new(config: ConcurrencyLimitConfig, emitter: Emitter) -> Self {
         let permits = Permits::new(config.limit, config.shadow);
         let state = Mutex::new(State::new(config));
-        Self { shared: Arc::new(ConcurrencyLimitShared { permits, name, state }) }
+        Self { shared: Arc::new(ConcurrencyLimitShared { permits, emitter, state }) }
     }
 
     /// The layer's name.
     #[must_use]
     pub fn name(&self) -> &Name {
-        &self.shared.name
+        self.shared.emitter.name()
     }
 
     /// The state and the counts.
@@ -87,6 +87,7 @@ impl ConcurrencyLimitHandle {
             in_flight: self.shared.permits.in_flight(),
             waiting: state.waiting(),
             waiting_by_class: Priority::ALL.map(|priority| (priority, state.waiting_of(priority))),
+            shedding: state.shedding(),
             counts: state.counts(),
         }
     }
@@ -116,7 +117,18 @@ impl ConcurrencyLimitHandle {
         while shared.permits.take_for_waiting() {
             shared.hand_over();
         }
+        shared.emitter.emit(EventKind::Reconfigured);
         Ok(())
+    }
+
+    /// Adds a listener, which hears every [event](super#telemetry) from now on.
+    pub fn listen(&self, listener: impl Listener) {
+        self.shared.emitter.add(listener);
+    }
+
+    /// The same numbers, name and listeners, with these listeners added, and a limit of its own.
+    pub(super) fn joined(&self, name: Name, listeners: &[Arc<dyn Listener>]) -> Self {
+        Self::new(self.config(), self.shared.emitter.joined(name, listeners))
     }
 }
 
@@ -155,16 +167,18 @@ impl ConcurrencyLimitShared {
                 }
                 Answer::Displaced(waker) => {
                     self.settle(&state);
+                    let change = state.shedding_change();
                     drop(state);
                     wake(waker);
+                    self.report(change);
                     continue;
                 }
                 Answer::Refused(refusal) => refusal,
             };
             self.settle(&state);
-            let explained = state.explain(refusal);
+            let rejection = state.rejection(refusal, newcomer.priority, None);
             drop(state);
-            return Err(self.reject(explained, now));
+            return Err(self.reject(rejection, now));
         }
     }
 
@@ -182,9 +196,12 @@ impl ConcurrencyLimitShared {
         let now = clock::now();
         loop {
             let mut state = lock(&self.state);
-            let Some(ended) = state.next(now) else {
+            let next = state.next(now);
+            let change = state.shedding_change();
+            let Some(ended) = next else {
                 self.permits.stop_waiting_and_return();
-                return;
+                drop(state);
+                return self.report(change);
             };
             let served = ended.verdict == Verdict::Served;
             if served {
@@ -192,14 +209,24 @@ impl ConcurrencyLimitShared {
             }
             drop(state);
             wake(ended.payload);
+            self.report(change);
             if served {
                 return;
             }
         }
     }
 
-    fn reject(&self, (reason, delay): (Reason, Duration), now: Instant) -> Rejected {
-        Rejected::new(self.name.clone(), reason).at(Some(after(now, delay)))
+    fn report(&self, change: Option<EventKind>) {
+        if let Some(event) = change {
+            self.emitter.emit(event);
+        }
+    }
+
+    fn reject(&self, rejection: Rejection, now: Instant) -> Rejected {
+        let Rejection { reason, priority, since, retry_after } = rejection;
+        let waited = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        self.emitter.emit(EventKind::Rejected { reason, priority, waited });
+        Rejected::new(self.emitter.name().clone(), reason).at(Some(after(now, retry_after)))
     }
 }
 
@@ -236,16 +263,15 @@ impl Waiter {
     pub(super) fn end(&mut self) -> Result<Permit, Rejected> {
         let ticket = self.ticket.take().expect("a call ends once");
         let mut state = lock(&self.shared.state);
-        let ended = state.leave(ticket);
+        let (result, waker) = state.leave(ticket);
         self.shared.settle(&state);
-        let explained = match ended.verdict {
-            Verdict::Served => None,
-            Verdict::Refused(refusal) => Some(state.explain(refusal)),
-        };
+        let change = state.shedding_change();
         drop(state);
-        match explained {
-            None => Ok(Permit(Arc::clone(&self.shared))),
-            Some(explained) => Err(self.shared.reject(explained, clock::now())),
+        drop(waker);
+        self.shared.report(change);
+        match result {
+            Ok(()) => Ok(Permit(Arc::clone(&self.shared))),
+            Err(rejection) => Err(self.shared.reject(rejection, clock::now())),
         }
     }
 }
@@ -254,11 +280,17 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket.take() else { return };
         let mut state = lock(&self.shared.state);
-        let ended = state.cancel(ticket);
+        let (result, waker) = state.cancel(ticket);
         self.shared.settle(&state);
+        let change = state.shedding_change();
         drop(state);
-        if ended.verdict == Verdict::Served {
-            drop(Permit(Arc::clone(&self.shared)));
+        drop(waker);
+        self.shared.report(change);
+        match result {
+            None => {}
+            Some(Ok(())) => drop(Permit(Arc::clone(&self.shared))),
+            // The event is that of the count.
+            Some(Err(rejection)) => drop(self.shared.reject(rejection, clock::now())),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The layer.
 
+use std::sync::Arc;
+
 use tower_layer::Layer;
 
 use super::{
@@ -8,7 +10,7 @@ use super::{
 };
 use crate::{
     call::{ConfigError, NoDeadline, NoPriority},
-    telemetry::Name,
+    telemetry::{Emitter, Listener, Name},
 };
 
 /// Puts a [`ConcurrencyLimit`] around a service. Made by [`ConcurrencyLimitConfig::build`].
@@ -46,7 +48,7 @@ impl ConcurrencyLimitConfig {
 impl ConcurrencyLimitLayer {
     /// The config has been checked.
     pub(crate) fn checked(config: ConcurrencyLimitConfig) -> Self {
-        let handle = ConcurrencyLimitHandle::new(config, Name::new("concurrency_limit"));
+        let handle = ConcurrencyLimitHandle::new(config, Emitter::new("concurrency_limit"));
         let (classifier, priorities, deadlines) = (UntilResponse, NoPriority, NoDeadline);
         Self { classifier, priorities, deadlines, is_absent: false, handle }
     }
@@ -75,18 +77,31 @@ impl<C, P, D> ConcurrencyLimitLayer<C, P, D> {
         self.change(|classifier, priorities, _| (classifier, priorities, deadlines))
     }
 
-    /// Names the layer in its rejections, and gives it a limit of its own. Default: `concurrency_limit`.
+    /// Names the layer in its rejections and events, and gives it a limit of its own. Default: `concurrency_limit`.
     #[must_use]
     pub fn named(self, name: impl Into<Name>) -> Self {
-        let handle = ConcurrencyLimitHandle::new(self.handle.config(), name.into());
-        Self { handle, ..self }
+        self.joined(name.into(), &[])
+    }
+
+    /// Adds a listener, which hears every [event](super#telemetry) of the layer.
+    ///
+    /// A layer that is in use stays as it is; the returned layer has a limit of its own.
+    #[must_use]
+    pub fn listen(self, listener: impl Listener) -> Self {
+        let name = self.handle.name().clone();
+        self.joined(name, &[Arc::new(listener)])
     }
 
     /// The same layer with a limit of its own.
     #[must_use]
     pub fn isolated(self) -> Self {
         let name = self.handle.name().clone();
-        self.named(name)
+        self.joined(name, &[])
+    }
+
+    /// The same layer under this name, with these listeners besides its own, and with a limit of its own.
+    pub(crate) fn joined(self, name: Name, listeners: &[Arc<dyn Listener>]) -> Self {
+        Self { handle: self.handle.joined(name, listeners), ..self }
     }
 
     /// The layer of an optional stage that is left out: it limits no call.

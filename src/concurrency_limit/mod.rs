@@ -49,6 +49,20 @@
 //! | [`priority`](ConcurrencyLimitLayer::priority) | [`NoPriority`](crate::NoPriority) | |
 //! | [`deadlines`](ConcurrencyLimitLayer::deadlines) | [`NoDeadline`](crate::NoDeadline) | |
 //!
+//! # Telemetry
+//!
+//! | event | when | severity | fields |
+//! |---|---|---|---|
+//! | [`Rejected`](crate::EventKind::Rejected) | the limit rejected a call | debug | `reason`, `priority`, `waited` |
+//! | [`SheddingChanged`](crate::EventKind::SheddingChanged) | the queue began to shed calls, or sheds calls of other priorities | warning | `up_to` |
+//! | | the queue stopped shedding calls | info | |
+//! | [`Reconfigured`](crate::EventKind::Reconfigured) | [`update`](ConcurrencyLimitHandle::update) replaced the numbers | info | |
+//!
+//! A call that waits, and is served or dropped, emits no event. Listeners are added by the
+//! [layer](ConcurrencyLimitLayer::listen) and by the [handle](ConcurrencyLimitHandle::listen). `tracing` gets the same
+//! events, with the target `tower_reliability` and the fields `layer`, `event`, `priority` and `waited_ms`. The
+//! [snapshot](ConcurrencyLimitHandle::snapshot) counts the calls that waited or were rejected.
+//!
 //! # Runtime
 //!
 //! A call with a free permit needs no runtime. A call that waits needs a tokio runtime with time enabled, because it

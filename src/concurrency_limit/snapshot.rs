@@ -4,6 +4,7 @@ use crate::call::Priority;
 
 /// The state and the counts of one concurrency limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ConcurrencyLimitSnapshot {
     /// The number of calls that may be in flight.
@@ -14,6 +15,8 @@ pub struct ConcurrencyLimitSnapshot {
     pub waiting: u32,
     /// The same by class, in the order of [`Priority::ALL`].
     pub waiting_by_class: [(Priority, u32); Priority::ALL.len()],
+    /// The highest priority of calls that the queue sheds, if it sheds any.
+    pub shedding: Option<Priority>,
     /// How limited calls ended since the layer was built.
     pub counts: ConcurrencyLimitCounts,
 }
@@ -22,6 +25,7 @@ pub struct ConcurrencyLimitSnapshot {
 ///
 /// `limited` is the sum of `served`, `cancelled`, the four `rejected` counts, and the calls that wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ConcurrencyLimitCounts {
     /// The call found no free permit.

@@ -1,10 +1,14 @@
 //! The machine: the calls that wait, the pace at which they are served, and their counts.
 
-use std::time::{Duration, Instant};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
 use super::{config::ConcurrencyLimitConfig, snapshot::ConcurrencyLimitCounts};
 use crate::{
     call::{Priority, Reason},
+    telemetry::EventKind,
     wait_queue::{Answer, Ended, Newcomer, Refusal, Ticket, Verdict, WaitQueue},
 };
 
@@ -15,6 +19,19 @@ pub(super) struct State<T> {
     queue: WaitQueue<T>,
     pace: Pace,
     counts: ConcurrencyLimitCounts,
+    /// As in the last event.
+    shedding: Option<Priority>,
+}
+
+/// The rejection of a call, as data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rejection {
+    pub(super) reason: Reason,
+    pub(super) priority: Priority,
+    /// Since when the call had waited, if it had.
+    pub(super) since: Option<Instant>,
+    /// About the time that the calls that wait will take.
+    pub(super) retry_after: Duration,
 }
 
 /// The time from one call that is served to the next, while calls wait.
@@ -28,7 +45,8 @@ struct Pace {
 impl<T: Default> State<T> {
     pub(super) fn new(config: ConcurrencyLimitConfig) -> Self {
         let queue = WaitQueue::new(config.queue);
-        Self { config, queue, pace: Pace::default(), counts: ConcurrencyLimitCounts::default() }
+        let (pace, counts) = (Pace::default(), ConcurrencyLimitCounts::default());
+        Self { config, queue, pace, counts, shedding: None }
     }
 
     pub(super) fn config(&self) -> ConcurrencyLimitConfig {
@@ -50,6 +68,17 @@ impl<T: Default> State<T> {
 
     pub(super) fn waiting_of(&self, priority: Priority) -> u32 {
         self.queue.len_of(priority)
+    }
+
+    pub(super) fn shedding(&self) -> Option<Priority> {
+        self.queue.shedding()
+    }
+
+    /// The event, if other classes are shed than at the last question.
+    pub(super) fn shedding_change(&mut self) -> Option<EventKind> {
+        let up_to = self.queue.shedding();
+        let changed = mem::replace(&mut self.shedding, up_to) != up_to;
+        changed.then_some(EventKind::SheddingChanged { up_to })
     }
 
     /// A call passes beyond the limit, which only counts.
@@ -100,43 +129,56 @@ impl<T: Default> State<T> {
         self.queue.expires(ticket)
     }
 
-    /// A call leaves with its verdict, or because its time is over.
-    pub(super) fn leave(&mut self, ticket: Ticket) -> Ended<T> {
+    /// A call leaves with its verdict, or because its time is over. Returns the means to wake it too, which is dropped
+    /// without the lock.
+    pub(super) fn leave(&mut self, ticket: Ticket) -> (Result<(), Rejection>, T) {
         let decided = self.queue.verdict(&ticket).is_some();
+        let (priority, since) = self.queue.arrival(&ticket);
         let ended = self.queue.leave(ticket);
         if !decided {
             self.count(ended.verdict);
         }
         self.rest();
-        ended
+        let result = match ended.verdict {
+            Verdict::Served => Ok(()),
+            Verdict::Refused(refusal) => Err(self.rejection(refusal, priority, Some(since))),
+        };
+        (result, ended.payload)
     }
 
-    /// A call that waits is dropped; or it is dropped with its verdict.
-    pub(super) fn cancel(&mut self, ticket: Ticket) -> Ended<T> {
-        if self.queue.verdict(&ticket).is_none() {
-            self.counts.cancelled += 1;
+    /// A call is dropped while it waits. If it had its verdict already, it leaves with the verdict.
+    pub(super) fn cancel(&mut self, ticket: Ticket) -> (Option<Result<(), Rejection>>, T) {
+        if self.queue.verdict(&ticket).is_some() {
+            let (result, payload) = self.leave(ticket);
+            return (Some(result), payload);
         }
+        self.counts.cancelled += 1;
         let ended = self.queue.leave(ticket);
         self.rest();
-        ended
+        (None, ended.payload)
     }
 
-    /// The reason of a refusal, and about how long the calls that wait will take.
-    pub(super) fn explain(&self, refusal: Refusal) -> (Reason, Duration) {
+    /// The rejection for a refusal.
+    pub(super) fn rejection(
+        &self,
+        refusal: Refusal,
+        priority: Priority,
+        since: Option<Instant>,
+    ) -> Rejection {
         let ConcurrencyLimitConfig { limit, queue, .. } = self.config;
+        let max_wait = queue.longest_wait();
         let reason = match refusal {
             Refusal::Full if queue.is_none() => Reason::ConcurrencyLimited { limit },
             Refusal::Full => Reason::QueueFull,
             Refusal::Shed => Reason::Shed,
-            Refusal::MaxWait => Reason::QueueTimeout { max_wait: queue.longest_wait() },
+            Refusal::MaxWait => Reason::QueueTimeout { max_wait },
             Refusal::Deadline => Reason::DeadlineExceeded,
         };
-        let max_wait = queue.longest_wait();
-        let drained = match self.pace.mean {
+        let retry_after = match self.pace.mean {
             Duration::ZERO => max_wait,
             mean => mean.saturating_mul(self.queue.len().saturating_add(1)).min(max_wait),
         };
-        (reason, drained)
+        Rejection { reason, priority, since, retry_after }
     }
 
     fn count(&mut self, verdict: Verdict) {
@@ -194,7 +236,11 @@ mod tests {
             assert_eq!(state.ask(&CALL, at(0)), Answer::Join);
             let _ticket = state.join(CALL, id, at(0));
         }
-        assert_eq!(state.explain(Refusal::Full), (Reason::QueueFull, Duration::from_secs(1)));
+        let rejection = |state: &State<u32>, refusal| {
+            let Rejection { reason, retry_after, .. } = state.rejection(refusal, Priority::Low, None);
+            (reason, retry_after)
+        };
+        assert_eq!(rejection(&state, Refusal::Full), (Reason::QueueFull, Duration::from_secs(1)));
         for round in 1..=2 {
             assert_eq!(state.next(at(100 * round)).map(|ended| ended.verdict), Some(Verdict::Served));
         }
@@ -203,7 +249,7 @@ mod tests {
         assert_eq!(state.ask(&due(1_199), at(200)), Answer::Refused(Refusal::Deadline));
         assert_eq!(state.ask(&due(1_200), at(200)), Answer::Join);
         state.next(at(300));
-        assert_eq!(state.explain(Refusal::Shed), (Reason::Shed, Duration::from_secs(1)));
+        assert_eq!(rejection(&state, Refusal::Shed), (Reason::Shed, Duration::from_secs(1)));
         while state.next(at(300)).is_some() {}
         // A pause without a queue is no slow service.
         let _ticket = state.join(CALL, 20, at(9_000));
@@ -227,9 +273,11 @@ mod tests {
         let _ticket = state.join(high, 3, at(0));
         assert_eq!(state.next(at(1)).map(|ended| ended.payload), Some(3));
         let mut take = || tickets.pop().expect("three joined");
-        assert_eq!(state.cancel(take()).verdict, Verdict::Refused(Refusal::Full));
-        state.cancel(take());
-        assert_eq!(state.leave(take()).verdict, Verdict::Refused(Refusal::MaxWait));
+        let reason = |result: Result<(), Rejection>| result.map_err(|rejection| rejection.reason);
+        assert_eq!(state.cancel(take()).0.map(reason), Some(Err(Reason::QueueFull)));
+        assert_eq!(state.cancel(take()).0, None);
+        let max_wait = Duration::from_millis(50);
+        assert_eq!(reason(state.leave(take()).0), Err(Reason::QueueTimeout { max_wait }));
         let counts = state.counts();
         let rejected = [counts.rejected_full, counts.rejected_max_wait, counts.rejected_deadline];
         assert_eq!((counts.limited, counts.served, counts.cancelled, rejected), (5, 1, 1, [2, 1, 0]));
@@ -240,6 +288,7 @@ mod tests {
     fn a_limit_without_a_queue_says_so() {
         let mut state = state(WaitQueueConfig::none());
         assert_eq!(state.ask(&CALL, at(0)), Answer::Refused(Refusal::Full));
-        assert_eq!(state.explain(Refusal::Full).0, Reason::ConcurrencyLimited { limit: 3 });
+        let rejection = state.rejection(Refusal::Full, Priority::Low, None);
+        assert_eq!(rejection.reason, Reason::ConcurrencyLimited { limit: 3 });
     }
 }

@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::{Event, EventKind, Listener, Name, Severity};
-use crate::{call::ErrorClass, rt::descent::Scope};
+use crate::{
+    call::{ErrorClass, Priority},
+    rt::descent::Scope,
+};
 
 /// The name of a layer, and the listeners that hear its events. Every layer with state has one.
 ///
@@ -100,10 +103,16 @@ fn log(layer: &Name, kind: EventKind) {
         EventKind::FellBack { class } => (None, class, None),
         _ => (None, None, None),
     };
+    let (priority, waited) = match kind {
+        EventKind::Rejected { priority, waited, .. } => (Some(priority), Some(waited)),
+        EventKind::SheddingChanged { up_to } => (up_to, None),
+        _ => (None, None),
+    };
     let (class, delay_ms) = (class.map(ErrorClass::as_str), delay.map(|delay| delay.as_millis()));
+    let (priority, waited_ms) = (priority.map(Priority::as_str), waited.map(|waited| waited.as_millis()));
     macro_rules! log {
         ($level:ident) => {
-            tracing::$level!(target: TARGET, layer = %layer, event = kind.as_str(), attempt, class, delay_ms, "{layer}: {kind}")
+            tracing::$level!(target: TARGET, layer = %layer, event = kind.as_str(), attempt, class, delay_ms, priority, waited_ms, "{layer}: {kind}")
         };
     }
     match kind.severity() {

@@ -3,9 +3,9 @@
 use std::{fmt, time::Duration};
 
 use super::{CircuitState, CircuitTransition, Name, Trip};
-use crate::call::{ErrorClass, Reason};
+use crate::call::{ErrorClass, Priority, Reason};
 
-/// An event inside a layer: a retry, a hedge, a timeout, a fallback, a circuit that opens.
+/// An event inside a layer: a retry, a hedge, a timeout, a fallback, a rejection by a limit, a circuit that opens.
 ///
 /// A healthy call emits no event; the `snapshot()` of a layer's handle counts it. The page of each layer has a table of
 /// its events, under *Telemetry*. Each event also goes to `tracing`, with the target `tower_reliability`. `Display`
@@ -62,6 +62,22 @@ pub enum EventKind {
         /// The reason of the rejection: the limit, the deadline of the caller, or a stalled upload.
         reason: Reason,
     },
+    /// A limit rejected a call, at once or after the call had waited.
+    #[non_exhaustive]
+    Rejected {
+        /// The reason of the rejection.
+        reason: Reason,
+        /// The priority of the call.
+        priority: Priority,
+        /// The time that the call waited in the queue of the limit. Zero if the limit rejected the call at once.
+        waited: Duration,
+    },
+    /// The queue of a limit began to shed calls that wait too long, sheds calls of other priorities, or stopped.
+    #[non_exhaustive]
+    SheddingChanged {
+        /// The highest priority of calls that the queue sheds. `None` if it sheds no call.
+        up_to: Option<Priority>,
+    },
     /// A fallback answered a call.
     #[non_exhaustive]
     FellBack {
@@ -110,6 +126,8 @@ impl EventKind {
             Self::Retried { .. } => "retried",
             Self::Hedged { .. } => "hedged",
             Self::TimedOut { .. } => "timed_out",
+            Self::Rejected { .. } => "rejected",
+            Self::SheddingChanged { .. } => "shedding_changed",
             Self::FellBack { .. } => "fell_back",
             Self::Reconfigured => "reconfigured",
         }
@@ -122,11 +140,15 @@ impl EventKind {
                 CircuitState::ForcedOpen => Severity::Warning,
                 _ => Severity::Info,
             },
-            Self::CircuitWouldTrip(_) | Self::KeysExhausted { .. } => Severity::Warning,
-            Self::Retried { .. } | Self::Hedged { .. } | Self::TimedOut { .. } | Self::FellBack { .. } => {
-                Severity::Debug
-            }
-            Self::Reconfigured => Severity::Info,
+            Self::CircuitWouldTrip(_)
+            | Self::KeysExhausted { .. }
+            | Self::SheddingChanged { up_to: Some(_) } => Severity::Warning,
+            Self::Retried { .. }
+            | Self::Hedged { .. }
+            | Self::TimedOut { .. }
+            | Self::Rejected { .. }
+            | Self::FellBack { .. } => Severity::Debug,
+            Self::SheddingChanged { up_to: None } | Self::Reconfigured => Severity::Info,
         }
     }
 }
@@ -155,6 +177,16 @@ impl fmt::Display for EventKind {
                 write!(f, "hedge sent as attempt {attempt} ({})", name_of(class, "no backend reached"))
             }
             Self::TimedOut { reason } => write!(f, "{reason}"),
+            Self::Rejected { reason, priority, waited: Duration::ZERO } => {
+                write!(f, "{priority} call rejected ({reason})")
+            }
+            Self::Rejected { reason, priority, waited } => {
+                write!(f, "{priority} call rejected after {waited:?} ({reason})")
+            }
+            Self::SheddingChanged { up_to: Some(priority) } => {
+                write!(f, "calls of priority {priority} and below are shed")
+            }
+            Self::SheddingChanged { up_to: None } => f.write_str("calls are no longer shed"),
             Self::FellBack { class } => write!(f, "call answered ({})", name_of(class, "rejected")),
             Self::Reconfigured => f.write_str("reconfigured"),
         }
@@ -179,10 +211,9 @@ fn name_of(class: Option<ErrorClass>, none: &'static str) -> &'static str {
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
 ///
-/// A stack, its layers and their handles have a method `listen`, except handles per key. A concurrency limit emits no
-/// event. The layer calls the listener on the thread of the event, after every lock is free. So a listener may call the
-/// layer's handle. The listener should be quick, because the call waits for it. The layer catches and logs a panic of a
-/// listener.
+/// A stack, its layers and their handles have a method `listen`, except handles per key. The layer calls the listener on
+/// the thread of the event, after every lock is free. So a listener may call the layer's handle. The listener should be
+/// quick, because the call waits for it. The layer catches and logs a panic of a listener.
 pub trait Listener: Send + Sync + 'static {
     /// Receives one event.
     fn on_event(&self, event: &Event);

@@ -14,17 +14,20 @@ use std::{
     time::Duration,
 };
 
-use tower::{Layer, Service, ServiceExt};
+use futures::FutureExt;
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_reliability::{
-    BoxError, BoxErrorClassifier, Deadline, DeadlineSource, ErrorClass, Event, EventKind, Listener, Reason,
-    ReliabilityStack, Severity,
+    BoxError, BoxErrorClassifier, Deadline, DeadlineSource, ErrorClass, Event, EventKind, Listener, Priority,
+    Reason, ReliabilityStack, Severity,
     circuit_breaker::CircuitBreakerConfig,
+    concurrency_limit::ConcurrencyLimitConfig,
     fallback::FallbackConfig,
     hedge::HedgeConfig,
     retry::{Jitter, RetryConfig},
     retry_budget::RetryBudget,
     stack::StackBuilder,
     timeout::TimeoutConfig,
+    wait_queue::WaitQueueConfig,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -200,6 +203,60 @@ async fn every_layer_and_every_handle_adds_listeners() {
     assert!(fallback.layer(script).oneshot(()).await.is_ok());
     fallback.handle().update(config).expect("valid");
     both_heard(["fallback: call answered (connection)", "fallback: reconfigured"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_concurrency_limit_tells_of_every_rejection_and_of_the_calls_that_it_sheds() {
+    let (by_layer, by_handle) = (Texts::default(), Texts::default());
+    let queue = WaitQueueConfig::new().capacity(2).max_wait(10 * SECOND).shed_above(SECOND / 10, SECOND / 10);
+    let config = ConcurrencyLimitConfig::new(1).queue(queue);
+    let layer = config.build().expect("valid").named("db").listen(by_layer.clone());
+    let (handle, layer) = (layer.handle(), layer.priority(|(priority, _): &(Priority, u32)| *priority));
+    handle.listen(by_handle.clone());
+    let mut service = layer.layer(service_fn(|(_, seconds): (Priority, u32)| {
+        tokio::time::sleep(SECOND * seconds).map(Ok::<_, BoxError>)
+    }));
+    let heard = |texts: &[&str]| {
+        assert_eq!(by_layer.take(), texts);
+        assert_eq!(by_handle.take(), texts);
+    };
+    // A call that waits and is served is silent, and so is a call that is dropped.
+    let (first, second) = (service.call((Priority::Low, 0)), service.call((Priority::Low, 0)));
+    drop(service.call((Priority::Low, 0)));
+    first.await.expect("served");
+    second.await.expect("served");
+    heard(&[]);
+
+    let running = tokio::spawn(service.call((Priority::Normal, 2)));
+    let [low, lower] = [(); 2].map(|()| tokio::spawn(service.call((Priority::Low, 0))));
+    tokio::time::sleep(SECOND / 2).await;
+    assert!(service.call((Priority::Low, 0)).await.is_err());
+    let high = tokio::spawn(service.call((Priority::High, 0)));
+    tokio::task::yield_now().await;
+    heard(&[
+        "db: low call rejected (the wait queue is full)",
+        "db: low call rejected after 500ms (the wait queue is full)",
+    ]);
+    assert!(lower.await.expect("no panic").is_err());
+    for call in [running, high, low] {
+        call.await.expect("no panic").expect("served");
+    }
+    heard(&[]);
+
+    // The end of the first call begins the interval, and the end of the second one sheds. One place is reserved.
+    let config = ConcurrencyLimitConfig::new(1).queue(queue.capacity(10));
+    handle.update(config).expect("valid");
+    heard(&["db: reconfigured"]);
+    let calls = [(); 5].map(|()| tokio::spawn(service.call((Priority::Normal, 1))));
+    let answers = futures::future::join_all(calls).await;
+    let served = answers.iter().filter(|answer| answer.as_ref().is_ok_and(Result::is_ok)).count();
+    assert_eq!((served, handle.snapshot().shedding), (3, None));
+    heard(&[
+        "db: calls of priority normal and below are shed",
+        "db: calls are no longer shed",
+        "db: normal call rejected after 2s (shed, calls wait too long)",
+        "db: normal call rejected after 2s (shed, calls wait too long)",
+    ]);
 }
 
 #[tokio::test(start_paused = true)]

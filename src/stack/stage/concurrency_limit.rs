@@ -14,7 +14,7 @@ impl<C: Clone, R, D: Clone, Q: Clone> Stage<Self, Protocol<C, R, D>, Q> for Conc
     }
 
     fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>, Q>) -> Self::Layer {
-        layer(self, common).named(common.name(name))
+        layer(self, common).joined(common.name(name), &common.listeners)
     }
 }
 

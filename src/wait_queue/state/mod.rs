@@ -1,5 +1,6 @@
 //! The machine of a wait queue: pure code that gets each event and the time.
 
+mod arrival;
 mod lists;
 #[cfg(test)]
 mod model;
@@ -8,4 +9,5 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use queue::{Answer, Ended, Newcomer, Refusal, Ticket, Verdict, WaitQueue};
+pub(crate) use arrival::{Answer, Ended, Newcomer, Refusal, Ticket, Verdict};
+pub(crate) use queue::WaitQueue;

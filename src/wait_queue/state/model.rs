@@ -68,6 +68,11 @@ impl Model {
 
     fn end(&mut self, id: u32) {
         self.waiting.retain(|it| it.id != id);
+        for class in
+            Priority::ALL.into_iter().filter(|class| !self.has_more_than_reserved(*class)).collect::<Vec<_>>()
+        {
+            (self.sheds[class as usize], self.above_since[class as usize]) = (false, None);
+        }
     }
 
     fn ask(&mut self, newcomer: &Newcomer, pace: Duration, now: Instant) -> Answer<u32> {

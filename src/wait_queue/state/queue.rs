@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    arrival::{Answer, Ended, Newcomer, Refusal, Ticket, Verdict},
     lists::{List, Slab},
     pressure::Pressure,
 };
@@ -55,58 +56,6 @@ pub(super) struct Key {
     classes: [List<BY_KEY>; CLASSES],
 }
 
-/// A call that has to wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Newcomer {
-    pub(crate) priority: Priority,
-    /// The permits that it needs.
-    pub(crate) cost: u32,
-    pub(crate) deadline: Option<Instant>,
-    /// The hash of its client. Clients whose hashes are equal share a bound.
-    pub(crate) key: Option<u64>,
-}
-
-/// The answer to a call that wants to join.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Answer<T> {
-    /// There is a place.
-    Join,
-    /// A worse call has lost its place. The newcomer asks again.
-    Displaced(T),
-    Refused(Refusal),
-}
-
-/// Why a call is not served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// The queue, or the part of its key, is full of calls that are not worse.
-    Full,
-    /// It waited too long in an overload.
-    Shed,
-    /// `max_wait` is over, or would be.
-    MaxWait,
-    /// Its deadline has passed, or would have.
-    Deadline,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Served,
-    Refused(Refusal),
-}
-
-/// A call that no longer waits, with its payload.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Ended<T> {
-    pub(crate) payload: T,
-    pub(crate) verdict: Verdict,
-}
-
-/// The place of one call. The call gives it back by [`WaitQueue::leave`].
-#[derive(Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) struct Ticket(u32);
-
 impl<T: Default> WaitQueue<T> {
     pub(crate) fn new(config: WaitQueueConfig) -> Self {
         let pressure = Pressure::Calm;
@@ -135,6 +84,17 @@ impl<T: Default> WaitQueue<T> {
     /// How many calls of this class wait.
     pub(crate) fn len_of(&self, priority: Priority) -> u32 {
         self.classes[priority as usize].waiting.len()
+    }
+
+    /// The highest class whose calls are shed, if any.
+    pub(crate) fn shedding(&self) -> Option<Priority> {
+        Priority::ALL.into_iter().find(|class| self.classes[*class as usize].pressure == Pressure::Shedding)
+    }
+
+    /// The priority of a call, and since when it is in the queue.
+    pub(crate) fn arrival(&self, ticket: &Ticket) -> (Priority, Instant) {
+        let entry = &self.entries[ticket.0];
+        (entry.newcomer.priority, entry.since)
     }
 
     /// About how many permits go to other calls before a newcomer of this class is served, if no call joins after it.
@@ -302,6 +262,10 @@ impl<T: Default> WaitQueue<T> {
         let class = &mut self.classes[newcomer.priority as usize];
         class.waiting.remove(&mut self.entries, index);
         class.cost -= u64::from(newcomer.cost);
+        if !class.has_more_than_reserved() {
+            // Not at the next look, before which a new burst may have begun.
+            class.pressure = Pressure::Calm;
+        }
         if let Some(hash_map::Entry::Occupied(mut key)) = newcomer.key.map(|key| self.keys.entry(key)) {
             key.get_mut().classes[newcomer.priority as usize].remove(&mut self.entries, index);
             key.get_mut().len -= 1;
@@ -315,13 +279,6 @@ impl<T: Default> WaitQueue<T> {
 impl Class {
     const fn has_more_than_reserved(&self) -> bool {
         self.waiting.len() > self.reserved
-    }
-}
-
-impl Newcomer {
-    /// Why the call is refused when its time ends at this instant.
-    fn expired(&self, until: Instant) -> Refusal {
-        if self.deadline == Some(until) { Refusal::Deadline } else { Refusal::MaxWait }
     }
 }
 

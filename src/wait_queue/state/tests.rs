@@ -204,6 +204,22 @@ fn in_an_overload_the_lowest_class_is_shed_first() {
 }
 
 #[test]
+fn an_overload_ends_with_its_last_call_and_a_later_burst_may_wait() {
+    let config = STRICT.shed_above(Duration::from_millis(20), Duration::from_millis(100));
+    let mut queue = WaitQueue::new(config);
+    for id in 1..=2 {
+        assert!(join(&mut queue, CALL, id, at(0)).0.is_ok());
+    }
+    assert_eq!(queue.next(at(30), |_| false), None);
+    assert!(queue.next(at(130), |_| false).is_some_and(|ended| ended.payload == 1));
+    assert_eq!(queue.shedding(), Some(Priority::Normal));
+    assert!(queue.next(at(130), |_| false).is_some_and(|ended| ended.payload == 2));
+    assert_eq!(queue.shedding(), None);
+    assert!(join(&mut queue, CALL, 3, at(9_000)).0.is_ok());
+    assert_eq!(queue.next(at(9_030), |_| false), None);
+}
+
+#[test]
 fn case_64_a_smaller_queue_keeps_its_calls_and_takes_no_more() {
     let mut queue = WaitQueue::new(STRICT.capacity(4));
     for id in 1..=4 {
