@@ -179,6 +179,8 @@ pub mod hedge;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;
+#[cfg_attr(not(test), expect(dead_code, reason = "the layer follows"))]
+mod rate_limit;
 pub mod retry;
 pub mod retry_budget;
 pub mod stack;
