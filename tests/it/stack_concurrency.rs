@@ -58,7 +58,9 @@ async fn case_59_a_call_without_a_permit_takes_nothing_of_the_inner_stages() {
     let after = (stack.retry().snapshot(), stack.hedge().snapshot(), stack.circuit_breaker().snapshot());
     assert_eq!(quiet, after);
     assert_eq!((backend.calls(), stack.timeout().snapshot().timed_out), (1, 0));
-    assert_eq!(*told.lock().expect("no panic"), Vec::<String>::new(), "a rejection is no event");
+    let told = told.lock().expect("no panic");
+    let rejection = "stock.concurrency_limit: normal call rejected (1 calls are in flight)";
+    assert_eq!(*told, [rejection; 100], "one event per rejection, and none of another stage");
     drop(first);
     assert_eq!(stack.concurrency_limit().snapshot().in_flight, 0);
 }
