@@ -269,6 +269,16 @@ fn case_62_a_call_through_a_client_takes_one_allocation() {
     assert_eq!(allocations(10_000, ask), 10_000);
 }
 
+#[test]
+fn a_call_through_a_client_keeps_no_service_beside_the_future_of_the_service() {
+    let mut service = RetryConfig::new().build().expect("valid").layer(Echo);
+    let (waits, runs) = (size_of_val(&service) + size_of::<u64>(), size_of_val(&service.call(7)));
+    let (client, mut call) = (Client::new(service), None);
+    let held = allocation_counter::measure(|| call = Some(client.call(7))).bytes_current;
+    let held = usize::try_from(held).expect("a call frees nothing before it runs");
+    assert!(held <= waits.max(runs) + 24, "{held} bytes for {waits} and then {runs}");
+}
+
 /// Answers every request at once.
 #[derive(Clone, Copy)]
 struct Web;

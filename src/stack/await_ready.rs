@@ -40,7 +40,7 @@ impl<S: Service<Req> + Clone, Req> Service<Req> for AwaitReady<S> {
     }
 
     fn call(&mut self, request: Req) -> ReadyCall<S, Req> {
-        ReadyCall { phase: Phase::Readying(Some((self.inner.clone(), request))) }
+        ReadyCall::new(self.inner.clone(), request)
     }
 }
 
@@ -62,6 +62,12 @@ enum Phase<S, F, Req> {
     /// `None` only while the call begins.
     Readying(Option<(S, Req)>),
     Running(#[pin] F),
+}
+
+impl<S: Service<Req>, Req> ReadyCall<S, Req> {
+    pub(super) const fn new(service: S, request: Req) -> Self {
+        Self { phase: Phase::Readying(Some((service, request))) }
+    }
 }
 
 impl<S: Service<Req>, Req> Future for ReadyCall<S, Req> {

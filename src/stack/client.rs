@@ -2,16 +2,20 @@
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
+use pin_project::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{await_ready::AwaitReady, layer::ReliabilityStack};
+use super::{
+    await_ready::{AwaitReady, ReadyCall},
+    layer::ReliabilityStack,
+};
 
 /// A service whose type is hidden, called with `&self`. Made by [`ReliabilityStack::service`].
 ///
@@ -137,13 +141,25 @@ where
     E: 'static,
 {
     fn call(&self, request: Req) -> ClientFuture<Res, E> {
-        let (mut service, map) = (self.service.clone(), self.map);
-        Box::pin(async move {
-            if let Err(error) = poll_fn(|cx| service.poll_ready(cx)).await {
-                return map(Err(error));
-            }
-            map(service.call(request).await)
-        })
+        let call = ReadyCall::new(self.service.clone(), request);
+        Box::pin(MappedCall { call, map: self.map })
+    }
+}
+
+/// The future of a call. An `async` block would keep the service and the request beside the future of the service.
+#[pin_project]
+struct MappedCall<F, M> {
+    #[pin]
+    call: F,
+    map: M,
+}
+
+impl<F: Future, T> Future for MappedCall<F, fn(F::Output) -> T> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let this = self.project();
+        this.call.poll(cx).map(this.map)
     }
 }
 
