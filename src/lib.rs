@@ -194,7 +194,7 @@ pub use call::{
     AsRejected, BoxError, BoxErrorClassifier, CallHistory, Classifier, CloneRequest, ConfigError, Deadline,
     DeadlineSource, Error, ErrorClass, FromRejected, IntoRejected, NoDeadline, NoPriority, Outcome,
     PendingOutcome, PerClass, PriorAttempts, Priority, PrioritySource, Protocol, Reason, Rejected, Resend,
-    Retryable, StandardClassifier, Upload, check_service, outcome_of,
+    Retryable, StandardClassifier, Upload, check_service, classify_fn, outcome_of,
 };
 pub use keyed::KeySource;
 #[doc(inline)]

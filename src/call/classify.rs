@@ -6,8 +6,9 @@ use crate::call::{BoxError, ErrorClass, Outcome, PendingOutcome, Rejected, chain
 
 /// Turns the result of a call into an [`Outcome`].
 ///
-/// Every closure of this shape is a classifier. A closure that does not name the type of its argument is none: the
-/// compiler says that an "implementation of `FnOnce` is not general enough".
+/// Every closure of this shape is a classifier, if it names the type of its argument. For a closure that leaves the types
+/// to the compiler, the compiler says that an "implementation of `FnOnce` is not general enough"; [`classify_fn`] takes
+/// such a closure.
 ///
 /// ```
 /// use std::fmt;
@@ -25,7 +26,7 @@ use crate::call::{BoxError, ErrorClass, Outcome, PendingOutcome, Rejected, chain
 #[diagnostic::on_unimplemented(
     message = "the classifier `{Self}` cannot classify a `Result<&{Res}, &{Err}>`: name another one with `.classify(..)`",
     label = "needs a classifier for the results of the inner service",
-    note = "a closure has to name the type of its argument: `.classify(|result: Result<&Response, &Error>| ..)`",
+    note = "write a closure as `.classify(classify_fn(|result| ..))`, or name its type: `|result: Result<&Response, &Error>|`",
     note = "for a service whose error is a `BoxError`, add `.classify(BoxErrorClassifier)`",
     note = "`StandardClassifier` takes errors that implement `std::error::Error`"
 )]
@@ -85,6 +86,36 @@ where
     fn classify(&self, result: Result<&Res, &Err>) -> Outcome {
         self(result)
     }
+}
+
+/// A classifier of a closure that leaves the types of response and error to the compiler.
+///
+/// The function returns the closure as it is, and does nothing at run time. Without it, the compiler takes the closure
+/// for one of a single lifetime, before it knows that a [`Classifier`] is wanted.
+///
+/// ```
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+/// use tower_reliability::{
+///     Error, ErrorClass, Outcome, circuit_breaker::CircuitBreakerConfig, classify_fn,
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let breaker = CircuitBreakerConfig::new().build()?.classify(classify_fn(|result| match result {
+///     Ok(_) => Outcome::Success,
+///     Err(_) => Outcome::failure(ErrorClass::Server),
+/// }));
+/// let client = ServiceBuilder::new()
+///     .layer(breaker)
+///     .map_err(Error::inner)
+///     .service(service_fn(|n: u32| async move { Ok::<_, std::io::Error>(n) }));
+/// assert_eq!(client.oneshot(1).await?, 1);
+/// # Ok(()) }
+/// ```
+pub const fn classify_fn<Res, Err, F>(classify: F) -> F
+where
+    F: Fn(Result<&Res, &Err>) -> Outcome,
+{
+    classify
 }
 
 /// Takes every `Ok` for a success, and classifies errors with [`outcome_of`]. The default.

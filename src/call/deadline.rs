@@ -64,6 +64,12 @@ impl Deadline {
 ///     .deadlines(|query: &Query| query.heavy.then_some(Duration::from_secs(30)));
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` reads no deadline from `{Req}`: name another source with `.deadlines(..)`, or `NoDeadline`",
+    label = "needs a source of deadlines for the requests of the inner service",
+    note = "a closure has to name the type of its argument: `.deadlines(|request: &Request| ..)`",
+    note = "a stack that begins with `http::stack()` or `grpc::stack()` takes requests of that protocol"
+)]
 pub trait DeadlineSource<Req> {
     /// The deadline that came with the request.
     fn deadline(&self, _request: &Req) -> Option<Deadline> {
@@ -90,6 +96,8 @@ pub struct NoDeadline;
 
 impl<Req> DeadlineSource<Req> for NoDeadline {}
 
+// Without the attribute, the compiler asks a source for another protocol to be a closure.
+#[diagnostic::do_not_recommend]
 impl<Req, F> DeadlineSource<Req> for F
 where
     F: Fn(&Req) -> Option<Duration>,

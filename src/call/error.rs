@@ -125,6 +125,7 @@ const CALL_FAILED: &str = "call failed";
     message = "the error `{Self}` cannot carry a rejection: add `.map_err(Error::inner)` inside this layer",
     label = "needs an error that is `From<tower_reliability::Rejected>`",
     note = "`ServiceBuilder::map_err` stands after this layer, with `tower_reliability::Error`",
+    note = "a stack without `.flat_errors()` wraps the error by itself",
     note = "an error enum of your own implements `From<Rejected>` instead"
 )]
 pub trait FromRejected: Sized {

@@ -24,9 +24,10 @@ use crate::call::CallHistory;
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "a retry or a hedge cannot copy a `{Req}`: for HTTP, add `http::ReplayLayer` outside of it",
-    label = "`{Self}` needs a request that it can send twice",
-    note = "write `.layer(ReplayLayer::new()).layer(stack)`, with `tower_reliability::http::ReplayLayer`",
+    message = "a retry or a hedge cannot copy `{Req}`: make it `Clone`, or for HTTP use `http::stack()` and `http::ReplayLayer`",
+    label = "`{Self}` cannot copy this request",
+    note = "around a stack, write `.layer(ReplayLayer::new()).layer(stack)`, with `tower_reliability::http::ReplayLayer`",
+    note = "`stack.client(..)` and `stack.channel(..)` replay bodies by themselves; start with `http::stack()` or `grpc::stack()`",
     note = "for requests of another protocol, name a `.resend(..)` that copies them"
 )]
 pub trait Resend<Req> {
@@ -78,6 +79,8 @@ pub enum PriorAttempts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CloneRequest;
 
+// Without the attribute, the compiler reports the missing `Clone` of a part of the request, and no other remedy.
+#[diagnostic::do_not_recommend]
 impl<Req: Clone> Resend<Req> for CloneRequest {
     fn copy(&self, request: &mut Req) -> Option<Req> {
         Some(request.clone())

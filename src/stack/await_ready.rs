@@ -9,6 +9,8 @@ use std::{
 use pin_project::pin_project;
 use tower_service::Service;
 
+use super::client::Shareable;
+
 /// A service that is always ready, and waits for the readiness of the inner service in its future. Part of a
 /// [`Client`](super::Client).
 ///
@@ -30,7 +32,8 @@ impl<S> AwaitReady<S> {
     }
 }
 
-impl<S: Service<Req> + Clone, Req> Service<Req> for AwaitReady<S> {
+// A clone would do. With the whole bound, the compiler prints the message of a client, and not that of `Clone`.
+impl<S: Service<Req> + Shareable, Req> Service<Req> for AwaitReady<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = ReadyCall<S, Req>;

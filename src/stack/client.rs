@@ -111,12 +111,27 @@ impl<Req, Res, E> Client<Req, Res, E> {
     }
 }
 
-/// A service of which a [`Client`] can be made: `Clone + Send + Sync + 'static`, and its futures are `Send`.
+/// A service of which a [`Client`] can be made: [`Shareable`], with futures that are `Send`.
 ///
 /// Every such service has it.
-pub trait ClientService<Req>: Service<Req, Future: Send> + Clone + Send + Sync + 'static {}
+#[diagnostic::on_unimplemented(
+    message = "a client cannot share this service: make it `Clone + Send + Sync + 'static`",
+    label = "the calls of a client run on clones of the service, in any task",
+    note = "`tower::util::BoxCloneService` is not `Sync`; `BoxCloneSyncService` is",
+    note = "`tower::buffer::Buffer` makes a service `Clone`; an `Arc` in the place of an `Rc` makes it `Send`"
+)]
+pub trait ClientService<Req>: Service<Req, Future: Send> + Shareable {}
 
-impl<S, Req> ClientService<Req> for S where S: Service<Req, Future: Send> + Clone + Send + Sync + 'static {}
+impl<S, Req> ClientService<Req> for S where S: Service<Req, Future: Send> + Shareable {}
+
+/// A type that the calls of a [`Client`] can share: `Clone + Send + Sync + 'static`.
+///
+/// Every such type has it. The trait exists so that the compiler prints the message of [`ClientService`].
+pub trait Shareable: Clone + Send + Sync + 'static {}
+
+// Without the attribute, the compiler reports the first missing bound of a part of the service, and no remedy.
+#[diagnostic::do_not_recommend]
+impl<S: Clone + Send + Sync + 'static> Shareable for S {}
 
 /// A service behind a pointer.
 trait Call<Req, Res, E>: Send + Sync {

@@ -149,7 +149,7 @@ mod wrap;
 pub use await_ready::{AwaitReady, ReadyCall};
 pub use boundary::Boundary;
 pub use builder::{ConfigSlots, StackBuilder};
-pub use client::{Client, ClientFuture, ClientService};
+pub use client::{Client, ClientFuture, ClientService, Shareable};
 pub use config::StackConfig;
 pub use errors::{Errors, FlatErrors, InnerClassifier, WrappedErrors};
 pub use layer::ReliabilityStack;

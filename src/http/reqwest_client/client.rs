@@ -43,7 +43,9 @@ pub struct ReqwestClient {
 impl<S> ReliabilityStack<WrappedErrors, S> {
     /// A reqwest client behind this stack, with a type that a struct can name.
     ///
-    /// All clients and services of this stack share the state of every stage.
+    /// All clients and services of this stack share the state of every stage. A stack with
+    /// [`flat_errors`](crate::stack::StackBuilder::flat_errors) lacks this method, since reqwest's error can carry no
+    /// rejection.
     pub fn reqwest(&self, inner: reqwest::Client) -> ReqwestClient
     where
         Self: Layer<reqwest::Client>,
