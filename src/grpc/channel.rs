@@ -77,8 +77,10 @@ use crate::{
 pub struct GrpcChannel {
     client: Client<Request<ReplayBody<Body>>, Response<Body>, BoxError>,
     max_replay_bytes: usize,
-    /// The key of the circuit and the budget of requests that do not say where they go.
+    /// The key of the circuit and the budget of its requests.
     authority: Authority,
+    /// Whether the user has named the authority. It then comes before the one in the URI of a request.
+    is_named: bool,
 }
 
 impl<E, S> ReliabilityStack<E, S> {
@@ -88,10 +90,12 @@ impl<E, S> ReliabilityStack<E, S> {
     /// becomes a [`Status`], and a [`deferred`](super::GrpcClassifier::deferred) classifier learns how streams ended. So
     /// the channel needs none of [`ReplayLayer`](crate::http::ReplayLayer),
     /// [`GrpcRejectionLayer`](super::GrpcRejectionLayer) and [`StreamOutcomeLayer`](super::StreamOutcomeLayer). All
-    /// channels and services of this stack share the state of every stage. A stage with state
-    /// [per authority](crate::circuit_breaker::CircuitBreakerConfig::per_authority) has state for each channel, since
-    /// tonic's channel is the first to know its host. Make the channel once and clone the generated client: a channel
-    /// that is made for each request never opens a circuit.
+    /// channels and services of this stack share the state of every stage.
+    ///
+    /// A stage with state [per authority](crate::circuit_breaker::CircuitBreakerConfig::per_authority) has state for each
+    /// channel that this method makes, since tonic's channel is the first to know its host. So make the channel once and
+    /// clone the generated client: a channel that is made for each request never opens a circuit, and has a new retry
+    /// budget each time. [`channel_to`](Self::channel_to) keeps the state by the name of the host.
     pub fn channel<Inner, B, Err>(&self, inner: Inner) -> GrpcChannel
     where
         Self: Layer<TonicBodies<AwaitReady<Inner>>>,
@@ -105,7 +109,41 @@ impl<E, S> ReliabilityStack<E, S> {
             client: Client::mapped(service, answer),
             max_replay_bytes: MAX_BYTES,
             authority: Authority::new_channel(),
+            is_named: false,
         }
+    }
+
+    /// A [`channel`](Self::channel) to this host, for a stack with state per host.
+    ///
+    /// All channels of the stack with an equal `authority` share one circuit and one retry budget, however often they are
+    /// made. Handles, rejections and events name the host. An [`Authority`] in the extensions of a request comes before
+    /// it. Without a stage per authority, `authority` has no effect.
+    ///
+    /// ```
+    /// use tonic::transport::Channel;
+    /// use tonic_health::pb::health_client::HealthClient;
+    /// use tower_reliability::{grpc, http::Authority};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let stack = grpc::standard().build()?;
+    /// let endpoint = Channel::from_static("http://[::1]:50051");
+    /// let host = Authority::of_uri(endpoint.uri());
+    /// let health = HealthClient::new(stack.channel_to(host.clone(), endpoint.connect_lazy()));
+    /// # let _ = health;
+    ///
+    /// let circuit = stack.circuit_breaker().get(&host);
+    /// assert!(circuit.is_none(), "no call so far");
+    /// # Ok(()) }
+    /// ```
+    pub fn channel_to<Inner, B, Err>(&self, authority: Authority, inner: Inner) -> GrpcChannel
+    where
+        Self: Layer<TonicBodies<AwaitReady<Inner>>>,
+        <Self as Layer<TonicBodies<AwaitReady<Inner>>>>::Service: ClientService<Request<ReplayBody<Body>>>
+            + Service<Request<ReplayBody<Body>>, Response = Response<B>, Error = Err>,
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+        Err: IntoRejected<Other: Into<BoxError>> + 'static,
+    {
+        GrpcChannel { authority, is_named: true, ..self.channel(inner) }
     }
 }
 
@@ -133,7 +171,8 @@ impl Service<Request<Body>> for GrpcChannel {
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         // tonic's channel adds the host later, inside the stack.
-        if request.uri().authority().is_none() && request.extensions().get::<Authority>().is_none() {
+        let names_host = !self.is_named && request.uri().authority().is_some();
+        if !names_host && request.extensions().get::<Authority>().is_none() {
             request.extensions_mut().insert(self.authority.clone());
         }
         self.client.call(replayable(request, self.max_replay_bytes))

@@ -107,6 +107,26 @@ async fn reqwest_has_state_per_host_too() {
 }
 
 #[tokio::test]
+async fn a_redirect_of_reqwest_counts_for_the_host_of_the_url() {
+    let dead = no_listener().await;
+    let target = format!("http://{dead}/");
+    let redirect = async move || axum::response::Redirect::temporary(&target);
+    let healthy = serve(Router::new().route("/", routing::get(redirect))).await;
+    for (policy, answers) in
+        [(reqwest::redirect::Policy::default(), false), (reqwest::redirect::Policy::none(), true)]
+    {
+        let stack = reliable::stack().circuit_breaker(TOUCHY.per_authority()).build().expect("in range");
+        let client = reqwest::Client::builder().redirect(policy).retry(reqwest::retry::never());
+        let client = stack.reqwest(client.build().expect("a client"));
+        assert_eq!(client.get(format!("http://{healthy}/")).send().await.is_ok(), answers);
+        let circuits = stack.circuit_breaker();
+        let opened = circuits.get(&authority(&healthy)).expect("it was called").state();
+        assert_eq!(opened == CircuitState::Closed, answers, "{opened}");
+        assert!(circuits.get(&authority(&dead)).is_none(), "the stack does not see reqwest's redirects");
+    }
+}
+
+#[tokio::test]
 async fn each_channel_of_a_stack_has_a_circuit() {
     let healthy = serve_grpc(Scripted::default(), Identity::new()).await;
     let stack = grpc::standard().circuit_breaker(TOUCHY.per_authority()).build().expect("in range");
@@ -118,6 +138,37 @@ async fn each_channel_of_a_stack_has_a_circuit() {
     healthy.check(ask("")).await.expect("it is healthy");
     healthy.clone().check(ask("")).await.expect("a clone is the same channel");
     assert_eq!(stack.circuit_breaker().len(), 2);
+}
+
+#[tokio::test]
+async fn channels_to_one_host_share_its_circuit_and_its_budget() {
+    let (dead, healthy) = (no_listener().await, serve_grpc(Scripted::default(), Identity::new()).await);
+    let breaker = CircuitBreakerConfig::consecutive(3).open_for(HOUR).max_open_for(HOUR);
+    let stack = grpc::standard()
+        .retry(AT_ONCE.max_attempts(1).per_authority())
+        .circuit_breaker(breaker.per_authority())
+        .build()
+        .expect("in range");
+    // As in a handler that makes its client for each request.
+    let call = async |address: &str| {
+        let channel = stack.channel_to(authority(address), channel(address));
+        HealthClient::new(channel).check(ask("")).await
+    };
+    for _ in 0..3 {
+        assert_ne!(call(&dead).await.expect_err("refused").message(), "temporarily unavailable");
+    }
+    assert_eq!(call(&dead).await.expect_err("its circuit is open").message(), "temporarily unavailable");
+    call(&healthy).await.expect("it is healthy");
+    assert_eq!((stack.circuit_breaker().len(), stack.retry().len()), (2, 2));
+    let circuit = stack.circuit_breaker().get(&authority(&dead)).expect("the key is the host");
+    assert_eq!(circuit.state(), CircuitState::Open);
+    assert_eq!(stack.retry().get(&authority(&dead)).expect("the same key").snapshot().counts.failed, 4);
+
+    // The named host comes before the one that the generated client names.
+    let origin = "http://other.example".parse().expect("a URI");
+    let named = stack.channel_to(authority(&healthy), channel(&healthy));
+    HealthClient::with_origin(named, origin).check(ask("")).await.expect("it is healthy");
+    assert!(stack.circuit_breaker().get(&authority("other.example:80")).is_none());
 }
 
 type Backend = BoxCloneSyncService<Request<()>, Response<()>, Infallible>;

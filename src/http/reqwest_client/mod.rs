@@ -35,6 +35,10 @@
 //! reqwest retries some requests by itself, without a budget, and the stack does not see it. Switch that off with
 //! `reqwest::retry::never()`. A timeout of the stack ends when the head of the response arrives; reqwest's own timeouts
 //! also cover the body.
+//!
+//! reqwest follows redirects inside the stack. An attempt ends with the last answer, and a circuit or a budget
+//! [per authority](crate::http::ByAuthority) counts it for the host of the URL that the caller wrote, even if another
+//! host has failed. With `redirect::Policy::none()` the caller follows redirects, and each host counts for itself.
 
 mod client;
 mod request;
