@@ -1,4 +1,4 @@
-//! A reqwest client with GET and POST, and a server that fails, hangs, and asks for patience.
+//! A reqwest client with GET and POST of JSON, and a server that fails, hangs, and asks for patience.
 //! `cargo run --example client_reqwest --features reqwest`
 //!
 //! reqwest retries some requests by itself, without a budget, and the stack does not see it. Switch that off with
@@ -21,7 +21,7 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_reliability::{
-    BoxError, Error,
+    BoxError, Error, Event,
     circuit_breaker::CircuitBreakerConfig,
     http::{ReqwestClient, ReqwestRequest},
     retry::RetryConfig,
@@ -31,6 +31,21 @@ use tower_reliability::{
 #[derive(Clone)]
 struct Shop {
     http: ReqwestClient,
+}
+
+impl Shop {
+    fn new() -> Result<Self, BoxError> {
+        let stack = tower_reliability::http::stack()
+            .named("shop")
+            .timeout(Duration::from_secs(10))
+            .retry(RetryConfig::exponential(Duration::from_millis(50)).max_attempts(4))
+            .circuit_breaker(CircuitBreakerConfig::consecutive(5))
+            .attempt_timeout(Duration::from_millis(300))
+            .listen(|event: &Event| println!("   *** {event}"))
+            .build()?;
+        let client = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;
+        Ok(Self { http: stack.reqwest(client) })
+    }
 }
 
 #[tokio::main]
@@ -44,16 +59,7 @@ async fn main() -> Result<(), BoxError> {
 }
 
 async fn calls(address: SocketAddr) -> Result<(), BoxError> {
-    let stack = tower_reliability::http::stack()
-        .named("shop")
-        .timeout(Duration::from_secs(10))
-        .retry(RetryConfig::exponential(Duration::from_millis(50)).max_attempts(4))
-        .circuit_breaker(CircuitBreakerConfig::consecutive(5))
-        .attempt_timeout(Duration::from_millis(300))
-        .build()?;
-    let client = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;
-    let shop = Shop { http: stack.reqwest(client) };
-
+    let shop = Shop::new()?;
     let url = |path: &str| format!("http://{address}{path}");
     let order = || shop.http.post(url("/orders")).json(&json!({ "apples": 12 }));
     // Without earlier successes, the budget would take these few failures for an outage, and grant no retry.
@@ -63,12 +69,6 @@ async fn calls(address: SocketAddr) -> Result<(), BoxError> {
     print("POST /orders", order()).await;
     print("POST /orders with a key", order().header("idempotency-key", "order-7")).await;
     print("GET /stock", shop.http.get(url("/stock"))).await;
-
-    for attempt in stack.retry().snapshot().history {
-        let outcome = attempt.class.map_or("well".to_owned(), |class| class.to_string());
-        println!("attempt {} after {:.1?}: {outcome}", attempt.attempt, attempt.delay);
-    }
-    println!("{:?}", stack.circuit_breaker().snapshot().counts);
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The events and the counts of a stack, while its backend fails. `cargo run --example observe`
+//! The events and the counts of a stack, while its backend fails. `cargo run --example observe --features reqwest`
 //!
 //! A listener hears every retry, timeout and change of the circuit. A healthy call has no event. A snapshot has the
 //! counts.
@@ -15,8 +15,12 @@ use std::{
 
 use axum::{Router, http::StatusCode, routing::get};
 use tokio::{net::TcpListener, time::sleep};
-use tower::{Layer, ServiceExt};
-use tower_reliability::{BoxError, Event, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig};
+use tower_reliability::{
+    BoxError, ConfigError, Event,
+    circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle},
+    http::{self, ReqwestClient},
+    retry::{RetryConfig, RetryHandle},
+};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
@@ -24,31 +28,42 @@ async fn main() -> Result<(), BoxError> {
     let address = listener.local_addr()?;
     let down = Arc::new(AtomicBool::new(false));
     tokio::select! {
-        result = async { axum::serve(listener, shop(Arc::clone(&down))).await } => result?,
+        result = async { axum::serve(listener, server(Arc::clone(&down))).await } => result?,
         result = outage(&down) => result?,
         result = calls(address) => result?,
     }
     Ok(())
 }
 
-async fn calls(address: SocketAddr) -> Result<(), BoxError> {
-    let stack = tower_reliability::http::stack()
-        .named("shop")
-        .timeout(Duration::from_secs(1))
-        .retry(RetryConfig::new().max_attempts(2))
-        .circuit_breaker(CircuitBreakerConfig::consecutive(5))
-        .listen(|event: &Event| println!("    event: {event}"))
-        .build()?;
-    let client = reqwest::Client::new();
-    let shop = stack.layer(client.clone());
+/// A client of the shop, and the handles of its circuit and its retries.
+struct Shop {
+    http: ReqwestClient,
+    circuit: CircuitBreakerHandle,
+    retry: RetryHandle,
+}
 
+impl Shop {
+    fn new() -> Result<Self, ConfigError> {
+        let stack = http::stack()
+            .named("shop")
+            .timeout(Duration::from_secs(1))
+            .retry(RetryConfig::new().max_attempts(2))
+            .circuit_breaker(CircuitBreakerConfig::consecutive(5))
+            .listen(|event: &Event| println!("    event: {event}"))
+            .build()?;
+        let (circuit, retry) = (stack.circuit_breaker(), stack.retry());
+        Ok(Self { http: stack.reqwest(reqwest::Client::new()), circuit, retry })
+    }
+}
+
+async fn calls(address: SocketAddr) -> Result<(), BoxError> {
+    let shop = Shop::new()?;
     for second in 1..=5 {
         for _ in 0..10 {
-            let request = client.get(format!("http://{address}/tea")).build()?;
-            let _ = shop.clone().oneshot(request).await;
+            let _ = shop.http.get(format!("http://{address}/tea")).send().await;
             sleep(Duration::from_millis(100)).await;
         }
-        let (circuit, retry) = (stack.circuit_breaker().snapshot(), stack.retry().snapshot());
+        let (circuit, retry) = (shop.circuit.snapshot(), shop.retry.snapshot());
         println!(
             "after {second} s: circuit {}, {} calls rejected, {} retries, {:.1} left in the budget",
             circuit.state, circuit.counts.rejected, retry.counts.retries, retry.budget.balance,
@@ -66,7 +81,7 @@ async fn outage(down: &AtomicBool) -> Result<(), BoxError> {
     pending().await
 }
 
-fn shop(down: Arc<AtomicBool>) -> Router {
+fn server(down: Arc<AtomicBool>) -> Router {
     let tea = async move || {
         if down.load(Ordering::Relaxed) {
             (StatusCode::INTERNAL_SERVER_ERROR, "no water")

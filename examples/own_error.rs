@@ -10,9 +10,10 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
 };
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_reliability::{
-    BoxError, ErrorClass, Outcome, Rejected, circuit_breaker::CircuitBreakerConfig, stack::ReliabilityStack,
+    BoxError, ConfigError, ErrorClass, Outcome, Rejected, circuit_breaker::CircuitBreakerConfig,
+    stack::ReliabilityStack,
 };
 
 /// The errors of a price lookup.
@@ -54,20 +55,28 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-async fn lookups(address: SocketAddr) -> Result<(), BoxError> {
+type Thing = &'static str;
+
+/// At most two lookups at once, each behind the breaker and the timeout.
+fn prices(
+    address: SocketAddr,
+) -> Result<impl Service<Thing, Response = u32, Error = PriceError> + Clone, ConfigError> {
     let stack = ReliabilityStack::builder()
         .circuit_breaker(CircuitBreakerConfig::consecutive(2))
         .attempt_timeout(Duration::from_millis(50))
         .classify(classify)
         .flat_errors()
         .build()?;
-    let prices = ServiceBuilder::new()
+    Ok(ServiceBuilder::new()
         .map_err(PriceError::unboxed)
         .load_shed()
         .concurrency_limit(2)
         .layer(stack)
-        .service_fn(move |thing: &'static str| price(address, thing));
+        .service_fn(move |thing: Thing| price(address, thing)))
+}
 
+async fn lookups(address: SocketAddr) -> Result<(), BoxError> {
+    let prices = prices(address)?;
     println!("three at once:");
     for answer in join_all(["tea"; 3].map(|thing| prices.clone().oneshot(thing))).await {
         print("tea", answer);

@@ -10,8 +10,7 @@ use tokio::net::TcpListener;
 use tower_reliability::{
     BoxError, ConfigError,
     circuit_breaker::CircuitBreakerConfig,
-    http::{HttpClassifier, RejectionLayer},
-    stack::ReliabilityStack,
+    http::{self, RejectionLayer},
 };
 
 #[tokio::main]
@@ -27,21 +26,22 @@ async fn main() -> Result<(), BoxError> {
 }
 
 fn app() -> Result<Router, ConfigError> {
-    let pages = ReliabilityStack::builder().named("pages").timeout(Duration::from_millis(100)).build()?;
-    let reports = ReliabilityStack::builder()
+    let pages = http::stack().named("pages").timeout(Duration::from_millis(100)).build()?;
+    let reports = http::stack()
         .named("reports")
         .circuit_breaker(CircuitBreakerConfig::consecutive(2).open_for(Duration::from_secs(10)))
-        .classify(HttpClassifier::new())
         .build()?;
-
-    let pages = Router::new()
-        .route("/", get(async || "hello"))
-        .route("/slow", get(async || pending::<&str>().await))
-        .layer((RejectionLayer, pages));
-    let reports = Router::new()
-        .route("/reports", get(async || (StatusCode::INTERNAL_SERVER_ERROR, "no database")))
-        .layer((RejectionLayer, reports));
+    let pages = self::pages().layer((RejectionLayer::new(), pages));
+    let reports = self::reports().layer((RejectionLayer::new(), reports));
     Ok(pages.merge(reports))
+}
+
+fn pages() -> Router {
+    Router::new().route("/", get(async || "hello")).route("/slow", get(async || pending::<&str>().await))
+}
+
+fn reports() -> Router {
+    Router::new().route("/reports", get(async || (StatusCode::INTERNAL_SERVER_ERROR, "no database")))
 }
 
 async fn serve(listener: TcpListener, app: Router) -> io::Result<()> {

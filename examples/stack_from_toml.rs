@@ -10,16 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{
-    Router,
-    body::Body,
-    http::{Request, StatusCode},
-    routing::get,
-};
+use axum::{Router, http::StatusCode, routing::get};
+use hyper::Request;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::{net::TcpListener, time::sleep};
-use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_reliability::{BoxError, http::ReplayLayer, stack::StackConfig};
+use tower_reliability::{
+    BoxError,
+    hedge::HedgeHandle,
+    http::{self, HttpClient},
+    retry::RetryHandle,
+    stack::StackConfig,
+};
 
 const FILE: &str = r#"
 timeout = "5s"
@@ -60,27 +61,37 @@ async fn both(address: SocketAddr) -> Result<(), BoxError> {
     Ok(())
 }
 
-async fn calls(address: SocketAddr, file: &str) -> Result<(), BoxError> {
-    let config: StackConfig = toml::from_str(file)?;
-    let stack = tower_reliability::http::stack_from(config).named("stock").build()?;
-    let mut client = ServiceBuilder::new()
-        .layer(ReplayLayer::new())
-        .layer(&stack)
-        .service(Client::builder(TokioExecutor::new()).build_http());
+/// A client of the stock server. A stage that the file leaves out has no handle.
+struct Stock {
+    http: HttpClient,
+    retry: Option<RetryHandle>,
+    hedge: Option<HedgeHandle>,
+}
 
+impl Stock {
+    fn new(file: &str) -> Result<Self, BoxError> {
+        let config: StackConfig = toml::from_str(file)?;
+        let stack = http::stack_from(config).named("stock").build()?;
+        let hyper = Client::builder(TokioExecutor::new()).build_http();
+        Ok(Self { http: stack.client(hyper), retry: stack.retry(), hedge: stack.hedge() })
+    }
+}
+
+async fn calls(address: SocketAddr, file: &str) -> Result<(), BoxError> {
+    let stock = Stock::new(file)?;
     let (mut answered, mut slowest) = (0, Duration::ZERO);
     for _ in 0..40 {
         let started = Instant::now();
-        let request = Request::get(format!("http://{address}/")).body(Body::empty())?;
-        let response = client.ready().await?.call(request).await;
+        let request = Request::get(format!("http://{address}/")).body(String::new())?;
+        let response = stock.http.send(request).await;
         answered += u32::from(response.is_ok_and(|response| response.status().is_success()));
         slowest = slowest.max(started.elapsed());
     }
     println!("  {answered} of 40 answered, the slowest in {} ms", slowest.as_millis());
-    if let Some(retry) = stack.retry() {
+    if let Some(retry) = &stock.retry {
         println!("  retries: {}", retry.snapshot().counts.retries);
     }
-    match stack.hedge() {
+    match &stock.hedge {
         Some(hedge) => println!("  hedges:  {}", hedge.snapshot().counts.hedges),
         None => println!("  no hedge in the file"),
     }
