@@ -48,7 +48,7 @@ pub fn add<const PENDING: bool>(table: &mut Table<PENDING>) {
         .classify(HttpClassifier::new())
         .build()
         .expect(VALID);
-    row("ours, axum, timeout and breaker", route().layer((RejectionLayer, ours)));
+    row("ours, axum, timeout and breaker", route().layer((RejectionLayer::new(), ours)));
 
     let limiter = TimeLimiterLayer::builder().timeout_duration(LIMIT).build();
     let breaker = other_crates::tower_resilience()

@@ -38,11 +38,19 @@ pub const READY: [Ratio; 11] = [
     at_most(0.25, "ours, axum, timeout and breaker", "tower-resilience, axum, time limiter and breaker"),
 ];
 /// Rows of ours that may allocate so often per call, beyond their bare service. All others may not allocate.
-pub const ALLOCATING: [(&str, f64); 5] = [
+pub const ALLOCATING: [(&str, f64); 10] = [
     // Rejections: a box for the rejection keeps the path of admitted calls small.
     ("ours, open", 1.0),
     ("ours, half-open, places taken", 1.0),
     ("ours, ramping, a tenth admitted", 1.0),
+    // A client hides its type: a box for the future.
+    ("ours, stack of four, `service`", 1.0),
+    // The history and the number of the attempt in the extensions, and the copy of these for a retry.
+    ("ours, http stack of four, `ReplayLayer`, empty body", 6.0),
+    ("ours, http stack of four, `client`, empty body", 7.0),
+    ("ours, `http::standard()`, `client`, empty body", 7.0),
+    // The boxed body, its recording, and the upload of each copy besides.
+    ("ours, `http::standard()`, `client`, 64 bytes", 17.0),
     // The recording of the body, and the progress of the upload.
     ("ours, `ReplayLayer`, 64 bytes", 2.0),
     // axum's own, as in the row of a layer that does nothing.

@@ -5,7 +5,11 @@ use std::time::Duration;
 use recloser::AsyncRecloser;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, retry::Retry, timeout::Timeout};
 use tower_reliability::{
-    ReliabilityStack, hedge::HedgeConfig, retry::RetryConfig, stack::WrappedErrors, timeout::TimeoutConfig,
+    ReliabilityStack,
+    hedge::HedgeConfig,
+    retry::RetryConfig,
+    stack::{Client, WrappedErrors},
+    timeout::TimeoutConfig,
 };
 use tower_resilience::timelimiter::TimeLimiterLayer;
 
@@ -18,13 +22,22 @@ use crate::{
     row::Table,
 };
 
-/// The stack of four (timeout, retry, breaker, attempt timeout) beside the same from other crates, and the stack of
-/// five, which also has a hedge.
+/// The stack of four (timeout, retry, breaker, attempt timeout) beside the same from other crates, behind a client, and
+/// with stages that are decided while the program runs. The stack of five also has a hedge.
 pub fn add<const PENDING: bool>(table: &mut Table<PENDING>) {
     let bare = Backend::<Down, PENDING>::new();
-    table.row("ours, stack of four", four(bare));
+    let (stack, client) = four(bare);
+    table.row("ours, stack of four", stack);
     table.row("assembly of four", assembly::<PENDING>());
     table.row("tower-resilience, stack of four", tower_resilience(bare));
+    table.row("ours, stack of four, `service`", client);
+    let optional = ReliabilityStack::builder()
+        .timeout(Some(WHOLE))
+        .retry(Some(RetryConfig::new()))
+        .hedge(None::<HedgeConfig>)
+        .circuit_breaker(Some(count()))
+        .attempt_timeout(Some(ATTEMPT));
+    table.row("ours, stack of four, `Some` and a `None`", optional.build().expect(VALID).layer(bare));
     let five = ReliabilityStack::builder()
         .timeout(WHOLE)
         .retry(RetryConfig::new())
@@ -41,7 +54,7 @@ pub fn add<const PENDING: bool>(table: &mut Table<PENDING>) {
 pub fn add_clones(table: &mut Table<true>) {
     let bare = Backend::<Down, true>::new();
     table.driven_floor("bare, clone alone", bare, clone_many);
-    table.driven("ours, stack of four, clone alone", four(bare), clone_many);
+    table.driven("ours, stack of four, clone alone", four(bare).0, clone_many);
     table.driven("assembly of four, clone alone", assembly::<true>(), clone_many);
 }
 
@@ -63,17 +76,18 @@ pub fn add_three(table: &mut Table<false>) {
     table.row("ours, three layers by hand", by_hand);
 }
 
+/// The stack of four around a service, and a client of the two.
 fn four<const PENDING: bool>(
     inner: Backend<Down, PENDING>,
-) -> impl Service<u64, Future: Send> + Clone + Send + 'static {
-    ReliabilityStack::builder()
+) -> (impl Service<u64, Future: Send> + Clone + Send + 'static, Client<u64, u64, OurError>) {
+    let stack = ReliabilityStack::builder()
         .timeout(WHOLE)
         .retry(RetryConfig::new())
         .circuit_breaker(count())
         .attempt_timeout(ATTEMPT)
         .build()
-        .expect(VALID)
-        .layer(inner)
+        .expect(VALID);
+    (stack.layer(inner), stack.service(inner))
 }
 
 /// tower's timeouts and its retry with a budget, around recloser.
