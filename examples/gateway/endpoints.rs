@@ -21,9 +21,10 @@ use axum::{
 use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{self, Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use tower::{Service, ServiceBuilder};
+use tokio::net::TcpStream;
+use tower::{Service, ServiceBuilder, ServiceExt, util::MapResponse};
 use tower_reliability::{
     BoxError, CallHistory, ConfigError, Error, Listener,
     circuit_breaker::{CircuitBreakerHandle, CircuitState},
@@ -34,6 +35,7 @@ use tower_reliability::{
 use crate::{
     boxed::{Call, SharedService},
     origin::{Origin, Origins},
+    upstream_socket::UpstreamSocket,
 };
 
 /// A request to a server. It can be sent again, and its client must not stall.
@@ -149,7 +151,9 @@ pub(crate) fn direct<B>(request: &mut Request<B>, origin: &Origin) {
 
 /// An HTTP client. Its clones are cheaper than those of the client inside.
 #[derive(Debug)]
-pub(crate) struct SharedClient<B>(Arc<Client<TrackedConnector<HttpConnector>, B>>);
+pub(crate) struct SharedClient<B>(Arc<Client<TrackedConnector<Connector>, B>>);
+
+type Connector = MapResponse<HttpConnector, fn(TokioIo<TcpStream>) -> UpstreamSocket>;
 
 impl<B> SharedClient<B>
 where
@@ -160,6 +164,7 @@ where
     pub(crate) fn new() -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
+        let connector: Connector = connector.map_response(UpstreamSocket::new);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)

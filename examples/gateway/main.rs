@@ -29,6 +29,7 @@ mod server;
 mod signals;
 mod socket;
 mod upstream;
+mod upstream_socket;
 
 use std::process::ExitCode;
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     http::{HeaderValue, Method, Request, StatusCode, header},
     response::Response,
 };
@@ -45,7 +45,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Answers a request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> hyper::Response<AnswerBody> {
-        let open = self.activity.open();
+        let open = self.activity.open(!request.body().is_end_stream());
         let logs = self.gateway.clients.access_log;
         let mut line = logs.then(|| Box::new(LogLine::new(self.peer.address, &request)));
         let answer = match refusal::host(&request) {

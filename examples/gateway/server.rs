@@ -158,24 +158,34 @@ async fn drive<S, B>(
     B: HttpBody<Error: Into<BoxError>> + 'static,
 {
     let ended = tokio::select! {
-        ended = &mut http => ended,
+        ended = &mut http => Some(ended),
         // The sender is dropped when the server drains.
         _ = drained.changed() => {
             Pin::new(&mut http).graceful_shutdown();
             tokio::select! {
-                ended = &mut http => ended,
+                ended = &mut http => Some(ended),
                 // A request whose head does not arrive to its end is no reason to wait.
-                () = guard.idle() => Ok(()),
+                () = guard.idle() => None,
             }
         }
     };
     guard.ended = true;
-    let Err(error) = ended else { return };
-    tracing::debug!("{peer}: {error}");
     let mut parts = http.into_parts();
-    if parts.read_buf.starts_with(HTTP_2_PREFACE) {
+    let answered = match ended {
+        Some(Ok(())) => guard.activity.had_upload(),
         // hyper closes such a connection without a word.
-        let _ = parts.io.inner_mut().write_all(NO_HTTP_2).await;
+        Some(Err(_)) if parts.read_buf.starts_with(HTTP_2_PREFACE) => {
+            parts.io.inner_mut().write_all(NO_HTTP_2).await.is_ok()
+        }
+        Some(Err(error)) => {
+            tracing::debug!("{peer}: {error}");
+            // hyper has answered 400.
+            error.is_parse()
+        }
+        None => false,
+    };
+    if answered {
+        parts.io.into_inner().linger().await;
     }
 }
 

@@ -13,9 +13,9 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
-    time::{Instant, Sleep},
+    time::{Instant, Sleep, timeout},
 };
 
 /// The work of a connection, as its service and its socket see it.
@@ -28,6 +28,8 @@ pub(crate) struct Activity {
     blocked: AtomicBool,
     /// When the client must have taken the present answer, in milliseconds from the beginning, or `NEVER`.
     until: AtomicU64,
+    /// The last request had a body.
+    upload: AtomicBool,
 }
 
 /// A request without a whole answer. It counts until it is dropped.
@@ -36,21 +38,32 @@ pub(crate) struct OpenRequest(Arc<Activity>);
 
 impl Activity {
     pub(crate) fn new() -> Self {
-        let (open, blocked) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { began: Instant::now(), open, blocked, until: AtomicU64::new(NEVER) }
+        Self {
+            began: Instant::now(),
+            open: AtomicUsize::new(0),
+            blocked: AtomicBool::new(false),
+            until: AtomicU64::new(NEVER),
+            upload: AtomicBool::new(false),
+        }
     }
 
-    /// Begins a request. Its answer has no time of its own yet.
-    pub(crate) fn open(self: &Arc<Self>) -> OpenRequest {
+    /// Begins a request, with a body or without. Its answer has no time of its own yet.
+    pub(crate) fn open(self: &Arc<Self>, upload: bool) -> OpenRequest {
         // Relaxed here and below: the numbers order no other memory.
         self.open.fetch_add(1, Ordering::Relaxed);
         self.until.store(NEVER, Ordering::Relaxed);
+        self.upload.store(upload, Ordering::Relaxed);
         OpenRequest(Arc::clone(self))
     }
 
     /// Whether a client waits for an answer, or for the rest of one.
     pub(crate) fn is_answering(&self) -> bool {
         self.open.load(Ordering::Relaxed) > 0 || self.blocked.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client may still send the body of its last request.
+    pub(crate) fn had_upload(&self) -> bool {
+        self.upload.load(Ordering::Relaxed)
     }
 
     /// Sets the time in which the client must have taken the present answer.
@@ -88,6 +101,20 @@ pub(crate) struct ClientSocket {
 impl ClientSocket {
     pub(crate) const fn new(inner: TcpStream, limit: Duration, activity: Arc<Activity>) -> Self {
         Self { inner, limit, timer: None, activity }
+    }
+
+    /// Closes the connection, but discards what the client still sends for a moment.
+    ///
+    /// The kernel answers data for a closed socket with a reset, which destroys the last answer of the gateway unless the
+    /// client has read it (RFC 9112, 9.6).
+    pub(crate) async fn linger(mut self) {
+        let discard = async {
+            let _ = self.inner.shutdown().await;
+            // Not an array, which would be in the future of each connection.
+            let mut piece = vec![0; 8 * 1_024];
+            while let Ok(Ok(1..)) = timeout(LINGER_SILENCE, self.inner.read(&mut piece)).await {}
+        };
+        let _ = timeout(LINGER, discard).await;
     }
 
     /// Fails in place of a write that has been pending for too long.
@@ -148,3 +175,7 @@ impl AsyncWrite for ClientSocket {
 }
 
 const NEVER: u64 = u64::MAX;
+/// Enough for an upload on a long way to notice the answer.
+const LINGER: Duration = Duration::from_secs(10);
+/// A client that has noticed it sends no more.
+const LINGER_SILENCE: Duration = Duration::from_secs(1);

@@ -4,6 +4,7 @@
 mod clients;
 mod demo;
 mod drains;
+mod early_answers;
 mod hedges;
 mod outages;
 mod process;
