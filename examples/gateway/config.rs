@@ -3,11 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::{SocketAddr, ToSocketAddrs},
     time::Duration,
 };
 
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use tower_reliability::{
     ConfigError, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig, stack::StackConfig,
     timeout::TimeoutConfig,
@@ -15,6 +14,7 @@ use tower_reliability::{
 
 use crate::{
     clients::ClientsConfig,
+    listen::Addresses,
     origin::{Origin, Origins},
     proxy::{self, RESERVED},
 };
@@ -23,8 +23,7 @@ use crate::{
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    #[serde(deserialize_with = "address")]
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: Addresses,
     /// The time that open requests have to finish after a signal to stop.
     #[serde(default = "defaults::drain", with = "humantime_serde")]
     pub(crate) drain: Duration,
@@ -178,15 +177,6 @@ impl fmt::Display for BadConfig {
             key => write!(f, "{key}: {}", self.rule),
         }
     }
-}
-
-/// An address and a port, or a name and a port.
-fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let address = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
-    address.ok_or_else(|| {
-        de::Error::custom(format!("must be such as \"127.0.0.1:8080\" or \"localhost:8080\", not {text:?}"))
-    })
 }
 
 mod defaults {

@@ -20,6 +20,7 @@ mod demo;
 mod endpoints;
 mod forwarded;
 mod headers;
+mod listen;
 mod origin;
 mod problem;
 mod proxy;

@@ -2,11 +2,12 @@
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::Mutex};
+use tokio::sync::Mutex;
 use tower_reliability::Event;
 
 use crate::{
     config::{BadConfig, Config},
+    listen::Listeners,
     proxy::Gateway,
     server,
     signals::Signals,
@@ -14,7 +15,7 @@ use crate::{
 
 /// A gateway with a valid config and a bound port. From here on, the user's input cannot be wrong.
 pub(crate) struct Ready {
-    listener: TcpListener,
+    listeners: Listeners,
     app: Arc<Gateway>,
     drain: Duration,
     /// The routes, to be printed.
@@ -35,14 +36,8 @@ pub(crate) fn load(file: &Path) -> Result<(Config, Gateway), BadConfig> {
 pub(crate) fn prepare(file: &Path, access_log: bool) -> Result<Ready, BadConfig> {
     let (config, mut gateway) = load(file)?;
     gateway.log_access(access_log);
-    let listener = server::bind(config.listen).map_err(|error| {
-        let rule = match error.kind() {
-            io::ErrorKind::AddrInUse => "is in use by another program".to_string(),
-            _ => error.to_string(),
-        };
-        BadConfig::new("listen", format!("{} {rule}", config.listen))
-    })?;
-    Ok(Ready { listener, app: gateway.app(), drain: config.drain, routes: config.to_string() })
+    let listeners = config.listen.bind().map_err(|error| BadConfig::new("listen", error.to_string()))?;
+    Ok(Ready { listeners, app: gateway.app(), drain: config.drain, routes: config.to_string() })
 }
 
 impl Ready {
@@ -52,7 +47,10 @@ impl Ready {
     pub(crate) async fn run(self) -> io::Result<usize> {
         tracing_subscriber::fmt().with_writer(io::stderr).init();
         let mut signals = Signals::catch()?;
-        println!("listening on http://{}\n{}", self.listener.local_addr()?, self.routes.trim_end());
+        for address in self.listeners.addresses()? {
+            println!("listening on http://{address}");
+        }
+        println!("{}", self.routes.trim_end());
 
         let signals = Mutex::new(&mut signals);
         let stop = async {
@@ -68,7 +66,7 @@ impl Ready {
                 signal = async { signals.lock().await.next().await } => println!("{signal}: stopping at once"),
             }
         };
-        let cut_off = server::serve_gateway(self.listener, self.app, stop, enough).await;
+        let cut_off = server::serve_gateway(self.listeners, self.app, stop, enough).await;
         match cut_off {
             0 => println!("stopped, every open request was answered"),
             1 => println!("stopped, 1 request was cut off"),

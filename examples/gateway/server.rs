@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     future::Future,
-    io,
     net::SocketAddr,
     pin::pin,
     sync::{
@@ -20,45 +19,30 @@ use hyper::{
     service::{HttpService, service_fn},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpListener, TcpSocket},
-    sync::watch,
-    task::JoinSet,
-    time,
-};
+use tokio::{io::AsyncWriteExt, sync::watch, task::JoinSet, time};
 use tower_reliability::BoxError;
 
 use crate::{
     clients::ClientsConfig,
     forwarded::Peer,
+    listen::Listeners,
     proxy::{Connection, Gateway},
     socket::{Activity, ClientSocket},
 };
 
-/// Binds a port for many clients at once.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A connection of an earlier process does not keep the port from this one.
-    #[cfg(unix)]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
 /// Serves a gateway until `stop`, then lets open requests finish for at most `drain`.
 pub(crate) async fn serve_app(
-    listener: TcpListener,
+    listeners: Listeners,
     gateway: Arc<Gateway>,
     stop: impl Future<Output = ()>,
     drain: Duration,
 ) -> usize {
-    serve_gateway(listener, gateway, stop, || time::sleep(drain)).await
+    serve_gateway(listeners, gateway, stop, || time::sleep(drain)).await
 }
 
 /// Serves a gateway until `stop`, then lets open requests finish until the future of `drain` is ready.
 pub(crate) async fn serve_gateway<D: Future>(
-    listener: TcpListener,
+    listeners: Listeners,
     gateway: Arc<Gateway>,
     stop: impl Future<Output = ()>,
     drain: impl FnOnce() -> D,
@@ -73,12 +57,12 @@ pub(crate) async fn serve_gateway<D: Future>(
             async move { Ok::<_, Infallible>(connection.answer(request).await) }
         })
     };
-    run(listener, &config, connection, stop, drain).await
+    run(listeners, &config, connection, stop, drain).await
 }
 
 /// Serves until `stop`, then lets open requests finish for at most `drain`.
 pub(crate) async fn serve<S>(
-    listener: TcpListener,
+    listeners: Listeners,
     connection: impl Fn(SocketAddr) -> S,
     stop: impl Future<Output = ()>,
     drain: Duration,
@@ -88,12 +72,12 @@ where
     S::Error: Into<BoxError>,
 {
     let config = ClientsConfig::default();
-    run(listener, &config, |address, _| connection(address), stop, || time::sleep(drain)).await
+    run(listeners, &config, |address, _| connection(address), stop, || time::sleep(drain)).await
 }
 
 /// Returns the number of connections that were cut off. Dropping the future closes all of them.
 async fn run<S, B, D: Future>(
-    listener: TcpListener,
+    mut listeners: Listeners,
     config: &ClientsConfig,
     connection: impl Fn(SocketAddr, &Arc<Activity>) -> S,
     stop: impl Future<Output = ()>,
@@ -112,7 +96,7 @@ where
         let (socket, peer) = tokio::select! {
             () = &mut stop => break,
             Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => match accepted {
+            accepted = listeners.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // The process may be out of file descriptors, and some will be free soon.
@@ -135,7 +119,7 @@ where
         let guard = CutOff { activity, count: Arc::clone(&cut_off), ended: false };
         connections.spawn(drive(http, peer, guard, drained.clone()));
     }
-    drop(listener);
+    drop(listeners);
     drop(draining);
     let all_done = async { while connections.join_next().await.is_some() {} };
     tokio::select! {
@@ -218,8 +202,6 @@ impl Drop for CutOff {
     }
 }
 
-/// The clients whose connections the kernel accepts before the gateway does. Linux limits it to 4096 too.
-const BACKLOG: u32 = 4_096;
 /// For what was read and not parsed, and for what was not sent yet, each.
 const BUFFER: usize = 32 * 1_024;
 const HEAD_WHILE_DRAINING: Duration = Duration::from_secs(1);

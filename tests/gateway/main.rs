@@ -85,6 +85,24 @@ fn an_unknown_argument_is_refused_and_help_is_given() -> Result {
 }
 
 #[tokio::test]
+async fn a_name_is_served_on_all_of_its_addresses() -> Result {
+    use std::net::ToSocketAddrs;
+
+    let upstream = Upstream::start().await?;
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    let config = upstream.config().replace("127.0.0.1:0", &format!("localhost:{port}"));
+    let _gateway = Running::start(&config)?;
+    for address in ("localhost", port).to_socket_addrs()? {
+        if TcpListener::bind((address.ip(), 0)).is_err() {
+            println!("skipped, this machine has no {}", address.ip());
+            continue;
+        }
+        assert_eq!(reqwest::get(format!("http://{address}/payments/echo")).await?.status(), 200);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn it_passes_requests_on_and_case_74_answers_failures_without_details() -> Result {
     let upstream = Upstream::start().await?;
     let gateway = Running::start(&upstream.config())?;

@@ -21,7 +21,6 @@ use std::{
 };
 
 use tokio::{
-    net::TcpListener,
     task::JoinSet,
     time::{self, Instant, MissedTickBehavior},
 };
@@ -50,8 +49,8 @@ pub(crate) async fn run(length: Duration) -> io::Result<()> {
     let circuits = Circuits::default();
     let upstreams = Upstreams::start(timeline).await?;
     let mut servers = JoinSet::new();
-    let protected = gateway(&mut servers, Side::Protected, &upstreams, circuits.listener(timeline)).await?;
-    let unprotected = gateway(&mut servers, Side::Unprotected, &upstreams, |_: &Event| {}).await?;
+    let protected = gateway(&mut servers, Side::Protected, &upstreams, circuits.listener(timeline))?;
+    let unprotected = gateway(&mut servers, Side::Unprotected, &upstreams, |_: &Event| {})?;
 
     let picture = || Picture {
         elapsed: timeline.elapsed(),
@@ -81,7 +80,7 @@ pub(crate) async fn run(length: Duration) -> io::Result<()> {
 }
 
 /// Starts a gateway on a port of its own.
-async fn gateway(
+fn gateway(
     servers: &mut JoinSet<usize>,
     side: Side,
     upstreams: &Upstreams,
@@ -90,9 +89,9 @@ async fn gateway(
     let bad = |bad: BadConfig| io::Error::other(bad.to_string());
     let config = Config::parse(&plan::config(side, &upstreams.addresses)).map_err(bad)?;
     let gateway = Gateway::new(&config, listener).map_err(bad)?;
-    let listener = TcpListener::bind(config.listen).await?;
-    let address = listener.local_addr()?;
-    servers.spawn(server::serve_app(listener, gateway.app(), std::future::pending(), Duration::ZERO));
+    let listeners = config.listen.bind().map_err(|error| io::Error::other(error.to_string()))?;
+    let address = listeners.addresses()?[0];
+    servers.spawn(server::serve_app(listeners, gateway.app(), std::future::pending(), Duration::ZERO));
     Ok(address)
 }
 

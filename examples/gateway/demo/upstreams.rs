@@ -73,7 +73,7 @@ impl Upstreams {
                 let server = server.clone();
                 service_fn(move |request| server.clone().answer(request))
             };
-            servers.spawn(server::serve(listener, connection, std::future::pending(), Duration::ZERO));
+            servers.spawn(server::serve(listener.into(), connection, std::future::pending(), Duration::ZERO));
             io::Result::Ok(address)
         };
         let mut addresses = Addresses { servers: Default::default(), fallback: start(None).await? };
