@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::{config::BadConfig, forwarded::Trust};
+use crate::{client_key::ClientKey, config::BadConfig, forwarded::Trust, priority::PriorityHeader};
 
 /// The side of the clients. A missing key has its default.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ClientsConfig {
     pub(crate) trust: Trust,
+    pub(crate) key: ClientKey,
+    pub(crate) priority_header: PriorityHeader,
     /// For the head of a request, from the connection or the answer before.
     #[serde(with = "humantime_serde")]
     pub(crate) header_read_timeout: Duration,
@@ -39,6 +41,8 @@ impl Default for ClientsConfig {
     fn default() -> Self {
         Self {
             trust: Trust::default(),
+            key: ClientKey::default(),
+            priority_header: PriorityHeader::default(),
             header_read_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(30),
             access_log: false,

@@ -1,22 +1,18 @@
 //! The config file: its keys, and the rules between its parts. `StackConfig` has the numbers of the protections.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::Deserialize;
 use tower_reliability::{
-    ConfigError, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig, stack::StackConfig,
-    timeout::TimeoutConfig,
+    ConfigError, Priority, circuit_breaker::CircuitBreakerConfig, concurrency_limit::ConcurrencyLimitConfig,
+    retry::RetryConfig, stack::StackConfig, timeout::TimeoutConfig,
 };
 
 use crate::{
     clients::ClientsConfig,
     listen::Addresses,
     origin::{Origin, Origins},
-    proxy::{self, RESERVED},
+    routes::{self, Route},
 };
 
 /// The whole file.
@@ -29,16 +25,11 @@ pub(crate) struct Config {
     pub(crate) drain: Duration,
     #[serde(default)]
     pub(crate) clients: ClientsConfig,
+    /// Of the requests in the whole gateway.
+    #[serde(default)]
+    pub(crate) concurrency_limit: Option<ConcurrencyLimitConfig>,
     pub(crate) routes: Vec<Route>,
     pub(crate) upstreams: BTreeMap<String, UpstreamConfig>,
-}
-
-/// Sends requests whose path begins with `prefix` to `upstream`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Route {
-    pub(crate) prefix: String,
-    pub(crate) upstream: String,
 }
 
 /// One upstream. A missing key has its default.
@@ -58,6 +49,9 @@ pub(crate) struct UpstreamConfig {
     /// The longest silence of a client that uploads a request body.
     #[serde(default = "defaults::body_read_timeout", with = "humantime_serde")]
     pub(crate) body_read_timeout: Duration,
+    /// Of the requests to all of its servers.
+    #[serde(default)]
+    pub(crate) concurrency_limit: Option<ConcurrencyLimitConfig>,
     /// The numbers of the protections, as the file has them.
     #[serde(default)]
     pub(crate) stack: StackConfig,
@@ -110,39 +104,22 @@ impl Config {
                 return refuse(&format!("upstreams.{name}.stack.retry_budget.ratio"), "must be at most 1");
             }
         }
-        let mut prefixes = BTreeSet::new();
-        for (n, route) in self.routes.iter().enumerate() {
-            let Route { prefix, upstream } = route;
-            let rule = if prefix != "/" && (!prefix.starts_with('/') || prefix.ends_with('/')) {
-                format!("must be \"/\", or begin with \"/\" and not end with it: {prefix}")
-            } else if proxy::is_within(prefix, RESERVED) {
-                format!("{RESERVED} is for the gateway's own paths")
-            } else if !prefixes.insert(prefix) {
-                format!("{prefix} has a route already")
-            } else if !self.upstreams.contains_key(upstream) {
-                return refuse(&format!("routes[{n}].upstream"), &format!("there is no upstream {upstream}"));
-            } else {
-                continue;
-            };
-            return refuse(&format!("routes[{n}].prefix"), &rule);
-        }
-        let is_used = |name: &String| self.routes.iter().any(|route| route.upstream == *name);
-        match self.upstreams.keys().find(|name| !is_used(name)) {
-            Some(unused) => refuse(&format!("upstreams.{unused}"), "no route leads to it"),
-            None => Ok(()),
-        }
+        routes::check(&self.routes, &self.upstreams)
     }
 }
 
 /// One route on a line, with its servers.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Route { prefix, upstream } in &self.routes {
+        for Route { prefix, upstream, priority } in &self.routes {
             write!(f, "  {prefix} -> {upstream}:")?;
             let Some(config) = self.upstreams.get(upstream) else { continue };
             config.url.iter().try_for_each(|origin| write!(f, " http://{}", origin.authority()))?;
             if let Some(origin) = &config.fallback {
                 write!(f, ", fallback http://{}", origin.authority())?;
+            }
+            if *priority != Priority::default() {
+                write!(f, ", priority {}", format!("{priority:?}").to_ascii_lowercase())?;
             }
             writeln!(f)?;
         }
@@ -160,6 +137,12 @@ impl UpstreamConfig {
 impl BadConfig {
     pub(crate) fn new(key: impl Into<String>, rule: impl Into<String>) -> Self {
         Self { key: key.into(), rule: rule.into() }
+    }
+
+    /// A number that the limit with this key refuses. Only its own number is not in its queue.
+    pub(crate) fn limit(key: &str, error: &ConfigError) -> Self {
+        let queue = if error.field() == "limit" { "" } else { "queue." };
+        Self::new(format!("{key}.{queue}{}", error.field()), error.rule())
     }
 
     /// A number that the upstream's stack refuses.
@@ -275,6 +258,9 @@ mod tests {
             ("clients.send_timeout = '0s'", "clients.send_timeout: must be above 0"),
             ("clients.trust = ['10.0.0.0/33']", "clients.trust[0]: must be an address, or a network"),
             ("clients.colour = 1", "clients.colour: unknown field"),
+            ("clients.key.header = 'a b'", "clients.key.header: is not the name of a header"),
+            ("clients.priority_header = 'all'", "clients.priority_header: unknown variant `all`"),
+            ("concurrency_limit = {}", "concurrency_limit: missing field `limit`"),
         ] {
             let complaint = complaint(&format!("{lines}\n{ROUTE}\nupstreams.a = {{ url = 'http://a' }}"));
             assert!(complaint.starts_with(expected), "{complaint}");
@@ -284,30 +270,5 @@ mod tests {
         let text = format!("listen = 'nonsense'\n{ROUTE}\nupstreams.a = {{ url = 'http://a' }}");
         let complaint = Config::parse(&text).expect_err("no address").to_string();
         assert!(complaint.starts_with("listen: must be such as"), "{complaint}");
-    }
-
-    #[test]
-    fn an_upstream_without_a_route_is_refused() {
-        let lines = format!("{ROUTE}\n[upstreams.a]\nurl = 'http://a'\n[upstreams.b]\nurl = 'http://b'");
-        assert_eq!(complaint(&lines), "upstreams.b: no route leads to it");
-    }
-
-    #[test]
-    fn a_route_that_leads_nowhere_is_refused() {
-        let route = |prefix: &str| {
-            let route = format!("routes = [{{ prefix = '/a', upstream = 'a' }}, {prefix}]");
-            complaint(&format!("{route}\nupstreams.a = {{ url = 'http://a' }}"))
-        };
-        for (second, expected) in [
-            ("{ prefix = '/', upstream = 'b' }", "routes[1].upstream: there is no upstream b"),
-            ("{ prefix = '/-/x', upstream = 'a' }", "routes[1].prefix: /- is for the gateway's own paths"),
-            ("{ prefix = '/a', upstream = 'a' }", "routes[1].prefix: /a has a route already"),
-            (
-                "{ prefix = 'b', upstream = 'a' }",
-                "routes[1].prefix: must be \"/\", or begin with \"/\" and not end with it: b",
-            ),
-        ] {
-            assert_eq!(route(second), expected);
-        }
     }
 }

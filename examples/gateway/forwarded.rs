@@ -46,6 +46,26 @@ impl Peer {
         Self { address, trusted: trust.contains(address), written, element }
     }
 
+    /// Whether its headers about the client are believed.
+    pub(crate) const fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// The address of the client in front of all trusted proxies, by `X-Forwarded-For`.
+    ///
+    /// Each proxy appends the address that it sees. So the list is read from its end, up to the first address that is not
+    /// trusted: a client can write whatever it likes in front of that.
+    pub(crate) fn client(&self, headers: &HeaderMap, trust: &Trust) -> IpAddr {
+        let mut client = self.address;
+        let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
+        let mut list = lines.flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','));
+        while trust.contains(client) {
+            let Some(address) = list.next().and_then(address) else { break };
+            client = address;
+        }
+        client
+    }
+
     /// The element that this gateway adds to `Forwarded`. The host consists of the characters of a host and a port.
     fn element(&self, host: Option<&HeaderValue>) -> HeaderValue {
         let mut element = Vec::with_capacity(self.element.len() + host.map_or(0, |host| host.len() + 8));
@@ -78,6 +98,13 @@ pub(crate) fn forward(headers: &mut HeaderMap, peer: &Peer, host: Option<&Header
     headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
 }
 
+/// An address in a list, which some proxies write with its port.
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let address = text.parse().or_else(|_| text.parse().map(|address: SocketAddr| address.ip()));
+    address.ok().map(|address| address.to_canonical())
+}
+
 /// Whether the header claims to know the client.
 fn is_claim(name: &HeaderName) -> bool {
     let name = name.as_str();
@@ -93,6 +120,13 @@ fn append(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
             let list = list.collect::<Vec<_>>().join(&b", "[..]);
             entry.insert(HeaderValue::try_from(list).expect("the values of the list are valid"));
         }
+    }
+}
+
+#[cfg(test)]
+impl FromIterator<&'static str> for Trust {
+    fn from_iter<I: IntoIterator<Item = &'static str>>(networks: I) -> Self {
+        Self(networks.into_iter().map(|text| Network(text.parse().expect("a network"))).collect())
     }
 }
 
@@ -118,7 +152,7 @@ mod tests {
     fn seen(client: &str, sent: &[(&'static str, &'static str)]) -> HeaderMap {
         let pair = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
         let mut headers = sent.iter().map(pair).collect();
-        let trust = Trust(vec![Network("192.0.2.0/24".parse().expect("a network"))]);
+        let trust = Trust::from_iter(["192.0.2.0/24"]);
         let peer = Peer::new(client.parse().expect("an address"), &trust);
         forward(&mut headers, &peer, Some(&HeaderValue::from_static("shop.example:80")));
         headers

@@ -11,9 +11,11 @@
 //! stack around `endpoints.rs`, which chooses among the servers. `config.rs` reads the numbers from a file.
 #![allow(clippy::disallowed_methods, reason = "the bans are for the library; this is a program")]
 
+mod admission;
 mod answer;
 mod args;
 mod boxed;
+mod client_key;
 mod clients;
 mod config;
 mod demo;
@@ -22,9 +24,11 @@ mod forwarded;
 mod headers;
 mod listen;
 mod origin;
+mod priority;
 mod problem;
 mod proxy;
 mod refusal;
+mod routes;
 mod run;
 mod server;
 mod signals;

@@ -1,22 +1,27 @@
 //! The gateway: it chooses the upstream of each request.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, HttpBody},
-    http::{HeaderValue, Method, Request, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header},
     response::Response,
 };
 use hyper::body::Incoming;
 use serde_json::{Value, json};
-use tower_reliability::{Event, circuit_breaker::CircuitBreakerHandle, hedge::HedgeHandle};
+use tower_reliability::{
+    Deadline, Event, Priority, circuit_breaker::CircuitBreakerHandle, hedge::HedgeHandle,
+};
 
 use crate::{
+    admission::{Admission, Ticket},
     answer::{AnswerBody, LogLine},
+    client_key::ClientKeys,
     clients::ClientsConfig,
-    config::{self, BadConfig, Config},
+    config::{BadConfig, Config},
     forwarded::Peer,
     problem, refusal,
+    routes::{self, RESERVED, Route},
     socket::Activity,
     upstream::{Handles, Upstream},
 };
@@ -24,14 +29,15 @@ use crate::{
 /// The routes and the upstreams behind them.
 pub(crate) struct Gateway {
     /// The longest prefix first, so that the first match is the best.
-    routes: Vec<Route>,
+    routes: Vec<Target>,
     upstreams: BTreeMap<String, Upstream>,
     clients: ClientsConfig,
+    client_keys: ClientKeys,
+    admission: Admission,
 }
 
-struct Route {
-    prefix: String,
-    name: String,
+struct Target {
+    route: Route,
     upstream: Upstream,
 }
 
@@ -72,16 +78,28 @@ impl Connection {
                 _ => problem::answer(StatusCode::METHOD_NOT_ALLOWED, "The status can only be read."),
             };
         }
-        let routes = &self.gateway.routes;
-        let route = routes.iter().find(|route| is_within(path, &route.prefix));
-        let Some(route) = route.filter(|_| !is_within(path, RESERVED)) else {
+        let mut targets = self.gateway.routes.iter();
+        let target = targets.find(|target| routes::is_within(path, &target.route.prefix));
+        let Some(Target { route, upstream }) = target.filter(|_| !routes::is_within(path, RESERVED)) else {
             return problem::answer(StatusCode::NOT_FOUND, "No route matches this path.");
         };
         if let Some(line) = line {
-            line.upstream = Some(route.name.clone());
+            line.upstream = Some(route.upstream.clone());
         }
-        self.activity.finish_within(route.upstream.limit());
-        route.upstream.call(request, &self.peer, host).await
+        self.activity.finish_within(upstream.limit());
+        let ticket = self.ticket(route.priority, upstream.limit(), request.headers());
+        let answer = upstream.call(request, ticket, &self.peer, host);
+        self.gateway.admission.admit(ticket, answer).await
+    }
+
+    /// The facts about a request by which the queues order it. Its time passes while it waits.
+    fn ticket(&self, base: Priority, limit: Duration, headers: &HeaderMap) -> Ticket {
+        let Gateway { clients, client_keys, .. } = &*self.gateway;
+        Ticket {
+            priority: clients.priority_header.apply(base, headers, self.peer.is_trusted()),
+            client: client_keys.hash(&self.peer, headers),
+            deadline: Deadline::after(limit),
+        }
     }
 }
 
@@ -91,20 +109,27 @@ impl Gateway {
         config: &Config,
         listener: impl Fn(&Event) + Clone + Send + Sync + 'static,
     ) -> Result<Self, BadConfig> {
+        let limit = |key: String, limit, name| {
+            Admission::new(limit, name).map_err(|error| BadConfig::limit(&key, &error))
+        };
         let mut upstreams = BTreeMap::new();
         for (name, config) in &config.upstreams {
-            let upstream = Upstream::new(name, config, listener.clone())
+            let key = format!("upstreams.{name}.concurrency_limit");
+            let admission = limit(key, config.concurrency_limit, format!("{name}.concurrency_limit"))?;
+            let upstream = Upstream::new(name, config, admission, listener.clone())
                 .map_err(|error| BadConfig::upstream(name, &error))?;
             upstreams.insert(name.clone(), upstream);
         }
-        let route = |route: &config::Route| {
-            let (prefix, name) = (route.prefix.clone(), route.upstream.clone());
-            let upstream = upstreams.get(&name).cloned()?;
-            Some(Route { prefix, name, upstream })
+        let target = |route: &Route| {
+            let upstream = upstreams.get(&route.upstream).cloned()?;
+            Some(Target { route: route.clone(), upstream })
         };
-        let mut routes: Vec<_> = config.routes.iter().filter_map(route).collect();
-        routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
-        Ok(Self { routes, upstreams, clients: config.clients.clone() })
+        let mut routes: Vec<_> = config.routes.iter().filter_map(target).collect();
+        routes.sort_by_key(|target| std::cmp::Reverse(target.route.prefix.len()));
+        let (key, clients) = ("concurrency_limit".to_string(), config.clients.clone());
+        let admission = limit(key.clone(), config.concurrency_limit, key)?;
+        let client_keys = ClientKeys::new(clients.key.clone(), clients.trust.clone());
+        Ok(Self { routes, upstreams, clients, client_keys, admission })
     }
 
     /// The gateway, to be shared by its connections.
@@ -123,16 +148,24 @@ impl Gateway {
 
     /// The state of all protections, for an operator or a monitor.
     fn status(&self) -> Response {
-        let describe = |upstream: &Upstream| upstream.handles().map_or(Value::Null, describe);
         let upstreams = self.upstreams.iter().map(|(name, upstream)| (name.clone(), describe(upstream)));
-        let mut response = Response::new(Body::from(Value::Object(upstreams.collect()).to_string()));
+        // The config refuses an upstream of this name.
+        let own = (RESERVED.to_string(), json!({ "concurrency_limit": self.admission.status() }));
+        let all = Value::Object(upstreams.chain([own]).collect());
+        let mut response = Response::new(Body::from(all.to_string()));
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         response
     }
 }
 
-fn describe(handles: &Handles) -> Value {
+fn describe(upstream: &Upstream) -> Value {
+    let mut status = upstream.handles().map_or_else(|| json!({}), protections);
+    status["concurrency_limit"] = upstream.admission().status();
+    status
+}
+
+fn protections(handles: &Handles) -> Value {
     let circuit = |breaker: &CircuitBreakerHandle| {
         let snapshot = breaker.snapshot();
         json!({
@@ -161,26 +194,4 @@ fn describe(handles: &Handles) -> Value {
         "hedge": handles.hedge.as_ref().map(hedges),
         "fallback": handles.fallback.as_ref().map(|fallback| fallback.snapshot().answered()),
     })
-}
-
-/// The prefix of the gateway's own paths.
-pub(crate) const RESERVED: &str = "/-";
-
-/// Whether the prefix contains the path: `/a` contains `/a` and `/a/b`, but not `/ab`.
-pub(crate) fn is_within(path: &str, prefix: &str) -> bool {
-    prefix == "/" || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_prefix_contains_whole_segments_only() {
-        for path in ["/a", "/a/", "/a/b"] {
-            assert!(is_within(path, "/a") && is_within(path, "/"), "{path}");
-        }
-        assert!(!is_within("/ab", "/a"));
-        assert!(!is_within("/", "/a"));
-    }
 }

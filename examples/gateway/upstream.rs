@@ -25,6 +25,7 @@ use tower_reliability::{
 };
 
 use crate::{
+    admission::{Admission, Ticket},
     boxed::SharedService,
     config::{HostHeader, UpstreamConfig},
     endpoints::{self, Endpoints, Outgoing, SharedClient},
@@ -43,6 +44,7 @@ pub(crate) struct Upstream {
     /// The longest time of a request, with the body of its answer.
     limit: Duration,
     host: HostHeader,
+    admission: Admission,
     service: ToUpstream,
     /// `None` for an upstream without protection.
     handles: Option<Handles>,
@@ -62,6 +64,7 @@ impl Upstream {
     pub(crate) fn new(
         name: &str,
         config: &UpstreamConfig,
+        admission: Admission,
         listener: impl Listener + Clone,
     ) -> Result<Self, ConfigError> {
         let numbers = config.numbers()?;
@@ -72,6 +75,7 @@ impl Upstream {
                 name: name.to_string(),
                 limit,
                 host: config.host,
+                admission,
                 service: bare(config.url.first()),
                 handles: None,
             });
@@ -131,7 +135,14 @@ impl Upstream {
                 front(config, fallback.layer(back.layer(hedge).service(endpoints)))
             }
         };
-        Ok(Self { name: name.to_string(), limit, host: config.host, service, handles: Some(handles) })
+        Ok(Self {
+            name: name.to_string(),
+            limit,
+            host: config.host,
+            admission,
+            service,
+            handles: Some(handles),
+        })
     }
 
     /// The longest time of a request, with the body of its answer.
@@ -139,15 +150,26 @@ impl Upstream {
         self.limit
     }
 
-    /// Passes a request for this host on, and its response back.
+    /// Passes a request for this host on as soon as the limit of the upstream allows it, and its response back.
     pub(crate) async fn call(
         &self,
+        request: Request<Incoming>,
+        ticket: Ticket,
+        peer: &Peer,
+        host: Option<HeaderValue>,
+    ) -> Response {
+        self.admission.admit(ticket, self.pass(request, ticket.deadline, peer, host)).await
+    }
+
+    async fn pass(
+        &self,
         mut request: Request<Incoming>,
+        deadline: Deadline,
         peer: &Peer,
         host: Option<HeaderValue>,
     ) -> Response {
         *request.version_mut() = Version::HTTP_11;
-        request.extensions_mut().insert(Deadline::after(self.limit));
+        request.extensions_mut().insert(deadline);
         let headers = request.headers_mut();
         headers::strip(headers);
         forwarded::forward(headers, peer, host.as_ref());
@@ -167,6 +189,11 @@ impl Upstream {
         };
         headers::strip(response.headers_mut());
         response
+    }
+
+    /// The limit on the requests to all of its servers.
+    pub(crate) const fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// The handles, if the upstream is protected.

@@ -6,6 +6,7 @@ mod demo;
 mod drains;
 mod early_answers;
 mod hedges;
+mod limits;
 mod outages;
 mod process;
 mod proxying;
