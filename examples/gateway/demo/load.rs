@@ -13,7 +13,7 @@ use hyper_util::{
 };
 use tokio::{
     task::JoinSet,
-    time::{Duration, sleep_until, timeout},
+    time::{Duration, Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -30,12 +30,20 @@ pub(crate) async fn run(gateways: [SocketAddr; 2], timeline: Timeline, scores: A
     let client: Client<HttpConnector, Body> = Client::builder(TokioExecutor::new()).build_http();
     let period = Duration::from_secs(1) / (RATE * 3);
     let start = timeline.began() + timeline.elapsed();
+    // After a suspension, the clients do not ask for what was due meanwhile.
+    let mut resumed = start;
     let mut requests = JoinSet::new();
     for n in 0.. {
         let due = start + period * n;
         sleep_until(due).await;
         if timeline.elapsed() >= timeline.length() {
             break;
+        }
+        if due.elapsed() > PATIENCE {
+            resumed = Instant::now();
+        }
+        if due < resumed {
+            continue;
         }
         let (kind, number) = (Kind::ALL[n as usize % 3], n / 3);
         for (side, gateway) in Side::ALL.into_iter().zip(gateways) {

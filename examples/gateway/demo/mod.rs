@@ -8,6 +8,7 @@ mod load;
 mod plan;
 mod score;
 mod screen;
+mod suspend;
 mod terminal;
 mod upstreams;
 mod verdict;
@@ -33,6 +34,7 @@ use crate::{
         plan::{Kind, Side, Timeline},
         score::Scores,
         screen::Picture,
+        suspend::{Change, Suspensions},
         terminal::{Display, say},
         upstreams::Upstreams,
     },
@@ -43,7 +45,7 @@ use crate::{
 
 /// Runs the demo and prints its results. Ctrl-C ends it early.
 pub(crate) async fn run(length: Duration) -> io::Result<()> {
-    let mut signals = Signals::catch()?;
+    let (mut signals, mut suspensions) = (Signals::catch()?, Suspensions::catch()?);
     let timeline = Timeline::start(length);
     let scores = Arc::<Scores>::default();
     let circuits = Circuits::default();
@@ -70,6 +72,13 @@ pub(crate) async fn run(length: Duration) -> io::Result<()> {
             () = &mut load => break,
             _ = signals.next() => break,
             _ = redraws.tick() => display.show(&picture()),
+            change = suspensions.next() => match change {
+                Change::Suspend => {
+                    display.leave();
+                    suspend::suspend();
+                }
+                Change::Resumed => display.enter(),
+            },
         }
     }
     let last = picture();

@@ -27,8 +27,24 @@ impl Display {
             say("Success so far in percent, protected/unprotected:\n");
             return Self::Plain;
         }
-        say(BEGIN);
-        Self::Terminal { drawn: 0 }
+        let mut terminal = Self::Terminal { drawn: 0 };
+        terminal.enter();
+        terminal
+    }
+
+    /// Takes the terminal. The next picture is below everything that is there.
+    pub(crate) fn enter(&mut self) {
+        if let Self::Terminal { drawn } = self {
+            *drawn = 0;
+            say(BEGIN);
+        }
+    }
+
+    /// Leaves the terminal as it was, for the shell.
+    pub(crate) fn leave(&self) {
+        if let Self::Terminal { .. } = self {
+            say(END);
+        }
     }
 
     /// The time between two pictures.
@@ -43,7 +59,7 @@ impl Display {
         match self {
             Self::Plain => say(&format!("{}\n", picture.text())),
             Self::Terminal { drawn } => {
-                let screen = picture.screen();
+                let screen = fit(&picture.screen(), rows());
                 say(&redraw(&screen, *drawn));
                 *drawn = screen.lines().count();
             }
@@ -53,9 +69,7 @@ impl Display {
 
 impl Drop for Display {
     fn drop(&mut self) {
-        if let Self::Terminal { .. } = self {
-            say(END);
-        }
+        self.leave();
     }
 }
 
@@ -80,6 +94,27 @@ fn redraw(screen: &str, drawn: usize) -> String {
     out + "\x1b[J"
 }
 
+/// The part of the screen that fits on so many rows: without its empty lines if need be, and without its end.
+///
+/// A higher picture would scroll, and each redraw would leave its first lines behind.
+fn fit(screen: &str, rows: usize) -> String {
+    // The last row is for the cursor.
+    let room = rows.saturating_sub(1);
+    let fits = screen.lines().count() <= room;
+    let lines = screen.lines().filter(|line| fits || !line.is_empty()).take(room);
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// The rows of the terminal. They may change at any time.
+fn rows() -> usize {
+    #[cfg(unix)]
+    let rows = rustix::termios::tcgetwinsize(stdout()).map_or(0, |size| size.ws_row.into());
+    #[cfg(not(unix))]
+    let rows = 0;
+    // Some terminals do not know.
+    if rows == 0 { usize::MAX } else { rows }
+}
+
 /// Hides the cursor, and lets a narrow terminal cut long lines. Wrapped lines would spoil the way back up.
 const BEGIN: &str = "\x1b[?25l\x1b[?7l";
 const END: &str = "\x1b[?7h\x1b[?25h";
@@ -87,6 +122,16 @@ const END: &str = "\x1b[?7h\x1b[?25h";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_low_terminal_shows_the_beginning_without_empty_lines() {
+        let screen = "title\n\nhealthy\n\nlegend\n";
+        assert_eq!(fit(screen, 6), screen);
+        assert_eq!(fit(screen, 5), "title\nhealthy\nlegend\n");
+        assert_eq!(fit(screen, 3), "title\nhealthy\n");
+        assert_eq!(fit(screen, 1), "");
+        assert_eq!(fit(screen, usize::MAX), screen);
+    }
 
     #[test]
     fn a_screen_is_written_over_the_last_one() {
