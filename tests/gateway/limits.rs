@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use crate::{Result, process::Running, upstream::Upstream};
+use crate::{Result, process::Running, status_of, upstream::Upstream};
 
 /// The usual gateway with these lines at the top, and with a critical and a low route.
 fn gateway(upstream: &Upstream, top: &str, lines: &str) -> Result<Running> {
@@ -24,8 +24,7 @@ fn gateway(upstream: &Upstream, top: &str, lines: &str) -> Result<Running> {
 
 /// The state of the limit of the gateway, which has the name `/-`, or of an upstream.
 async fn limit(gateway: &Running, name: &str) -> Result<Value> {
-    let status = reqwest::get(gateway.url("/-/status")).await?.text().await?;
-    Ok(serde_json::from_str::<Value>(&status)?[name]["concurrency_limit"].take())
+    Ok(status_of(gateway, name).await?["concurrency_limit"].take())
 }
 
 /// Waits until the limit has so many requests in flight and so many waiting.

@@ -7,6 +7,7 @@ mod drains;
 mod early_answers;
 mod hedges;
 mod limits;
+mod load;
 mod outages;
 mod process;
 mod proxying;
@@ -214,8 +215,13 @@ fn assert_refused(output: &Output, complaint: &str) {
 
 /// The state of the upstream, as the gateway reports it.
 async fn status(gateway: &Running) -> Result<serde_json::Value> {
+    status_of(gateway, "payments").await
+}
+
+/// The state of an upstream, or of the gateway itself, which is called `/-`.
+async fn status_of(gateway: &Running, name: &str) -> Result<serde_json::Value> {
     let status = reqwest::get(gateway.url("/-/status")).await?.text().await?;
-    Ok(serde_json::from_str::<serde_json::Value>(&status)?["payments"].take())
+    Ok(serde_json::from_str::<serde_json::Value>(&status)?[name].take())
 }
 
 /// A config with one upstream with these lines.

@@ -24,8 +24,8 @@ use tokio::{
 
 use crate::{Result, file, process::Running, status};
 
-/// Two servers, each named by its number.
-fn gateway(servers: &[SocketAddr], lines: &str) -> Result<Running> {
+/// A gateway in front of these servers.
+pub(crate) fn gateway(servers: &[SocketAddr], lines: &str) -> Result<Running> {
     let urls: Vec<String> = servers.iter().map(|server| format!("'http://{server}'")).collect();
     let lines = format!("url = [{}]\n{lines}", urls.join(", "));
     Running::start(&file("routes = [{ prefix = '/', upstream = 'payments' }]", &lines))
@@ -90,19 +90,19 @@ async fn serve(app: Router) -> Result<(SocketAddr, JoinSet<io::Result<()>>)> {
 }
 
 /// A server on a fixed port that can be killed, with all its connections, and started again.
-struct Mortal {
-    address: SocketAddr,
+pub(crate) struct Mortal {
+    pub(crate) address: SocketAddr,
     running: JoinSet<io::Result<()>>,
 }
 
 impl Mortal {
-    fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let mut server = Self { address: (Ipv4Addr::LOCALHOST, 0).into(), running: JoinSet::new() };
         server.revive()?;
         Ok(server)
     }
 
-    fn revive(&mut self) -> Result {
+    pub(crate) fn revive(&mut self) -> Result {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
         socket.bind(self.address)?;
@@ -119,7 +119,7 @@ impl Mortal {
         Ok(())
     }
 
-    async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         self.running.shutdown().await;
     }
 }

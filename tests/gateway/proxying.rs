@@ -141,6 +141,45 @@ fn requests_that_no_upstream_may_see_are_refused() -> Result {
 }
 
 #[test]
+fn a_request_has_one_length_for_the_gateway_and_the_upstream() -> Result {
+    let upstream = Wire::start(OK)?;
+    let gateway = upstream.gateway("", "")?;
+    let post = |lines: &str, body: &str| {
+        exchange(&gateway, &format!("POST /a HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{lines}\r\n{body}"))
+    };
+    for lines in [
+        "content-length: 3\r\ncontent-length: 4\r\n",
+        "content-length: +3\r\n",
+        "content-length : 3\r\n",
+        "transfer-encoding: chunked, identity\r\n",
+        "x: 1\r\n content-length: 3\r\n",
+    ] {
+        let answer = post(lines, "abc")?;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{lines:?}: {answer}");
+    }
+    assert_eq!(*upstream.heads.lock().expect("no test panics with it"), [""; 0]);
+
+    for lines in [
+        "content-length: 3\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 3\r\n",
+    ] {
+        let answer = post(lines, "5\r\nhello\r\n0\r\n\r\n")?;
+        assert!(
+            answer.starts_with("HTTP/1.1 200 ") || answer.starts_with("HTTP/1.1 400 "),
+            "{lines:?}: {answer}"
+        );
+        if answer.starts_with("HTTP/1.1 200 ") {
+            let head = upstream.head();
+            assert!(
+                head.contains("transfer-encoding: chunked") && !head.contains("content-length"),
+                "{head}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn the_own_paths_of_the_gateway_are_never_forwarded() -> Result {
     let upstream = Wire::start(OK)?;
     let routes = "routes = [{ prefix = '/', upstream = 'payments' }]";
