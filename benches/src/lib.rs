@@ -23,6 +23,7 @@ pub mod other_crates;
 pub mod report;
 pub mod retries;
 pub mod row;
+pub mod setup;
 pub mod stacks;
 pub mod tables;
 pub mod threads;
