@@ -31,6 +31,8 @@
 //! | several hops retry the same request | [`http::ReportAttemptsLayer`] |
 //! | a gRPC stream fails in its trailers | [`grpc::StreamOutcomeLayer`] |
 //!
+//! The [`guide`] helps to choose layers, order and numbers, and to move from other libraries.
+//!
 //! # A first client
 //!
 //! Over HTTP, start with [`http::stack`] and the feature `http`, or with `http::standard()`, which has every stage and
@@ -200,6 +202,10 @@ pub use keyed::KeySource;
 #[doc(inline)]
 pub use stack::ReliabilityStack;
 pub use telemetry::{CircuitState, CircuitTransition, Event, EventKind, Listener, Name, Severity, Trip};
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../GUIDE.md")]
+pub mod guide {}
 
 /// Compiles and runs the examples of the README.
 #[cfg(all(doctest, feature = "http"))]
