@@ -83,9 +83,96 @@ impl Service<u32> for Prices {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
+    use std::{
+        future::{pending, poll_fn},
+        io::{Read, Write},
+        net::{SocketAddr, TcpListener},
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
+        thread,
+    };
+
+    use axum::{Router, body::Body, routing::get};
+    use http::{Method, StatusCode};
+    use hyper_util::rt::TokioExecutor;
+    use tokio::{
+        runtime::{Builder, Runtime},
+        task::JoinSet,
+    };
+    use tower::ServiceExt;
 
     use super::*;
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().enable_all().build().expect("a runtime starts")
+    }
+
+    /// A server that answers every request with 500, and counts them.
+    fn failing() -> (SocketAddr, Arc<AtomicU32>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let (address, asked) = (listener.local_addr().expect("bound"), Arc::new(AtomicU32::new(0)));
+        let counter = Arc::clone(&asked);
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                // The requests have no body and fit into a single segment.
+                let _ = stream.read(&mut [0; 1024]);
+                counter.fetch_add(1, Ordering::Relaxed);
+                let head = "HTTP/1.1 500 Internal Server Error\r\n";
+                let _ = write!(stream, "{head}content-length: 0\r\nconnection: close\r\n\r\n");
+            }
+        });
+        (address, asked)
+    }
+
+    fn request(method: Method, address: SocketAddr) -> Request {
+        let request = http::Request::builder().method(method).uri(format!("http://{address}/"));
+        request.body(Full::default()).expect("a request")
+    }
+
+    #[test]
+    fn each_client_makes_three_attempts_of_a_get_and_one_of_a_post() {
+        runtime().block_on(async {
+            for (method, attempts) in [(Method::GET, 3), (Method::POST, 1)] {
+                let hyper = || Client::builder(TokioExecutor::new()).build_http();
+                let (address, asked) = failing();
+                let count = || asked.swap(0, Ordering::Relaxed);
+
+                let ours = tower_reliability::client(Client::builder(TokioExecutor::new()).build_http());
+                let response = ours.expect("numbers").send(request(method.clone(), address)).await;
+                assert_eq!((response.expect("an answer").status(), count()), (ERROR, attempts), "{method}");
+
+                let client = tower_resilience::client(hyper()).expect("numbers");
+                let response = client.oneshot(request(method.clone(), address)).await;
+                assert_eq!((response.expect("an answer").status(), count()), (ERROR, attempts), "{method}");
+
+                let response = seatbelt::client(hyper()).oneshot(request(method.clone(), address)).await;
+                assert_eq!((response.expect("an answer").status(), count()), (ERROR, attempts), "{method}");
+            }
+        });
+    }
+
+    #[test]
+    fn each_server_answers_503_to_a_request_that_waits_in_vain() {
+        runtime().block_on(async {
+            let app = || Router::new().route("/", get(pending::<StatusCode>));
+            for app in [
+                tower_reliability::server(app()).expect("numbers"),
+                tower_resilience::server(app()).expect("numbers"),
+            ] {
+                let mut asked = JoinSet::new();
+                for _ in 0..=100 {
+                    asked.spawn(app.clone().oneshot(http::Request::new(Body::empty())));
+                }
+                // The handler never answers, so the first answer is that of the request that waits.
+                let Some(Ok(Ok(response))) = asked.join_next().await else { panic!("no answer") };
+                assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            }
+        });
+    }
+
+    const ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 
     /// Ends with the first error that is not the service's own.
     async fn break_it(
@@ -103,7 +190,7 @@ mod tests {
 
     #[test]
     fn each_breaker_opens_and_keeps_the_error_of_the_service() {
-        crate::runtime().block_on(async {
+        runtime().block_on(async {
             let open = Some(PriceError::CircuitOpen);
             assert_eq!(break_it(tower_reliability::own_error(Prices).expect("numbers")).await, open);
             assert_eq!(break_it(tower_resilience::own_error(Prices).expect("numbers")).await, open);

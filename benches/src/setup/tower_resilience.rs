@@ -51,17 +51,18 @@ pub fn client(
     // end
 }
 
-/// Job d. The number of requests that wait has no bound.
+/// Job d. The number of requests that wait has no bound. With `build()`, each call of axum to `layer` would make a limit
+/// of its own, and the router would let every request pass.
 ///
 /// # Errors
 ///
 /// Names a number that is out of its range.
 pub fn server(app: Router) -> Result<Router, Box<dyn Error>> {
     // job d
-    let limit = BulkheadLayer::builder()
+    let (limit, _) = BulkheadLayer::builder()
         .max_concurrent_calls(100)
         .max_wait_duration(Duration::from_millis(500))
-        .build()?;
+        .build_with_handle()?;
     let reject = HandleErrorLayer::new(async |_| StatusCode::SERVICE_UNAVAILABLE);
     Ok(app.layer((reject, limit)))
     // end
