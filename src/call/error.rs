@@ -126,6 +126,7 @@ const CALL_FAILED: &str = "call failed";
     label = "needs an error that is `From<tower_reliability::Rejected>`",
     note = "`ServiceBuilder::map_err` stands after this layer, with `tower_reliability::Error`",
     note = "a stack without `.flat_errors()` wraps the error by itself",
+    note = "for axum, write `.layer((RejectionLayer::new(), layer, MapErrLayer::new(Error::inner)))`",
     note = "an error enum of your own implements `From<Rejected>` instead"
 )]
 pub trait FromRejected: Sized {

@@ -357,7 +357,7 @@ async fn it_answers_for_a_stack_in_an_axum_server() {
     let app = Router::new()
         .route("/hangs", get(std::future::pending::<()>))
         .route("/fails", get(async || http::StatusCode::INTERNAL_SERVER_ERROR))
-        .layer((RejectionLayer, fallback.clone(), stack));
+        .layer((RejectionLayer::new(), fallback.clone(), stack));
     let ask = |path| app.clone().oneshot(Request::get(path).body(Body::empty()).expect("a request"));
 
     let late = ask("/hangs").await.expect("infallible");

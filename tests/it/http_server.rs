@@ -36,7 +36,7 @@ async fn case_74_an_open_circuit_answers_503_and_names_layer_and_reason_only_in_
             .route("/", get(|| async { StatusCode::INTERNAL_SERVER_ERROR }))
             .route("/other", get(|| async { "hello" }))
     };
-    let plain = serve(app().layer((RejectionLayer, stack.clone()))).await;
+    let plain = serve(app().layer((RejectionLayer::new(), stack.clone()))).await;
     let detailed = serve(app().layer((RejectionLayer::new().detailed(), stack))).await;
     for _ in 0..2 {
         assert_eq!(fetch(&plain, "/").await.0, 500);
@@ -55,7 +55,7 @@ async fn case_74_an_open_circuit_answers_503_and_names_layer_and_reason_only_in_
 #[tokio::test]
 async fn a_handler_that_hangs_answers_504() {
     let stack = ReliabilityStack::builder().timeout(Duration::from_millis(50)).build().expect("in range");
-    let app = Router::new().route("/", get(pending::<&'static str>)).layer((RejectionLayer, stack));
+    let app = Router::new().route("/", get(pending::<&'static str>)).layer((RejectionLayer::new(), stack));
     let (status, retry_after, problem) = fetch(&serve(app).await, "/").await;
     assert_eq!((status.as_u16(), retry_after), (504, None));
     assert_eq!(problem["status"], 504);
@@ -67,7 +67,7 @@ async fn a_boxed_rejection_is_answered_too_and_other_errors_pass() {
     let breaker =
         CircuitBreakerConfig::consecutive(1).build().expect("in range").classify(BoxErrorClassifier);
     let service = ServiceBuilder::new()
-        .layer(RejectionLayer)
+        .layer(RejectionLayer::new())
         .layer(&breaker)
         .service(service_fn(|()| async { Err::<http::Response<String>, BoxError>("down".into()) }));
     let error = service.clone().oneshot(()).await.expect_err("no rejection yet");
