@@ -26,6 +26,7 @@
 //! | a request body must be sent twice | [`http::ReplayLayer`] |
 //! | a reused keep-alive connection was closed by the server | [`http::ReconnectLayer`] |
 //! | a server must answer rejected requests | [`http::RejectionLayer`], [`grpc::GrpcRejectionLayer`] |
+//! | a permit or a drain must wait for the end of the response body | [`http::BodyOutcomeLayer`] |
 //! | a client stalls its upload | [`http::BodyReadTimeoutLayer`] |
 //! | a backend stalls the body of its response | [`http::BodyDeadlineLayer`] |
 //! | several hops retry the same request | [`http::ReportAttemptsLayer`] |
@@ -155,6 +156,7 @@
 //! [`http::ReplayLayer`]: ./http/struct.ReplayLayer.html
 //! [`http::ReconnectLayer`]: ./http/struct.ReconnectLayer.html
 //! [`http::RejectionLayer`]: ./http/struct.RejectionLayer.html
+//! [`http::BodyOutcomeLayer`]: ./http/struct.BodyOutcomeLayer.html
 //! [`http::BodyReadTimeoutLayer`]: ./http/struct.BodyReadTimeoutLayer.html
 //! [`http::BodyDeadlineLayer`]: ./http/struct.BodyDeadlineLayer.html
 //! [`http::ReportAttemptsLayer`]: ./http/struct.ReportAttemptsLayer.html
@@ -196,7 +198,7 @@ pub use call::{
     AsRejected, BoxError, BoxErrorClassifier, CallHistory, Classifier, CloneRequest, ConfigError, Deadline,
     DeadlineSource, Error, ErrorClass, FromRejected, IntoRejected, NoDeadline, NoPriority, Outcome,
     PendingOutcome, PerClass, PriorAttempts, Priority, PrioritySource, Protocol, Reason, Rejected, Resend,
-    Retryable, StandardClassifier, Upload, check_service, classify_fn, outcome_of,
+    Retryable, StandardClassifier, UntilResponse, Upload, check_service, classify_fn, outcome_of,
 };
 pub use keyed::KeySource;
 #[doc(inline)]

@@ -138,6 +138,17 @@ impl<Res> Classifier<Res, BoxError> for BoxErrorClassifier {
     }
 }
 
+/// Takes every result for a success, and never defers: each call ends with its response. The default of the layers that
+/// hold a place for a call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UntilResponse;
+
+impl<Res, Err> Classifier<Res, Err> for UntilResponse {
+    fn classify(&self, _result: Result<&Res, &Err>) -> Outcome {
+        Outcome::Success
+    }
+}
+
 /// The outcome of a call that failed with this error. The first known error of the chain decides.
 ///
 /// Known are this crate's [`Rejected`], the timeouts of tokio, and [`io::Error`] by its kind. The function reads the

@@ -29,7 +29,9 @@ pub(crate) use classes::ErrorClasses;
 pub use classes::PerClass;
 #[cfg(feature = "grpc")]
 pub(crate) use classify::find_named;
-pub use classify::{BoxErrorClassifier, Classifier, StandardClassifier, classify_fn, outcome_of};
+pub use classify::{
+    BoxErrorClassifier, Classifier, StandardClassifier, UntilResponse, classify_fn, outcome_of,
+};
 #[cfg(feature = "http")]
 pub(crate) use classify::{first_named, standard};
 pub use config_error::ConfigError;

@@ -17,16 +17,6 @@ use crate::{
     rt::clock,
 };
 
-/// Returns the permit of each call with its response. The default.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct UntilResponse;
-
-impl<Res, Err> Classifier<Res, Err> for UntilResponse {
-    fn classify(&self, _result: Result<&Res, &Err>) -> Outcome {
-        Outcome::Success
-    }
-}
-
 /// The inner service's answer, or a rejection.
 ///
 /// A call that found no free permit waits for one, and then for a clone of the inner service to be ready. The time in the

@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::{
-    config::ConcurrencyLimitConfig, future::UntilResponse, handle::ConcurrencyLimitHandle,
-    service::ConcurrencyLimit,
-};
+use super::{config::ConcurrencyLimitConfig, handle::ConcurrencyLimitHandle, service::ConcurrencyLimit};
 use crate::{
-    call::{ConfigError, NoDeadline, NoPriority},
+    call::{ConfigError, NoDeadline, NoPriority, UntilResponse},
     telemetry::{Emitter, Listener, Name},
 };
 

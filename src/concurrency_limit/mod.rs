@@ -45,7 +45,7 @@
 //! | [limit](ConcurrencyLimitConfig::new) | none: each layer names its limit | 1 to 1 000 000 |
 //! | [`queue`](ConcurrencyLimitConfig::queue) | [1 000 calls for 1 s](crate::wait_queue#defaults) | |
 //! | [`shadow`](ConcurrencyLimitConfig::shadow) | off | |
-//! | [`classify`](ConcurrencyLimitLayer::classify) | [`UntilResponse`] | |
+//! | [`classify`](ConcurrencyLimitLayer::classify) | [`UntilResponse`](crate::UntilResponse) | |
 //! | [`priority`](ConcurrencyLimitLayer::priority) | [`NoPriority`](crate::NoPriority) | |
 //! | [`deadlines`](ConcurrencyLimitLayer::deadlines) | [`NoDeadline`](crate::NoDeadline) | |
 //!
@@ -80,7 +80,6 @@ mod snapshot;
 mod state;
 
 pub use config::ConcurrencyLimitConfig;
-pub use future::UntilResponse;
 pub use handle::ConcurrencyLimitHandle;
 pub use layer::ConcurrencyLimitLayer;
 pub use service::ConcurrencyLimit;

@@ -8,12 +8,15 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    future::{ResponseFuture, UntilResponse},
+    future::ResponseFuture,
     handle::{ConcurrencyLimitHandle, Entered, Permit},
     layer::ConcurrencyLimitLayer,
 };
 use crate::{
-    call::{Classifier, Deadline, DeadlineSource, FromRejected, NoDeadline, NoPriority, PrioritySource},
+    call::{
+        Classifier, Deadline, DeadlineSource, FromRejected, NoDeadline, NoPriority, PrioritySource,
+        UntilResponse,
+    },
     wait_queue::Newcomer,
 };
 

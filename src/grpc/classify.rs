@@ -5,8 +5,11 @@ use std::{error::Error, time::Duration};
 use ::http::{HeaderMap, Response, StatusCode, header::CONTENT_TYPE};
 use tonic::{Code, Status};
 
-use super::{code, errors, pushback::hinted, stream_outcome::PendingOutcomes};
-use crate::call::{Classifier, ErrorClass, Outcome, PendingOutcome, Rejected};
+use super::{code, errors, pushback::hinted};
+use crate::{
+    call::{Classifier, ErrorClass, Outcome, PendingOutcome, Rejected},
+    http::pending_outcomes::PendingOutcomes,
+};
 
 /// Classifies gRPC answers by their head, and the errors of tonic, hyper and h2.
 ///

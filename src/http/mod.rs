@@ -11,6 +11,7 @@
 //! | [`ReconnectLayer`] | requests that meet a closed keep-alive connection |
 //! | [`RequestExtensions`], [`BodyDeadlineLayer`] | deadlines of requests and of response bodies |
 //! | [`BodyReadTimeoutLayer`] | clients that stall their upload |
+//! | [`UntilBodyEnd`], [`BodyOutcomeLayer`] | permits and drains that wait for the end of the response body |
 //! | [`RejectionLayer`] | answers to rejected calls |
 //! | [`ReportAttemptsLayer`] | a header for callers that retry too |
 //!
@@ -80,11 +81,13 @@
 pub mod attempts;
 pub mod authority;
 pub mod body_deadline;
+pub mod body_outcome;
 pub mod body_read_timeout;
 mod classify;
 pub mod client;
 pub(crate) mod errors;
 mod extensions;
+pub(crate) mod pending_outcomes;
 pub mod reconnect;
 pub mod rejection;
 pub mod replay;
@@ -99,6 +102,7 @@ pub(crate) mod stack;
 pub use attempts::{ReportAttempts, ReportAttemptsLayer};
 pub use authority::{Authority, ByAuthority, InvalidAuthority, PerAuthority};
 pub use body_deadline::{BodyDeadline, BodyDeadlineLayer, DeadlineBody};
+pub use body_outcome::{BodyOutcome, BodyOutcomeLayer, OutcomeBody, UntilBodyEnd};
 pub use body_read_timeout::{BodyReadTimeout, BodyReadTimeoutLayer, ReadTimeoutBody};
 pub use classify::HttpClassifier;
 pub use client::{BoxBody, HttpClient};

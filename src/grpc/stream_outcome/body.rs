@@ -10,10 +10,10 @@ use ::http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
-use super::pending_outcomes::PendingOutcomes;
 use crate::{
     call::{BoxError, ErrorClass, Outcome, Retryable},
     grpc::GrpcClassifier,
+    http::pending_outcomes::PendingOutcomes,
 };
 
 /// A response body that tells `on_end`, exactly once, how its stream ended.

@@ -11,10 +11,11 @@ use bytes::Bytes;
 use pin_project::pin_project;
 use tonic::body::Body;
 
-use super::{body::GrpcOutcomeBody, pending_outcomes::PendingOutcomes};
+use super::body::GrpcOutcomeBody;
 use crate::{
     call::{BoxError, Outcome},
     grpc::{GrpcClassifier, classify::Head},
+    http::pending_outcomes::PendingOutcomes,
 };
 
 /// Waits for the inner service and wraps the body of its response in [`GrpcOutcomeBody`].

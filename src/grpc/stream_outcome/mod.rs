@@ -9,11 +9,9 @@
 
 mod body;
 pub mod future;
-mod pending_outcomes;
 mod service;
 
 pub(super) use future::watch_pending;
-pub(super) use pending_outcomes::PendingOutcomes;
 
 pub use body::GrpcOutcomeBody;
 pub use service::{StreamOutcome, StreamOutcomeLayer};

@@ -6,10 +6,11 @@ use ::http::Response;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{body::GrpcOutcomeBody, future::ResponseFuture, pending_outcomes::PendingOutcomes};
+use super::{body::GrpcOutcomeBody, future::ResponseFuture};
 use crate::{
     call::{Outcome, PendingOutcome},
     grpc::GrpcClassifier,
+    http::pending_outcomes::PendingOutcomes,
 };
 
 /// Tells how streams ended.

@@ -1,4 +1,4 @@
-//! Pending outcomes that travel with a response to the layer that sees its stream end.
+//! Pending outcomes that travel with a response to the layer that sees its body end.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,11 +9,11 @@ use crate::call::{Outcome, PendingOutcome};
 /// The pending outcomes of one response.
 // Extensions must be `Clone`, and a pending outcome is not: clones share the list, and the first `settle` empties it.
 #[derive(Clone, Debug, Default)]
-pub(in crate::grpc) struct PendingOutcomes(Arc<Mutex<Vec<PendingOutcome>>>);
+pub(crate) struct PendingOutcomes(Arc<Mutex<Vec<PendingOutcome>>>);
 
 impl PendingOutcomes {
     /// Leaves a pending outcome with a response.
-    pub(in crate::grpc) fn leave(extensions: &mut Extensions, pending: PendingOutcome) {
+    pub(crate) fn leave(extensions: &mut Extensions, pending: PendingOutcome) {
         extensions
             .get_or_insert_default::<Self>()
             .0
@@ -23,7 +23,7 @@ impl PendingOutcomes {
     }
 
     /// Settles them all.
-    pub(super) fn settle(&self, outcome: Outcome) {
+    pub(crate) fn settle(&self, outcome: Outcome) {
         // The list leaves the lock first: settling runs code of other layers.
         let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         for pending in all {
