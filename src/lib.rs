@@ -22,6 +22,7 @@
 //! | a call hangs, or the caller has a deadline | [`timeout`] |
 //! | another answer is better than an error | [`fallback`] |
 //! | too many calls are in flight at once, and some are more important | [`concurrency_limit`] |
+//! | a server stops, and must finish its calls first | [`drain`] |
 //! | several of these | [`stack`] |
 //! | a request body must be sent twice | [`http::ReplayLayer`] |
 //! | a reused keep-alive connection was closed by the server | [`http::ReconnectLayer`] |
@@ -175,6 +176,7 @@ mod telemetry;
 
 pub mod circuit_breaker;
 pub mod concurrency_limit;
+pub mod drain;
 pub mod fallback;
 #[cfg(feature = "grpc")]
 #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]

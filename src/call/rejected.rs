@@ -81,7 +81,8 @@ impl Rejected {
     /// |---|---|
     /// | [`Timeout`](Reason::Timeout) | a failure of class [`Timeout`](ErrorClass::Timeout): the backend has not answered |
     /// | [`CircuitOpen`](Reason::CircuitOpen), [`ProbesTaken`](Reason::ProbesTaken), [`Ramping`](Reason::Ramping) | [`EndpointUnavailable`](Outcome::EndpointUnavailable): another endpoint may take the call |
-    /// | [`ConcurrencyLimited`](Reason::ConcurrencyLimited), [`QueueFull`](Reason::QueueFull), [`QueueTimeout`](Reason::QueueTimeout), [`Shed`](Reason::Shed) | the same |
+    /// | [`ConcurrencyLimited`](Reason::ConcurrencyLimited), [`QueueFull`](Reason::QueueFull), [`QueueTimeout`](Reason::QueueTimeout), [`Shed`](Reason::Shed), [`Draining`](Reason::Draining) | the same |
+    /// | [`Panicked`](Reason::Panicked) | a failure of class [`Server`](ErrorClass::Server) |
     /// | [`UploadStalled`](Reason::UploadStalled) | [`Ignored`](Outcome::Ignored): the caller stalled |
     /// | [`DeadlineExceeded`](Reason::DeadlineExceeded) | [`DeadlineExceeded`](Outcome::DeadlineExceeded) |
     #[must_use]
@@ -94,7 +95,9 @@ impl Rejected {
             | Reason::ConcurrencyLimited { .. }
             | Reason::QueueFull
             | Reason::QueueTimeout { .. }
-            | Reason::Shed => Outcome::EndpointUnavailable,
+            | Reason::Shed
+            | Reason::Draining => Outcome::EndpointUnavailable,
+            Reason::Panicked => Outcome::failure(ErrorClass::Server),
             Reason::UploadStalled { .. } => Outcome::Ignored,
             Reason::DeadlineExceeded => Outcome::DeadlineExceeded,
         }
@@ -149,6 +152,10 @@ pub enum Reason {
     },
     /// Calls had been waiting too long for permits, so the limit sheds the least important of them.
     Shed,
+    /// The service drains before it stops.
+    Draining,
+    /// The inner service panicked.
+    Panicked,
 }
 
 impl fmt::Display for Reason {
@@ -164,6 +171,8 @@ impl fmt::Display for Reason {
             Self::QueueFull => f.write_str("the wait queue is full"),
             Self::QueueTimeout { max_wait } => write!(f, "no permit within {max_wait:?}"),
             Self::Shed => f.write_str("shed, calls wait too long"),
+            Self::Draining => f.write_str("draining before the stop"),
+            Self::Panicked => f.write_str("the inner service panicked"),
         }
     }
 }
@@ -185,12 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_timeout_counts_against_the_backend() {
+    fn only_a_timeout_and_a_panic_count_against_the_backend() {
         let outcome = |reason| Rejected::new(Name::new("x"), reason).outcome();
         assert_eq!(outcome(Reason::Timeout { limit: Duration::ZERO }), Outcome::failure(ErrorClass::Timeout));
         assert_eq!(outcome(Reason::DeadlineExceeded), Outcome::DeadlineExceeded);
         assert_eq!(outcome(Reason::UploadStalled { limit: Duration::ZERO }), Outcome::Ignored);
         assert_eq!(outcome(Reason::CircuitOpen(Trip::ByHand)), Outcome::EndpointUnavailable);
         assert_eq!(outcome(Reason::QueueFull), Outcome::EndpointUnavailable);
+        assert_eq!(outcome(Reason::Draining), Outcome::EndpointUnavailable);
+        assert_eq!(outcome(Reason::Panicked), Outcome::failure(ErrorClass::Server));
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 
 /// The status of a rejected call.
 ///
-/// An open circuit is `UNAVAILABLE`, and a timeout is `DEADLINE_EXCEEDED`. If the rejection knows a time,
+/// An open circuit is `UNAVAILABLE`, a timeout is `DEADLINE_EXCEEDED`, and a caught panic is `INTERNAL`. If the rejection knows a time,
 /// `grpc-retry-pushback-ms` carries it, rounded up.
 ///
 /// The message is one fixed sentence per code. A handler may return the status to a remote caller, so names,
@@ -51,8 +51,10 @@ pub(super) fn status_of(rejected: &Rejected, detailed: bool) -> Status {
         | Reason::ConcurrencyLimited { .. }
         | Reason::QueueFull
         | Reason::QueueTimeout { .. }
-        | Reason::Shed => (Code::Unavailable, "temporarily unavailable"),
+        | Reason::Shed
+        | Reason::Draining => (Code::Unavailable, "temporarily unavailable"),
         Reason::Timeout { .. } | Reason::DeadlineExceeded => (Code::DeadlineExceeded, "deadline exceeded"),
+        Reason::Panicked => (Code::Internal, "internal error"),
         Reason::UploadStalled { .. } => (Code::Cancelled, "request body stalled"),
     };
     let mut status =
@@ -75,7 +77,7 @@ mod tests {
         telemetry::{Name, Trip},
     };
 
-    fn rejections() -> [Rejected; 9] {
+    fn rejections() -> [Rejected; 11] {
         let limit = Duration::from_millis(1234);
         [
             Reason::CircuitOpen(Trip::ConsecutiveFailures(5678)),
@@ -85,6 +87,8 @@ mod tests {
             Reason::QueueFull,
             Reason::QueueTimeout { max_wait: limit },
             Reason::Shed,
+            Reason::Draining,
+            Reason::Panicked,
             Reason::Timeout { limit },
             Reason::DeadlineExceeded,
         ]
@@ -96,7 +100,8 @@ mod tests {
         for rejected in rejections() {
             let message = Status::from(rejected).message().to_owned();
             assert!(
-                ["deadline exceeded", "temporarily unavailable"].contains(&message.as_str()),
+                ["deadline exceeded", "internal error", "temporarily unavailable"]
+                    .contains(&message.as_str()),
                 "{message}"
             );
         }

@@ -84,6 +84,22 @@ pub enum EventKind {
         /// The class of the failure. `None` if a layer on this side had rejected the call.
         class: Option<ErrorClass>,
     },
+    /// A drain began. From now on a readiness endpoint answers that the service drains.
+    #[non_exhaustive]
+    DrainBegan {
+        /// The calls in flight.
+        in_flight: u64,
+    },
+    /// A drain ended: no call is in flight, or the limit was reached.
+    #[non_exhaustive]
+    DrainEnded {
+        /// The calls that finished during the drain.
+        finished: u64,
+        /// The calls that were still in flight.
+        left: u64,
+    },
+    /// A panic guard caught a panic of the inner service.
+    Panicked,
     /// A handle replaced the numbers of a running layer.
     Reconfigured,
 }
@@ -97,7 +113,7 @@ pub enum Severity {
     Info,
     /// An operator should look at it.
     Warning,
-    /// The layer rejects calls.
+    /// The layer rejects calls, or the service has a defect.
     Error,
 }
 
@@ -129,6 +145,9 @@ impl EventKind {
             Self::Rejected { .. } => "rejected",
             Self::SheddingChanged { .. } => "shedding_changed",
             Self::FellBack { .. } => "fell_back",
+            Self::DrainBegan { .. } => "drain_began",
+            Self::DrainEnded { .. } => "drain_ended",
+            Self::Panicked => "panicked",
             Self::Reconfigured => "reconfigured",
         }
     }
@@ -142,13 +161,18 @@ impl EventKind {
             },
             Self::CircuitWouldTrip(_)
             | Self::KeysExhausted { .. }
-            | Self::SheddingChanged { up_to: Some(_) } => Severity::Warning,
+            | Self::SheddingChanged { up_to: Some(_) }
+            | Self::DrainEnded { left: 1.., .. } => Severity::Warning,
             Self::Retried { .. }
             | Self::Hedged { .. }
             | Self::TimedOut { .. }
             | Self::Rejected { .. }
             | Self::FellBack { .. } => Severity::Debug,
-            Self::SheddingChanged { up_to: None } | Self::Reconfigured => Severity::Info,
+            Self::Panicked => Severity::Error,
+            Self::SheddingChanged { up_to: None }
+            | Self::DrainBegan { .. }
+            | Self::DrainEnded { .. }
+            | Self::Reconfigured => Severity::Info,
         }
     }
 }
@@ -188,6 +212,11 @@ impl fmt::Display for EventKind {
             }
             Self::SheddingChanged { up_to: None } => f.write_str("calls are no longer shed"),
             Self::FellBack { class } => write!(f, "call answered ({})", name_of(class, "rejected")),
+            Self::DrainBegan { in_flight } => write!(f, "drain began with {in_flight} calls in flight"),
+            Self::DrainEnded { finished, left } => {
+                write!(f, "drain ended, {finished} calls finished and {left} are left")
+            }
+            Self::Panicked => f.write_str("the inner service panicked"),
             Self::Reconfigured => f.write_str("reconfigured"),
         }
     }

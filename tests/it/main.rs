@@ -19,6 +19,8 @@ mod clients;
 mod concurrency_limit;
 mod concurrency_limit_overload;
 mod configs;
+mod drain;
+mod drain_server;
 mod events;
 mod fallback;
 mod fallback_cancellation;

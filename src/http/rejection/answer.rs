@@ -2,7 +2,7 @@
 
 use ::http::{
     HeaderValue, Response, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER},
+    header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER},
 };
 use serde_json::{Value, json};
 
@@ -57,6 +57,10 @@ fn answer<B: From<String>>(rejected: &Rejected, status: StatusCode, members: &Va
     if let Some(seconds) = seconds {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
+    if rejected.reason() == Reason::Draining {
+        // The next request of this client finds another server. A server of HTTP/2 removes the header.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
@@ -69,12 +73,14 @@ const fn status(reason: Reason) -> (StatusCode, &'static str) {
         | Reason::ConcurrencyLimited { .. }
         | Reason::QueueFull
         | Reason::QueueTimeout { .. }
-        | Reason::Shed => {
+        | Reason::Shed
+        | Reason::Draining => {
             (StatusCode::SERVICE_UNAVAILABLE, "The service cannot take the request at the moment.")
         }
         Reason::Timeout { .. } | Reason::DeadlineExceeded => {
             (StatusCode::GATEWAY_TIMEOUT, "The service did not answer in time.")
         }
+        Reason::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, "The service failed to answer the request."),
         Reason::UploadStalled { .. } => {
             (StatusCode::REQUEST_TIMEOUT, "The request body did not arrive in time.")
         }
