@@ -23,6 +23,7 @@
 //! | another answer is better than an error | [`fallback`] |
 //! | too many calls are in flight at once, and some are more important | [`concurrency_limit`] |
 //! | a server stops, and must finish its calls first | [`drain`] |
+//! | a handler panics, and the server must go on | [`panic_guard`] |
 //! | several of these | [`stack`] |
 //! | a request body must be sent twice | [`http::ReplayLayer`] |
 //! | a reused keep-alive connection was closed by the server | [`http::ReconnectLayer`] |
@@ -185,6 +186,7 @@ pub mod hedge;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;
+pub mod panic_guard;
 #[cfg_attr(not(test), expect(dead_code, reason = "the layer follows"))]
 mod rate_limit;
 pub mod retry;

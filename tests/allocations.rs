@@ -15,9 +15,11 @@ use tower_reliability::{
     Deadline, DeadlineSource, Error, ErrorClass, Event,
     circuit_breaker::{CircuitBreakerConfig, Window},
     concurrency_limit::ConcurrencyLimitConfig,
+    drain::DrainConfig,
     fallback::FallbackConfig,
     hedge::HedgeConfig,
     http::{self as reliable, ReplayBody},
+    panic_guard::PanicGuardLayer,
     retry::RetryConfig,
     retry_budget::RetryBudget,
     stack::Client,
@@ -110,6 +112,16 @@ fn case_62_a_call_with_a_free_permit_and_a_call_that_waits_for_one_allocate_noth
     };
     assert_eq!(allocations(10_000, waits), 0, "queued, served and cancelled");
     assert_eq!((layer.handle().snapshot().in_flight, layer.handle().snapshot().waiting), (0, 0));
+}
+
+#[test]
+fn case_62_a_guarded_call_that_a_drain_counts_allocates_nothing() {
+    let drain = DrainConfig::new().build().expect("valid");
+    let mut service = PanicGuardLayer::new().layer(drain.layer(Backend));
+    assert_eq!(allocations(10_000, || assert!(call(&mut service, true).is_ok())), 0, "accepted");
+    drain.handle().begin();
+    let rejected = || assert!(matches!(call(&mut service, true), Err(Error::Rejected(_))));
+    assert_eq!(allocations(10_000, rejected), 10_000, "rejected");
 }
 
 #[test]

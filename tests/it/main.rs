@@ -53,6 +53,7 @@ mod http_server;
 mod http_upload;
 mod http_vectors;
 mod outage;
+mod panic_guard;
 mod peers;
 mod per_authority;
 mod pipeline;
