@@ -219,7 +219,7 @@ where
 {
     SharedService::new(
         ServiceBuilder::new()
-            .layer(RejectionLayer)
+            .layer(RejectionLayer::new())
             // The rejection layer makes a body from a text, so the response body must be axum's.
             .map_response(|response: Response<DeadlineBody<Incoming>>| response.map(Body::new))
             .layer(ReportAttemptsLayer)

@@ -42,6 +42,15 @@ pub(crate) fn spread(delay: Duration, ratio: f64, unit: f64) -> Duration {
     scale(delay, 1.0 - ratio + 2.0 * ratio * unit)
 }
 
+/// The fractional part of `n` times the golden ratio: a sequence in 0 ‥ 1 whose members keep apart from each other.
+#[cfg(feature = "http")]
+pub(crate) fn golden(n: u64) -> f64 {
+    // 2^64 divided by the golden ratio; a product that wraps keeps the fractional part. 53 bits fit into an f64.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
+    let unit = (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11) as f64 / (1_u64 << 53) as f64;
+    unit
+}
+
 /// `delay × by`, saturating: a product that is no duration becomes the nearest one.
 pub(crate) fn scale(delay: Duration, by: f64) -> Duration {
     Duration::try_from_secs_f64((delay.as_secs_f64() * by).max(0.0)).unwrap_or(Duration::MAX)

@@ -8,6 +8,8 @@ mod outcome_window;
 mod tail_latency;
 mod time_buckets;
 
+#[cfg(feature = "http")]
+pub(crate) use backoff::golden;
 pub(crate) use backoff::{between, exponential, fibonacci, linear, scale, spread};
 pub(crate) use bit_ring::BitRing;
 pub(crate) use instant::after;

@@ -1,18 +1,21 @@
 //! Rejections as gRPC answers.
 
+use std::time::Duration;
+
 use ::http::Response;
 use tower_layer::Layer;
 
 use super::status::status_of;
 use crate::{
     call::Rejected,
-    http::rejection::{Answers, Rejection},
+    http::rejection::{Answers, Jitter, Rejection},
 };
 
 /// Turns rejections into gRPC answers, in a server and in a client.
 ///
 /// An open circuit or a concurrency limit without a permit is `UNAVAILABLE`, with `grpc-retry-pushback-ms` if the
-/// rejection knows a time. A timeout is `DEADLINE_EXCEEDED`. The message is one fixed sentence per code;
+/// rejection knows a time. A drain is `UNAVAILABLE` without a time, a timeout is `DEADLINE_EXCEEDED`, and a caught panic is
+/// `INTERNAL`. The message is one fixed sentence per code;
 /// [`detailed`](Self::detailed) adds the reason. Any other error passes unchanged.
 ///
 /// Put the layer around the layers whose rejections it answers. Without it, a server of tonic resets the stream, and
@@ -45,14 +48,25 @@ use crate::{
 /// # Runtime, panics and clones
 ///
 /// The layer needs no runtime and does not panic. It has no state that clones could share.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct GrpcRejectionLayer;
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GrpcRejectionLayer {
+    jitter: Jitter,
+}
 
 impl GrpcRejectionLayer {
     /// Answers without details: fit for remote callers.
     #[must_use]
     pub const fn new() -> Self {
-        Self
+        Self { jitter: Jitter::DEFAULT }
+    }
+
+    /// Lets clients wait up to this much longer than the rejection says, as a ratio of the wait.
+    ///
+    /// See [`RejectionLayer::retry_jitter`](crate::http::RejectionLayer::retry_jitter). 0 to 1; a ratio out of range
+    /// becomes the nearest one. Default: 0.25.
+    #[must_use]
+    pub const fn retry_jitter(self, ratio: f64) -> Self {
+        Self { jitter: Jitter::new(ratio) }
     }
 
     /// Puts the whole rejection into `grpc-message`: the name of the layer, the reason, counts and times.
@@ -60,7 +74,13 @@ impl GrpcRejectionLayer {
     /// For callers inside the same trust boundary only: a name may contain an address. Default: off.
     #[must_use]
     pub const fn detailed(self) -> DetailedGrpcRejectionLayer {
-        DetailedGrpcRejectionLayer
+        DetailedGrpcRejectionLayer { jitter: self.jitter }
+    }
+}
+
+impl Default for GrpcRejectionLayer {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -68,19 +88,21 @@ impl<S> Layer<S> for GrpcRejectionLayer {
     type Service = GrpcRejection<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        GrpcRejection::new(inner)
+        GrpcRejection::new(inner, self.jitter)
     }
 }
 
 /// A [`GrpcRejectionLayer`] with the whole rejection in its answers. Made by [`GrpcRejectionLayer::detailed`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct DetailedGrpcRejectionLayer;
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DetailedGrpcRejectionLayer {
+    jitter: Jitter,
+}
 
 impl<S> Layer<S> for DetailedGrpcRejectionLayer {
     type Service = GrpcRejection<S, DetailedGrpcAnswers>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        GrpcRejection::new(inner)
+        GrpcRejection::new(inner, self.jitter)
     }
 }
 
@@ -92,6 +114,8 @@ pub type GrpcRejection<S, A = GrpcAnswers> = Rejection<S, A>;
 pub struct GrpcAnswers;
 
 impl<B: Default> Answers<B> for GrpcAnswers {
+    const STEP: Duration = MILLISECOND;
+
     fn answer(rejected: &Rejected) -> Response<B> {
         answer(rejected, false)
     }
@@ -102,6 +126,8 @@ impl<B: Default> Answers<B> for GrpcAnswers {
 pub struct DetailedGrpcAnswers;
 
 impl<B: Default> Answers<B> for DetailedGrpcAnswers {
+    const STEP: Duration = MILLISECOND;
+
     fn answer(rejected: &Rejected) -> Response<B> {
         answer(rejected, true)
     }
@@ -114,9 +140,11 @@ fn answer<B: Default>(rejected: &Rejected, detailed: bool) -> Response<B> {
     response
 }
 
+const MILLISECOND: Duration = Duration::from_millis(1);
+
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, time::Duration};
+    use std::convert::Infallible;
 
     use super::*;
     use crate::{

@@ -1,5 +1,7 @@
 //! The answers to rejected calls: a status, `Retry-After`, and a problem document (RFC 9457).
 
+use std::time::Duration;
+
 use ::http::{
     HeaderValue, Response, StatusCode,
     header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER},
@@ -13,6 +15,9 @@ use crate::{
 
 /// Makes the answers of a protocol to rejected calls.
 pub trait Answers<B> {
+    /// The unit in which an answer carries the wait before the next try. Default: 1 s.
+    const STEP: Duration = Duration::from_secs(1);
+
     /// The answer to a rejected call.
     fn answer(rejected: &Rejected) -> Response<B>;
 }
@@ -89,8 +94,6 @@ const fn status(reason: Reason) -> (StatusCode, &'static str) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::telemetry::{Name, Trip};
 

@@ -10,7 +10,7 @@ use std::{
 use ::http::Response;
 use pin_project::pin_project;
 
-use super::answer::Answers;
+use super::{answer::Answers, jitter::Jitter};
 use crate::call::{IntoRejected, Rejected};
 
 /// The inner service's response, or the answer to a rejection.
@@ -24,6 +24,7 @@ use crate::call::{IntoRejected, Rejected};
 pub struct ResponseFuture<F, A> {
     #[pin]
     phase: Phase<F>,
+    jitter: Jitter,
     answers: PhantomData<fn() -> A>,
 }
 
@@ -35,12 +36,12 @@ enum Phase<F> {
 }
 
 impl<F, A> ResponseFuture<F, A> {
-    pub(super) fn running(inner: F) -> Self {
-        Self { phase: Phase::Running(inner), answers: PhantomData }
+    pub(super) fn running(inner: F, jitter: Jitter) -> Self {
+        Self { phase: Phase::Running(inner), jitter, answers: PhantomData }
     }
 
-    pub(super) fn rejected(rejected: Rejected) -> Self {
-        Self { phase: Phase::Rejected(rejected), answers: PhantomData }
+    pub(super) fn rejected(rejected: Rejected, jitter: Jitter) -> Self {
+        Self { phase: Phase::Rejected(rejected), jitter, answers: PhantomData }
     }
 }
 
@@ -53,10 +54,13 @@ where
     type Output = Result<Response<B>, E::Other>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = match self.project().phase.project() {
+        let this = self.project();
+        let jitter = *this.jitter;
+        let answer = |rejected| A::answer(&jitter.spread(rejected, A::STEP));
+        let result = match this.phase.project() {
             PhaseProj::Running(inner) => ready!(inner.poll(cx)),
-            PhaseProj::Rejected(rejected) => return Poll::Ready(Ok(A::answer(rejected))),
+            PhaseProj::Rejected(rejected) => return Poll::Ready(Ok(answer(rejected.clone()))),
         };
-        Poll::Ready(result.or_else(|error| error.into_rejected().map(|rejected| A::answer(&rejected))))
+        Poll::Ready(result.or_else(|error| error.into_rejected().map(answer)))
     }
 }

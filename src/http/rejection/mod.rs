@@ -2,7 +2,10 @@
 
 mod answer;
 pub mod future;
+mod jitter;
 mod service;
+
+pub(crate) use jitter::Jitter;
 
 pub use answer::{Answers, DetailedProblem, Problem};
 pub use service::{DetailedRejectionLayer, Rejection, RejectionLayer};

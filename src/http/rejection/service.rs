@@ -12,6 +12,7 @@ use tower_service::Service;
 use super::{
     answer::{Answers, DetailedProblem, Problem},
     future::ResponseFuture,
+    jitter::Jitter,
 };
 use crate::call::{IntoRejected, Rejected};
 
@@ -20,7 +21,9 @@ use crate::call::{IntoRejected, Rejected};
 /// | rejection | status |
 /// |---|---|
 /// | open circuit, probes taken, ramping, no permit of a concurrency limit | 503, with `Retry-After` where the time is known |
+/// | drain | 503, with `Connection: close` |
 /// | timeout, deadline exceeded | 504 |
+/// | panic | 500 |
 /// | stalled upload | 408 |
 ///
 /// The body is a JSON problem document with a fixed sentence per status. It discloses no layer, address or count;
@@ -54,14 +57,27 @@ use crate::call::{IntoRejected, Rejected};
 /// # Panics
 ///
 /// It does not panic, and it needs no runtime.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RejectionLayer;
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RejectionLayer {
+    jitter: Jitter,
+}
 
 impl RejectionLayer {
     /// Answers without details.
     #[must_use]
     pub const fn new() -> Self {
-        Self
+        Self { jitter: Jitter::DEFAULT }
+    }
+
+    /// Lets clients wait up to this much longer than the rejection says, as a ratio of the wait.
+    ///
+    /// A crowd of clients that is rejected in one moment otherwise returns in one moment. With a high ratio the clients
+    /// return over a long time, and with a low one they return soon. `Retry-After` has whole seconds, so any ratio above 0
+    /// adds up to a second at least. The wait gets longer only. 0 to 1; a ratio out of range becomes the nearest one.
+    /// Default: 0.25.
+    #[must_use]
+    pub const fn retry_jitter(self, ratio: f64) -> Self {
+        Self { jitter: Jitter::new(ratio) }
     }
 
     /// Answers with the layer's name and the reason, such as `circuit open (consecutive failures: 5)`.
@@ -70,7 +86,13 @@ impl RejectionLayer {
     /// your own. Default: off.
     #[must_use]
     pub const fn detailed(self) -> DetailedRejectionLayer {
-        DetailedRejectionLayer
+        DetailedRejectionLayer { jitter: self.jitter }
+    }
+}
+
+impl Default for RejectionLayer {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -78,19 +100,21 @@ impl<S> Layer<S> for RejectionLayer {
     type Service = Rejection<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Rejection::new(inner)
+        Rejection::new(inner, self.jitter)
     }
 }
 
 /// A [`RejectionLayer`] whose answers name layer and reason. Made by [`RejectionLayer::detailed`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct DetailedRejectionLayer;
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DetailedRejectionLayer {
+    jitter: Jitter,
+}
 
 impl<S> Layer<S> for DetailedRejectionLayer {
     type Service = Rejection<S, DetailedProblem>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Rejection::new(inner)
+        Rejection::new(inner, self.jitter)
     }
 }
 
@@ -100,12 +124,13 @@ pub struct Rejection<S, A = Problem> {
     inner: S,
     /// The inner `poll_ready` was rejected. The next call is answered without an inner call.
     turned_away: Option<Rejected>,
+    jitter: Jitter,
     answers: PhantomData<fn() -> A>,
 }
 
 impl<S, A> Rejection<S, A> {
-    pub(crate) const fn new(inner: S) -> Self {
-        Self { inner, turned_away: None, answers: PhantomData }
+    pub(crate) const fn new(inner: S, jitter: Jitter) -> Self {
+        Self { inner, turned_away: None, jitter, answers: PhantomData }
     }
 
     /// The inner service.
@@ -145,14 +170,14 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         match self.turned_away.take() {
-            Some(rejected) => ResponseFuture::rejected(rejected),
-            None => ResponseFuture::running(self.inner.call(request)),
+            Some(rejected) => ResponseFuture::rejected(rejected, self.jitter),
+            None => ResponseFuture::running(self.inner.call(request), self.jitter),
         }
     }
 }
 
 impl<S: Clone, A> Clone for Rejection<S, A> {
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone())
+        Self::new(self.inner.clone(), self.jitter)
     }
 }
