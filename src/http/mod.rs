@@ -9,7 +9,8 @@
 //! | [`HttpClassifier`] | the outcome of a response or an error |
 //! | [`HttpResend`], [`ReplayLayer`] | which requests may be sent again, and their bodies |
 //! | [`ReconnectLayer`] | requests that meet a closed keep-alive connection |
-//! | [`RequestExtensions`], [`BodyDeadlineLayer`] | deadlines of requests and of response bodies |
+//! | [`RequestExtensions`], [`TimeoutHeader`], [`BodyDeadlineLayer`] | deadlines of requests and of response bodies |
+//! | [`PriorityHeader`] | priorities of requests |
 //! | [`BodyReadTimeoutLayer`] | clients that stall their upload |
 //! | [`UntilBodyEnd`], [`BodyOutcomeLayer`] | permits and drains that wait for the end of the response body |
 //! | [`RejectionLayer`] | answers to rejected calls |
@@ -88,6 +89,7 @@ pub mod client;
 pub(crate) mod errors;
 mod extensions;
 pub(crate) mod pending_outcomes;
+mod priority;
 pub mod reconnect;
 pub mod rejection;
 pub mod replay;
@@ -98,6 +100,7 @@ pub(crate) mod resend;
 mod retry_after;
 pub(crate) mod retry_attempt;
 pub(crate) mod stack;
+mod timeout_header;
 
 pub use attempts::{ReportAttempts, ReportAttemptsLayer};
 pub use authority::{Authority, ByAuthority, InvalidAuthority, PerAuthority};
@@ -107,6 +110,7 @@ pub use body_read_timeout::{BodyReadTimeout, BodyReadTimeoutLayer, ReadTimeoutBo
 pub use classify::HttpClassifier;
 pub use client::{BoxBody, HttpClient};
 pub use extensions::{Attempt, Idempotent, RequestExtensions, RequestTimeout};
+pub use priority::PriorityHeader;
 pub use reconnect::{Reconnect, ReconnectLayer, TrackedConnector};
 pub use rejection::{Answers, DetailedProblem, DetailedRejectionLayer, Problem, Rejection, RejectionLayer};
 pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};
@@ -114,3 +118,4 @@ pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};
 pub use reqwest_client::{ReqwestClient, ReqwestRequest};
 pub use resend::HttpResend;
 pub use stack::{Standard, protocol, stack, stack_from, standard};
+pub use timeout_header::TimeoutHeader;

@@ -68,6 +68,7 @@ mod retry_shell;
 mod retry_upload;
 mod retry_vectors;
 mod scripted;
+mod server_headers;
 mod snapshots;
 mod stack_concurrency;
 mod stack_config;
