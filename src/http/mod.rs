@@ -11,6 +11,7 @@
 //! | [`ReconnectLayer`] | requests that meet a closed keep-alive connection |
 //! | [`RequestExtensions`], [`TimeoutHeader`], [`BodyDeadlineLayer`] | deadlines of requests and of response bodies |
 //! | [`PriorityHeader`] | priorities of requests |
+//! | [`RateLimitFields`] | quotas, told to clients |
 //! | [`BodyReadTimeoutLayer`] | clients that stall their upload |
 //! | [`UntilBodyEnd`], [`BodyOutcomeLayer`] | permits and drains that wait for the end of the response body |
 //! | [`RejectionLayer`] | answers to rejected calls |
@@ -90,6 +91,7 @@ pub(crate) mod errors;
 mod extensions;
 pub(crate) mod pending_outcomes;
 mod priority;
+mod rate_limit_fields;
 pub mod reconnect;
 pub mod rejection;
 pub mod replay;
@@ -111,6 +113,7 @@ pub use classify::HttpClassifier;
 pub use client::{BoxBody, HttpClient};
 pub use extensions::{Attempt, Idempotent, RequestExtensions, RequestTimeout};
 pub use priority::PriorityHeader;
+pub use rate_limit_fields::{QuotaPolicy, QuotaState, RateLimitFields};
 pub use reconnect::{Reconnect, ReconnectLayer, TrackedConnector};
 pub use rejection::{Answers, DetailedProblem, DetailedRejectionLayer, Problem, Rejection, RejectionLayer};
 pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};
