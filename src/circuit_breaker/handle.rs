@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     call::ConfigError,
+    keyed::ConfiguredState,
     telemetry::{CircuitState, Emitter, EventKind, Listener, Name},
 };
 
@@ -32,8 +33,8 @@ pub(super) struct CircuitSpec {
 }
 
 impl CircuitSpec {
-    pub(super) fn new_circuit(&self, emitter: Emitter) -> CircuitBreakerHandle {
-        let circuit = Circuit::new(self.config, self.patience, emitter);
+    pub(super) fn new_circuit(&self, config: CircuitBreakerConfig, emitter: Emitter) -> CircuitBreakerHandle {
+        let circuit = Circuit::new(config, self.patience, emitter);
         CircuitBreakerHandle { circuit: Arc::new(circuit) }
     }
 }
@@ -72,7 +73,7 @@ impl CircuitBreakerHandle {
     /// Names the first field that breaks its rule. The old numbers stay in force then.
     pub fn update(&self, config: CircuitBreakerConfig) -> Result<(), ConfigError> {
         config.check()?;
-        self.circuit.ask(|state, now| ((), state.update(config, now)));
+        self.replace(config);
         self.circuit.ask(|_, _| ((), Some(EventKind::Reconfigured)));
         Ok(())
     }
@@ -109,6 +110,14 @@ impl CircuitBreakerHandle {
 
     fn take_over(&self, to: Override) {
         self.circuit.ask(|state, now| ((), Some(state.take_over(to, now))));
+    }
+}
+
+impl ConfiguredState for CircuitBreakerHandle {
+    type Config = CircuitBreakerConfig;
+
+    fn replace(&self, config: CircuitBreakerConfig) {
+        self.circuit.ask(|state, now| ((), state.update(config, now)));
     }
 }
 

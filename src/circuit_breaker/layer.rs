@@ -159,7 +159,7 @@ impl<C, D> CircuitBreakerLayer<C, D> {
     /// The handle of this layer's circuit.
     #[must_use]
     pub fn handle(&self) -> CircuitBreakerHandle {
-        self.handle.get_or_init(|| self.spec.new_circuit(self.spec.emitter.clone())).clone()
+        self.handle.get_or_init(|| self.spec.new_circuit(self.spec.config, self.spec.emitter.clone())).clone()
     }
 
     fn with_behaviour<C2, D2>(self, change: impl FnOnce(C, D) -> (C2, D2)) -> CircuitBreakerLayer<C2, D2> {

@@ -9,8 +9,10 @@ use std::{
 use crate::rt::sync::{Mutex, lock};
 
 mod source;
+mod states;
 
 pub use source::KeySource;
+pub(crate) use states::{ConfiguredState, States};
 
 /// The state of one key.
 pub(crate) trait KeyedState: Clone {
@@ -80,8 +82,25 @@ impl<K: Hash + Eq + Clone, V: KeyedState> Registry<K, V> {
     }
 
     /// All keys with their states, in no particular order.
+    ///
+    /// Calls wait for a few keys only, and not for all: the lock is released in between. A key that is new or evicted
+    /// meanwhile may be missing.
     pub(crate) fn all(&self) -> Vec<(K, V)> {
-        lock(&self.entries).slots.iter().map(|slot| (slot.key.clone(), slot.state.clone())).collect()
+        let mut found = HashMap::new();
+        let mut end = usize::MAX;
+        loop {
+            let entries = lock(&self.entries);
+            // From the last slot to the first: an eviction moves the last slot to a lower place, so no slot is passed
+            // over, and a slot that is found twice is the same key.
+            end = end.min(entries.slots.len());
+            let begin = end.saturating_sub(COPIES);
+            found.extend(entries.slots[begin..end].iter().map(|slot| (slot.key.clone(), slot.state.clone())));
+            drop(entries);
+            if begin == 0 {
+                return found.into_iter().collect();
+            }
+            end = begin;
+        }
     }
 
     /// The state of a key for a call now. `new` makes the state of a new key.
@@ -144,6 +163,8 @@ impl<K: Hash + Eq, V: KeyedState> Entries<K, V> {
 
 /// Each look takes the lock of the state and reads its window.
 const LOOKS: usize = 16;
+/// As many keys are copied in a few microseconds.
+const COPIES: usize = 64;
 
 #[cfg(all(test, not(shuttle)))]
 mod tests;

@@ -1,11 +1,22 @@
 //! The registry beside a naive model, and under storms of new keys.
 
-use std::{cell::Cell, collections::BTreeMap, rc::Rc};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::*;
-use crate::rt::clock::epoch;
+use crate::{
+    rt::clock::epoch,
+    telemetry::{Emitter, Event, EventKind},
+};
 
 #[derive(Clone, Debug)]
 struct Fake {
@@ -13,6 +24,7 @@ struct Fake {
     in_use: Rc<Cell<bool>>,
     evictable: Rc<Cell<bool>>,
     looks: Rc<Cell<usize>>,
+    config: Rc<Cell<u32>>,
 }
 
 impl KeyedState for Fake {
@@ -27,7 +39,8 @@ impl KeyedState for Fake {
 }
 
 fn fake(number: u32, looks: &Rc<Cell<usize>>) -> Fake {
-    Fake { number, in_use: Rc::default(), evictable: Rc::new(Cell::new(true)), looks: Rc::clone(looks) }
+    let (in_use, evictable) = (Rc::default(), Rc::new(Cell::new(true)));
+    Fake { number, in_use, evictable, looks: Rc::clone(looks), config: Rc::default() }
 }
 
 fn at(millis: u64) -> Instant {
@@ -112,4 +125,75 @@ fn exhaustion_is_reported_once_until_there_was_room() {
     assert_eq!(ask(4), Ok(4));
     registry.get(&4).expect("it was made").in_use.set(true);
     assert_eq!(ask(5), Err(Exhausted { first: true }));
+}
+
+impl ConfiguredState for Fake {
+    type Config = u32;
+
+    fn replace(&self, config: u32) {
+        self.config.set(config);
+    }
+}
+
+#[test]
+fn an_update_reaches_every_key_and_the_keys_that_are_made_meanwhile() {
+    let looks = Rc::default();
+    let states = States::new(1, Emitter::new("fake"), 1_000);
+    let new = |config, _: Emitter| {
+        let state = fake(0, &looks);
+        state.config.set(config);
+        state
+    };
+    for key in 0..200_u32 {
+        states.for_call(&key, new).expect("there is room");
+    }
+    let others = fake(0, &looks);
+    // An update falls between the making of this state and its place in the registry.
+    let late = states.for_call(&200, |config, emitter| {
+        states.update(2, Some(&others));
+        new(config, emitter)
+    });
+    assert_eq!((late.expect("there is room").config.get(), others.config.get()), (2, 2));
+    assert_eq!((states.len(), states.config()), (201, 2));
+    assert!(states.all().iter().all(|(_, state)| state.config.get() == 2));
+}
+
+#[test]
+fn a_listener_hears_the_keys_of_now_and_of_later_and_a_key_alone_tells_its_own() {
+    let (looks, heard) = (Rc::default(), Arc::new(AtomicUsize::new(0)));
+    let states = States::new(1, Emitter::new("fake"), 10);
+    let mut emitters = Vec::new();
+    let mut of_key = |key: u32| {
+        states.for_call(&key, |_, emitter| {
+            emitters.push(emitter);
+            fake(key, &looks)
+        });
+    };
+    let count = Arc::clone(&heard);
+    of_key(1);
+    states.listen(move |_: &Event| _ = count.fetch_add(1, Ordering::Relaxed));
+    of_key(2);
+    let count = Arc::clone(&heard);
+    emitters[1].add(move |_: &Event| _ = count.fetch_add(10, Ordering::Relaxed));
+    for (at, expected) in [(0, 1), (1, 12)] {
+        emitters[at].emit(EventKind::Reconfigured);
+        assert_eq!(heard.load(Ordering::Relaxed), expected);
+    }
+    assert_eq!(emitters[0].name().as_str(), "fake:1");
+    states.update(1, None);
+    assert_eq!(heard.load(Ordering::Relaxed), 13, "one event for all keys");
+}
+
+#[test]
+fn all_finds_each_key_once_also_beyond_one_round() {
+    let looks = Rc::default();
+    let registry = Registry::new(1_000);
+    for count in [0, 1, COPIES, COPIES + 1, 1_000] {
+        for key in 0..count {
+            registry.for_call(&key, || fake(0, &looks), at(0)).expect("there is room");
+        }
+        let mut all: Vec<_> = registry.all().into_iter().map(|(key, _)| key).collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..count).collect::<Vec<_>>());
+    }
 }

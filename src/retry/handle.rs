@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     call::{ConfigError, ErrorClass, Outcome},
-    keyed::KeyedState,
+    keyed::{ConfiguredState, KeyedState},
     retry_budget::{Account, RetryBudget, Withdrawal},
     rt::{
         clock,
@@ -133,11 +133,7 @@ impl RetryHandle {
     /// Names the first field that is out of its range; the old numbers then stay in force.
     pub fn update(&self, config: RetryConfig) -> Result<(), ConfigError> {
         config.check()?;
-        // Under the lock. Without it, of two updates one could win here and the other there.
-        let mut memory = lock(&self.shared.memory);
-        memory.config = config;
-        self.shared.max_attempts.store(config.max_attempts.into(), Ordering::Relaxed);
-        drop(memory);
+        self.replace(config);
         self.shared.emitter.emit(EventKind::Reconfigured);
         Ok(())
     }
@@ -275,6 +271,17 @@ impl KeyedState for RetryHandle {
 
     fn is_evictable(&self, idle: Duration) -> bool {
         self.shared.account.budget().is_forgettable(idle)
+    }
+}
+
+impl ConfiguredState for RetryHandle {
+    type Config = RetryConfig;
+
+    fn replace(&self, config: RetryConfig) {
+        // Under the lock. Without it, of two updates one could win here and the other there.
+        let mut memory = lock(&self.shared.memory);
+        memory.config = config;
+        self.shared.max_attempts.store(config.max_attempts.into(), Ordering::Relaxed);
     }
 }
 

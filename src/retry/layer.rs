@@ -32,15 +32,15 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct RetryLayer<P = Protocol, Q = OnePolicy> {
     pub(super) spec: RetrySpec,
-    protocol: P,
-    policies: Q,
+    pub(super) protocol: P,
+    pub(super) policies: Q,
     handle: Arc<OnceLock<RetryHandle>>,
 }
 
 /// Everything that a new handle is made from.
 #[derive(Clone, Debug)]
 pub(super) struct RetrySpec {
-    config: RetryConfig,
+    pub(super) config: RetryConfig,
     pub(super) emitter: Emitter,
     budget: Option<RetryBudget>,
     total: Option<Duration>,
@@ -57,12 +57,13 @@ impl RetrySpec {
     /// A handle with a memory of its own. `circuit` takes the place of the layer's.
     pub(super) fn new_handle(
         &self,
+        config: RetryConfig,
         emitter: Emitter,
         budget: &RetryBudget,
         circuit: Option<CircuitCheck>,
     ) -> RetryHandle {
         let circuit = circuit.unwrap_or_else(|| self.circuit.clone());
-        RetryHandle::new(self.config, emitter, budget, self.total, circuit, self.seed)
+        RetryHandle::new(config, emitter, budget, self.total, circuit, self.seed)
     }
 }
 
@@ -223,7 +224,8 @@ impl<P, Q> RetryLayer<P, Q> {
     /// The handle of this layer.
     #[must_use]
     pub fn handle(&self) -> RetryHandle {
-        let new = || self.spec.new_handle(self.spec.emitter.clone(), &self.spec.budget(), None);
+        let new =
+            || self.spec.new_handle(self.spec.config, self.spec.emitter.clone(), &self.spec.budget(), None);
         self.handle.get_or_init(new).clone()
     }
 

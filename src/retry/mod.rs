@@ -70,6 +70,7 @@
 //! | event | when | severity | fields |
 //! |---|---|---|---|
 //! | [`Retried`](crate::EventKind::Retried) | a further attempt was sent | debug | `attempt`, `class`, `delay` |
+//! | [`KeysExhausted`](crate::EventKind::KeysExhausted) | a [keyed](KeyedRetryLayer) layer has no room for a key | warning | `max_keys` |
 //! | [`Reconfigured`](crate::EventKind::Reconfigured) | [`update`](RetryHandle::update) replaced the numbers | info | |
 //!
 //! Listeners are added by the [layer](RetryLayer::listen) and by the [handle](RetryHandle::listen). `tracing` gets the

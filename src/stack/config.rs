@@ -147,7 +147,7 @@ use crate::{
 ///
 /// The handles of the stack take new numbers: `retry.update(config)` keeps the state of the retry. A handle knows its
 /// own stage only, so check the new file as a whole with [`checked`](Self::checked) first. A new file adds or removes no
-/// stage of a running stack. A handle of a stage with state per key has no `update`.
+/// stage of a running stack. A handle of a stage with state per key updates all keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(
     feature = "serde",

@@ -118,6 +118,7 @@
 //! | retry | [`Retried`](crate::EventKind::Retried) |
 //! | hedge | [`Hedged`](crate::EventKind::Hedged) |
 //! | breaker | [`CircuitChanged`](crate::EventKind::CircuitChanged), [`CircuitWouldTrip`](crate::EventKind::CircuitWouldTrip) |
+//! | a stage with state [per key](PerKey) | [`KeysExhausted`](crate::EventKind::KeysExhausted) |
 //! | each | [`Reconfigured`](crate::EventKind::Reconfigured) |
 //!
 //! The page of each layer says when, at which severity and with which fields: [fallback](crate::fallback#telemetry),

@@ -20,6 +20,8 @@ use crate::{
 /// A clone has the same name and listeners; a listener that is added later belongs to one of the two.
 pub(crate) struct Emitter {
     name: Name,
+    /// The emitter of a keyed layer, whose listeners hear the events of every key.
+    parent: Option<Arc<Emitter>>,
     /// Whether there is a listener. Without one, an event takes no lock and allocates nothing.
     heard: AtomicBool,
     /// The standard library's mutex, because a listener changes no decision that shuttle could check.
@@ -28,7 +30,12 @@ pub(crate) struct Emitter {
 
 impl Emitter {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name: Name::new(name), heard: AtomicBool::new(false), listeners: Mutex::default() }
+        Self {
+            name: Name::new(name),
+            parent: None,
+            heard: AtomicBool::new(false),
+            listeners: Mutex::default(),
+        }
     }
 
     pub(crate) fn name(&self) -> &Name {
@@ -37,9 +44,16 @@ impl Emitter {
 
     /// The same listeners and these ones, under another name.
     pub(crate) fn joined(&self, name: Name, listeners: &[Arc<dyn Listener>]) -> Self {
-        let mut all = self.listeners();
+        let mut all = self.own_listeners();
         all.extend_from_slice(listeners);
-        Self { name, heard: AtomicBool::new(!all.is_empty()), listeners: Mutex::new(all) }
+        let heard = AtomicBool::new(!all.is_empty());
+        Self { name, parent: self.parent.clone(), heard, listeners: Mutex::new(all) }
+    }
+
+    /// The emitter of one key. The listeners of this one hear its events too, also those that are added later.
+    pub(crate) fn of_key(self: &Arc<Self>, name: Name) -> Self {
+        let (heard, listeners) = (AtomicBool::new(false), Mutex::default());
+        Self { name, parent: Some(Arc::clone(self)), heard, listeners }
     }
 
     /// Adds a listener, which hears every event from now on.
@@ -59,7 +73,7 @@ impl Emitter {
         // An event may be emitted from a drop during a panic, where a second panic would abort the process.
         let quietly = |tell: &dyn Fn()| catch_unwind(AssertUnwindSafe(tell)).is_ok();
         quietly(&|| log(name, kind));
-        if !self.heard.load(Ordering::Relaxed) {
+        if !self.is_heard() {
             return;
         }
         let event = Event { layer: name.clone(), kind };
@@ -74,8 +88,18 @@ impl Emitter {
         }
     }
 
+    fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed) || self.parent.as_ref().is_some_and(|parent| parent.is_heard())
+    }
+
     /// A copy of the list, so that no lock is held while a listener runs.
     fn listeners(&self) -> Vec<Arc<dyn Listener>> {
+        let mut all = self.parent.as_ref().map_or_else(Vec::new, |parent| parent.listeners());
+        all.append(&mut self.own_listeners());
+        all
+    }
+
+    fn own_listeners(&self) -> Vec<Arc<dyn Listener>> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -52,6 +52,7 @@ mod http_replay;
 mod http_server;
 mod http_upload;
 mod http_vectors;
+mod keyed_handles;
 mod outage;
 mod panic_guard;
 mod peers;

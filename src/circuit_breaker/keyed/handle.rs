@@ -8,10 +8,14 @@ use std::{
 };
 
 use crate::{
-    circuit_breaker::handle::{CircuitBreakerHandle, CircuitSpec},
-    keyed::{KeyedState, Registry},
-    rt::descent,
-    telemetry::{EventKind, Name},
+    call::ConfigError,
+    circuit_breaker::{
+        config::CircuitBreakerConfig,
+        handle::{CircuitBreakerHandle, CircuitSpec},
+        snapshot::CircuitBreakerSnapshot,
+    },
+    keyed::{KeyedState, States},
+    telemetry::{Listener, Name},
 };
 
 /// The handle of the circuits of a keyed layer.
@@ -25,13 +29,30 @@ pub struct KeyedCircuitBreakerHandle<K> {
 
 struct KeyedShared<K> {
     spec: CircuitSpec,
-    max_keys: usize,
-    circuits: Registry<K, CircuitBreakerHandle>,
+    circuits: States<K, CircuitBreakerHandle>,
 }
 
 impl<K> KeyedCircuitBreakerHandle<K> {
     pub(super) fn new(spec: CircuitSpec, max_keys: usize) -> Self {
-        Self { shared: Arc::new(KeyedShared { spec, max_keys, circuits: Registry::new(max_keys) }) }
+        let circuits = States::new(spec.config, spec.emitter.clone(), max_keys);
+        Self { shared: Arc::new(KeyedShared { spec, circuits }) }
+    }
+
+    /// The layer's name. The name of a key's circuit is `name:key`.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        self.shared.circuits.name()
+    }
+
+    /// The numbers in force.
+    #[must_use]
+    pub fn config(&self) -> CircuitBreakerConfig {
+        self.shared.circuits.config()
+    }
+
+    /// Adds a listener, which hears the events of the layer and of every key from now on.
+    pub fn listen(&self, listener: impl Listener) {
+        self.shared.circuits.listen(listener);
     }
 
     /// How many keys have a circuit.
@@ -63,18 +84,30 @@ impl<K: Hash + Eq + Clone + Display> KeyedCircuitBreakerHandle<K> {
         self.shared.circuits.all()
     }
 
+    /// The snapshot of every circuit, in no particular order. At most `max_keys` of them, each taken at its own instant.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<(K, CircuitBreakerSnapshot)> {
+        self.all().into_iter().map(|(key, circuit)| (key, circuit.snapshot())).collect()
+    }
+
+    /// Replaces the numbers of all circuits, present and future. Each keeps its state, and of its window the newest calls
+    /// that fit.
+    ///
+    /// The layer emits one event. In a stack, the relation of the numbers to other stages is not checked again.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that breaks its rule. The old numbers stay in force then.
+    pub fn update(&self, config: CircuitBreakerConfig) -> Result<(), ConfigError> {
+        config.check()?;
+        self.shared.circuits.update(config, None);
+        Ok(())
+    }
+
     /// The circuit for a call with this key; `None` if there is no room for another circuit.
     pub(super) fn for_call(&self, key: &K) -> Option<CircuitBreakerHandle> {
-        let KeyedShared { spec, max_keys, circuits } = &*self.shared;
-        let name = || Name::from(format!("{}:{key}", spec.emitter.name().as_str()));
-        let new = || spec.new_circuit(spec.emitter.joined(name(), &[]));
-        let found = circuits.for_call(key, new, descent::now());
-        if let Err(exhausted) = &found
-            && exhausted.first
-        {
-            spec.emitter.emit(EventKind::KeysExhausted { max_keys: *max_keys });
-        }
-        found.ok()
+        let KeyedShared { spec, circuits } = &*self.shared;
+        circuits.for_call(key, |config, emitter| spec.new_circuit(config, emitter))
     }
 }
 
@@ -102,7 +135,7 @@ impl<K> Clone for KeyedCircuitBreakerHandle<K> {
 impl<K> fmt::Debug for KeyedCircuitBreakerHandle<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedCircuitBreakerHandle")
-            .field("name", self.shared.spec.emitter.name())
+            .field("name", self.name())
             .field("keys", &self.len())
             .finish()
     }

@@ -37,7 +37,7 @@ fn circuit(config: CircuitBreakerConfig) -> (CircuitBreakerHandle, Told) {
         }
     });
     let spec = CircuitSpec { config, patience: Duration::from_secs(1), emitter };
-    (spec.new_circuit(spec.emitter.clone()), told)
+    (spec.new_circuit(spec.config, spec.emitter.clone()), told)
 }
 
 fn admit(handle: &CircuitBreakerHandle) -> Result<CallGuard, Refusal> {

@@ -7,13 +7,15 @@ use std::{
 };
 
 use crate::{
-    keyed::Registry,
+    call::ConfigError,
+    keyed::States,
     retry::{
+        config::RetryConfig,
         handle::{CircuitCheck, RetryHandle},
         layer::RetrySpec,
+        snapshot::RetrySnapshot,
     },
-    rt::descent,
-    telemetry::{EventKind, Name},
+    telemetry::{Listener, Name},
 };
 
 /// Reads the counts, the history and the budget of each key of a keyed retry layer.
@@ -28,8 +30,7 @@ pub struct KeyedRetryHandle<K> {
 struct KeyedShared<K> {
     spec: RetrySpec,
     is_open: Option<OpenKeys<K>>,
-    max_keys: usize,
-    states: Registry<K, RetryHandle>,
+    states: States<K, RetryHandle>,
     others: RetryHandle,
 }
 
@@ -37,14 +38,27 @@ struct KeyedShared<K> {
 pub(super) type OpenKeys<K> = Arc<dyn Fn(&K) -> bool + Send + Sync>;
 
 impl<K> KeyedRetryHandle<K> {
-    pub(super) fn new(
-        spec: RetrySpec,
-        is_open: Option<OpenKeys<K>>,
-        max_keys: usize,
-        others: RetryHandle,
-    ) -> Self {
-        let states = Registry::new(max_keys);
-        Self { shared: Arc::new(KeyedShared { spec, is_open, max_keys, states, others }) }
+    pub(super) fn new(spec: RetrySpec, is_open: Option<OpenKeys<K>>, max_keys: usize) -> Self {
+        let states = States::new(spec.config, spec.emitter.clone(), max_keys);
+        let others = spec.new_handle(spec.config, states.emitter_of_others(), &spec.budget(), None);
+        Self { shared: Arc::new(KeyedShared { spec, is_open, states, others }) }
+    }
+
+    /// The layer's name. The name of a key's state is `name:key`.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        self.shared.states.name()
+    }
+
+    /// The numbers in force.
+    #[must_use]
+    pub fn config(&self) -> RetryConfig {
+        self.shared.states.config()
+    }
+
+    /// Adds a listener, which hears the events of the layer and of every key from now on.
+    pub fn listen(&self, listener: impl Listener) {
+        self.shared.states.listen(listener);
     }
 
     /// How many keys have a state.
@@ -81,26 +95,39 @@ impl<K: Hash + Eq + Clone> KeyedRetryHandle<K> {
     pub fn all(&self) -> Vec<(K, RetryHandle)> {
         self.shared.states.all()
     }
+
+    /// The snapshot of every key, in no particular order. At most `max_keys` of them, each taken at its own instant.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<(K, RetrySnapshot)> {
+        self.all().into_iter().map(|(key, state)| (key, state.snapshot())).collect()
+    }
+
+    /// Replaces the numbers of all keys, present and future. Learnt delays, statistics and budgets stay.
+    ///
+    /// The layer emits one event. A stack does not check the numbers again against those of its other stages.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that is out of its range; the old numbers then stay in force.
+    pub fn update(&self, config: RetryConfig) -> Result<(), ConfigError> {
+        config.check()?;
+        self.shared.states.update(config, Some(&self.shared.others));
+        Ok(())
+    }
 }
 
 impl<K: Hash + Eq + Clone + Display + Send + Sync + 'static> KeyedRetryHandle<K> {
     /// The state for a call with this key, or the state of all others if there is no room.
     pub(super) fn for_call(&self, key: &K) -> RetryHandle {
-        let KeyedShared { spec, is_open, max_keys, states, others } = &*self.shared;
-        let new = || {
+        let KeyedShared { spec, is_open, states, others } = &*self.shared;
+        let new = |config, emitter| {
             let circuit = is_open.clone().map(|is_open| {
                 let key = key.clone();
                 CircuitCheck(Some(Arc::new(move || is_open(&key))))
             });
-            let name = Name::from(format!("{}:{key}", spec.emitter.name().as_str()));
-            spec.new_handle(spec.emitter.joined(name, &[]), &spec.budget().isolated(), circuit)
+            spec.new_handle(config, emitter, &spec.budget().isolated(), circuit)
         };
-        states.for_call(key, new, descent::now()).unwrap_or_else(|exhausted| {
-            if exhausted.first {
-                spec.emitter.emit(EventKind::KeysExhausted { max_keys: *max_keys });
-            }
-            others.clone()
-        })
+        states.for_call(key, new).unwrap_or_else(|| others.clone())
     }
 }
 
@@ -112,9 +139,6 @@ impl<K> Clone for KeyedRetryHandle<K> {
 
 impl<K> fmt::Debug for KeyedRetryHandle<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyedRetryHandle")
-            .field("name", self.shared.spec.emitter.name())
-            .field("keys", &self.len())
-            .finish()
+        f.debug_struct("KeyedRetryHandle").field("name", self.name()).field("keys", &self.len()).finish()
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     call::Protocol,
-    retry::{layer::RetryLayer, policy::OnePolicy},
+    retry::{layer::RetryLayer, policy::OnePolicy, service::Retry},
 };
 
 /// Puts a [`KeyedRetry`] around a service. Made by [`RetryLayer::keyed`](crate::retry::RetryLayer::keyed).
@@ -67,10 +67,7 @@ impl<K, F, P, Q> KeyedRetryLayer<K, F, P, Q> {
     /// The handle of all keys.
     #[must_use]
     pub fn handle(&self) -> KeyedRetryHandle<K> {
-        let new = || {
-            let (spec, others) = (self.layer.spec.clone(), self.layer.handle());
-            KeyedRetryHandle::new(spec, self.is_open.clone(), self.max_keys, others)
-        };
+        let new = || KeyedRetryHandle::new(self.layer.spec.clone(), self.is_open.clone(), self.max_keys);
         self.handle.get_or_init(new).clone()
     }
 }
@@ -79,7 +76,9 @@ impl<S: Clone, K, F: Clone, P: Clone, Q: Clone> Layer<S> for KeyedRetryLayer<K, 
     type Service = KeyedRetry<S, K, F, P, Q>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        KeyedRetry::new(self.layer.layer(inner), self.key.clone(), self.handle())
+        let (layer, handle) = (&self.layer, self.handle());
+        let retry = Retry::new(inner, layer.protocol.clone(), layer.policies.clone(), handle.others());
+        KeyedRetry::new(retry, self.key.clone(), handle)
     }
 }
 
