@@ -62,10 +62,10 @@ pub fn stack_from(
 
 /// A [`stack`](stack()) with the stages and the numbers of [`http::standard`](crate::http::standard).
 ///
-/// Circuits and retry budgets are kept per channel. Make the channel once and clone the generated client: each call of
-/// [`channel`](ReliabilityStack::channel) begins a new circuit and a new budget.
-/// [`channel_to`](ReliabilityStack::channel_to) keeps them per host, however often it is called. Any
-/// setter changes a number or adds a stage; repeat `per_authority()` with your numbers of a retry or a breaker. Name
+/// Circuits and retry budgets are kept per channel, or per host where a request says its host. Make the channel once and
+/// clone the generated client: each call of [`channel`](ReliabilityStack::channel) begins new circuits and budgets.
+/// [`channel_to`](ReliabilityStack::channel_to) keeps them per host, however often it is called. Any setter changes a
+/// number or adds a stage; repeat `per_authority()` with your numbers of a retry, a hedge or a breaker. Name
 /// the idempotent calls with `.resend(..)`: without it, only calls that no server has processed are sent again.
 ///
 /// ```

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     call::{ConfigError, Outcome},
+    keyed::{ConfiguredState, KeyedState},
     retry_budget::{Account, RetryBudget, Withdrawal},
     rt::{
         clock,
@@ -133,10 +134,7 @@ impl HedgeHandle {
     /// Names the first field that is out of its range; the old numbers then stay in force.
     pub fn update(&self, config: HedgeConfig) -> Result<(), ConfigError> {
         config.check()?;
-        let mut memory = lock(&self.shared.memory);
-        memory.config = config;
-        self.shared.publish(&memory);
-        drop(memory);
+        self.replace(config);
         self.shared.emitter.emit(EventKind::Reconfigured);
         Ok(())
     }
@@ -244,6 +242,27 @@ impl HedgeHandle {
             let Memory { config, learning, .. } = &mut *lock(&self.shared.memory);
             class.store(nanos(learning.record(call.class, latency, config)), Ordering::Relaxed);
         }
+    }
+}
+
+impl KeyedState for HedgeHandle {
+    fn is_in_use(&self) -> bool {
+        // The registry holds one reference; each call in flight and each handle of a user holds another.
+        Arc::strong_count(&self.shared) > 1
+    }
+
+    fn is_evictable(&self, idle: Duration) -> bool {
+        self.shared.account.budget().is_forgettable(idle)
+    }
+}
+
+impl ConfiguredState for HedgeHandle {
+    type Config = HedgeConfig;
+
+    fn replace(&self, config: HedgeConfig) {
+        let mut memory = lock(&self.shared.memory);
+        memory.config = config;
+        self.shared.publish(&memory);
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use tower_layer::Layer;
 
-use super::{class::OneClass, config::HedgeConfig, handle::HedgeHandle, service::Hedge};
+use super::{
+    class::OneClass, config::HedgeConfig, handle::HedgeHandle, keyed::KeyedHedgeLayer, service::Hedge,
+};
 use crate::{
     call::{ConfigError, Protocol},
     retry_budget::{RetryBudget, RetryBudgetConfig},
@@ -22,13 +24,26 @@ use crate::{
 /// gives a layer with its own.
 #[derive(Clone, Debug)]
 pub struct HedgeLayer<P = Protocol, K = OneClass> {
-    config: HedgeConfig,
-    emitter: Emitter,
-    budget: Option<RetryBudget>,
-    is_absent: bool,
-    protocol: P,
-    classes: K,
+    pub(super) spec: HedgeSpec,
+    pub(super) is_absent: bool,
+    pub(super) protocol: P,
+    pub(super) classes: K,
     handle: Arc<OnceLock<HedgeHandle>>,
+}
+
+/// Everything that a new handle is made from.
+#[derive(Clone, Debug)]
+pub(super) struct HedgeSpec {
+    pub(super) config: HedgeConfig,
+    pub(super) emitter: Emitter,
+    budget: Option<RetryBudget>,
+}
+
+impl HedgeSpec {
+    /// The budget that the layer was given, or a new one.
+    pub(super) fn budget(&self) -> RetryBudget {
+        self.budget.clone().unwrap_or_else(|| RetryBudget::checked(RetryBudgetConfig::new()))
+    }
 }
 
 impl HedgeConfig {
@@ -47,9 +62,7 @@ impl HedgeLayer {
     /// The config has been checked.
     pub(crate) fn checked(config: HedgeConfig) -> Self {
         Self {
-            config,
-            emitter: Emitter::new("hedge"),
-            budget: None,
+            spec: HedgeSpec { config, emitter: Emitter::new("hedge"), budget: None },
             is_absent: false,
             protocol: Protocol::new(),
             classes: OneClass,
@@ -107,7 +120,7 @@ impl<P, K> HedgeLayer<P, K> {
     /// layer that is in use stays as it is; the returned layer has a memory of its own.
     #[must_use]
     pub fn budget(mut self, budget: RetryBudget) -> Self {
-        self.budget = Some(budget);
+        self.spec.budget = Some(budget);
         self.isolated()
     }
 
@@ -124,13 +137,13 @@ impl<P, K> HedgeLayer<P, K> {
     /// A layer that is in use stays as it is; the returned layer has a memory of its own.
     #[must_use]
     pub fn listen(self, listener: impl Listener) -> Self {
-        let name = self.emitter.name().clone();
+        let name = self.spec.emitter.name().clone();
         self.joined(name, &[Arc::new(listener)])
     }
 
     /// The same layer under this name, with these listeners besides its own.
     pub(crate) fn joined(mut self, name: Name, listeners: &[Arc<dyn Listener>]) -> Self {
-        self.emitter = self.emitter.joined(name, listeners);
+        self.spec.emitter = self.spec.emitter.joined(name, listeners);
         self.isolated()
     }
 
@@ -150,25 +163,32 @@ impl<P, K> HedgeLayer<P, K> {
     /// The handle of this layer.
     #[must_use]
     pub fn handle(&self) -> HedgeHandle {
-        let new = || {
-            let budget =
-                self.budget.clone().unwrap_or_else(|| RetryBudget::checked(RetryBudgetConfig::new()));
-            HedgeHandle::new(self.config, self.emitter.clone(), &budget)
-        };
+        let new = || HedgeHandle::new(self.spec.config, self.spec.emitter.clone(), &self.spec.budget());
         self.handle.get_or_init(new).clone()
+    }
+
+    /// Keeps one budget and the learnt delays per key: per host, per tenant.
+    ///
+    /// Call it last: all else is set before. Each key gets a budget of its own, with the numbers of the
+    /// [`budget`](Self::budget) of this layer. The new layer has a [handle](KeyedHedgeLayer::handle) of its own.
+    ///
+    /// A call takes a lock for a moment to find the state of its key. A stack has such a stage, whose budgets it shares
+    /// with its retry: [`per_key`](HedgeConfig::per_key).
+    pub fn keyed<Req, Key, F>(self, key: F) -> KeyedHedgeLayer<Key, F, P, K>
+    where
+        F: Fn(&Req) -> Key,
+    {
+        self.keyed_by(key)
+    }
+
+    /// As [`keyed`](Self::keyed), with any [`KeySource`](crate::KeySource).
+    pub(crate) fn keyed_by<Key, F>(self, key: F) -> KeyedHedgeLayer<Key, F, P, K> {
+        KeyedHedgeLayer::new(self, key)
     }
 
     fn change<P2, K2>(self, change: impl FnOnce(P, K) -> (P2, K2)) -> HedgeLayer<P2, K2> {
         let (protocol, classes) = change(self.protocol, self.classes);
-        HedgeLayer {
-            config: self.config,
-            emitter: self.emitter,
-            budget: self.budget,
-            is_absent: self.is_absent,
-            protocol,
-            classes,
-            handle: self.handle,
-        }
+        HedgeLayer { spec: self.spec, is_absent: self.is_absent, protocol, classes, handle: self.handle }
     }
 }
 

@@ -81,6 +81,7 @@
 //! | event | when | severity | fields |
 //! |---|---|---|---|
 //! | [`Hedged`](crate::EventKind::Hedged) | a hedge was sent | debug | `attempt`, `class`, `delay` |
+//! | [`KeysExhausted`](crate::EventKind::KeysExhausted) | a [keyed](KeyedHedgeLayer) layer has no room for a key | warning | `max_keys` |
 //! | [`Reconfigured`](crate::EventKind::Reconfigured) | [`update`](HedgeHandle::update) replaced the numbers | info | |
 //!
 //! Listeners are added by the [layer](HedgeLayer::listen) and by the [handle](HedgeHandle::listen). `tracing` gets the
@@ -99,6 +100,7 @@ mod class;
 mod config;
 pub mod future;
 mod handle;
+mod keyed;
 mod layer;
 mod learning;
 #[cfg(feature = "serde")]
@@ -110,6 +112,7 @@ mod state;
 pub use class::{CallClass, OneClass};
 pub use config::HedgeConfig;
 pub use handle::HedgeHandle;
+pub use keyed::{KeyedHedge, KeyedHedgeHandle, KeyedHedgeLayer};
 pub use layer::HedgeLayer;
 pub use service::Hedge;
 pub use snapshot::{ClassDelay, HedgeCounts, HedgeSnapshot};

@@ -27,7 +27,7 @@ pub struct Hedge<S, P = Protocol, K = OneClass> {
     is_absent: bool,
     protocol: P,
     classes: K,
-    origin: Origin<S, HedgeHandle>,
+    pub(super) origin: Origin<S, HedgeHandle>,
 }
 
 impl<S: Clone, P, K> Hedge<S, P, K> {
@@ -59,6 +59,34 @@ impl<S, P, K> Hedge<S, P, K> {
     }
 }
 
+impl<S, C, R, D, K> Hedge<S, Protocol<C, R, D>, K> {
+    /// Calls the inner service. The origin has the handle for this call.
+    pub(super) fn call_with<Req>(
+        &mut self,
+        mut request: Req,
+        origin: Origin<S, HedgeHandle>,
+    ) -> ResponseFuture<S, Req, Protocol<C, R, D>>
+    where
+        S: Service<Req>,
+        C: Clone,
+        R: Resend<Req> + Clone,
+        D: Clone,
+        K: CallClass<Req>,
+    {
+        let resend = &self.protocol.resend;
+        let class = u8::try_from(self.classes.class(&request)).unwrap_or(u8::MAX).min(MAX_CLASSES - 1);
+        // Whether the copy may be sent is asked when it is due: a body that is still to be streamed cannot say now.
+        let next = if self.is_absent { None } else { resend.copy(&mut request) };
+        let mut history = None;
+        if !self.is_absent {
+            resend.prepare(&mut request, 1, &mut history);
+        }
+        let protocol = self.protocol.clone();
+        let primary = self.inner.call(request);
+        ResponseFuture::new(primary, next, history, Call::new(class), protocol, origin)
+    }
+}
+
 impl<S, C, R, D, K, Req> Service<Req> for Hedge<S, Protocol<C, R, D>, K>
 where
     S: Service<Req> + Clone,
@@ -75,17 +103,8 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Req) -> Self::Future {
-        let resend = &self.protocol.resend;
-        let class = u8::try_from(self.classes.class(&request)).unwrap_or(u8::MAX).min(MAX_CLASSES - 1);
-        // Whether the copy may be sent is asked when it is due: a body that is still to be streamed cannot say now.
-        let next = if self.is_absent { None } else { resend.copy(&mut request) };
-        let mut history = None;
-        if !self.is_absent {
-            resend.prepare(&mut request, 1, &mut history);
-        }
-        let (protocol, origin) = (self.protocol.clone(), self.origin.clone());
-        let primary = self.inner.call(request);
-        ResponseFuture::new(primary, next, history, Call::new(class), protocol, origin)
+    fn call(&mut self, request: Req) -> Self::Future {
+        let origin = self.origin.clone();
+        self.call_with(request, origin)
     }
 }

@@ -60,12 +60,11 @@ pub fn stack() -> StackBuilder<Protocol<HttpClassifier, HttpResend, RequestExten
 ///
 /// Circuits and retry budgets are kept per host and port, so that one dead host does not stop the calls to the others.
 /// Any setter changes a number or adds a stage, and the default limits yield to a limit that you set. **Repeat
-/// `per_authority()`** with your numbers of a retry or a breaker: without it, all hosts share one circuit or one
-/// budget.
+/// `per_authority()`** with your numbers of a retry, a hedge or a breaker: a breaker without it has one circuit for all
+/// hosts, and `build()` refuses a retry or a hedge without it.
 ///
 /// A timeout ends when the head of the response has come. Put a [`BodyDeadlineLayer`](super::BodyDeadlineLayer) around
-/// the stack, or a `tokio::time::timeout` around the reading of the body. A hedge has one budget and one learnt delay for
-/// all hosts.
+/// the stack, or a `tokio::time::timeout` around the reading of the body.
 ///
 /// ```
 /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};

@@ -143,6 +143,11 @@ impl RetryBudget {
         }
     }
 
+    /// Whether a clone shares the balance of this budget, and of no other one.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(&self.kind, Kind::Gated(ledger) if Arc::strong_count(ledger) > 1)
+    }
+
     /// The balance and the counts. A budget of another crate looks unlimited.
     #[must_use]
     pub fn snapshot(&self) -> RetryBudgetSnapshot {

@@ -52,6 +52,7 @@ mod account;
 mod concurrency;
 mod config;
 mod handle;
+mod per_key;
 #[cfg(feature = "serde")]
 mod serde;
 mod snapshot;
@@ -62,5 +63,6 @@ mod tower;
 pub(crate) use account::{Account, Withdrawal};
 pub use config::RetryBudgetConfig;
 pub use handle::RetryBudget;
+pub(crate) use per_key::BudgetsPerKey;
 pub use snapshot::RetryBudgetSnapshot;
 pub use state::RejectedBy;

@@ -46,6 +46,7 @@ impl ReliabilityStack {
             listeners: Vec::new(),
             circuit: Arc::default(),
             circuits: Arc::default(),
+            budgets: Arc::default(),
             plan: Plan::default(),
         };
         StackBuilder { common, refused: None, errors: WrappedErrors, slots: Slots::default() }

@@ -156,6 +156,7 @@ pub use errors::{Errors, FlatErrors, InnerClassifier, WrappedErrors};
 pub use layer::ReliabilityStack;
 pub use optional::OptionalLayer;
 pub use per_key::PerKey;
+pub use plan::StageKey;
 pub use slots::{Slots, Stages};
 pub use stage::{Common, HasHandle, OptionalStage, Stage, Unused};
 pub use wrap::Wrap;

@@ -1,11 +1,12 @@
 //! Stages with state per key: one circuit per host, one budget per tenant.
 
-use std::marker::PhantomData;
+use std::{any::TypeId, marker::PhantomData};
 
-use crate::{circuit_breaker::CircuitBreakerConfig, retry::RetryConfig};
+use super::plan::StageKey;
+use crate::{circuit_breaker::CircuitBreakerConfig, hedge::HedgeConfig, retry::RetryConfig};
 
-/// A stage with state per key. Made by [`CircuitBreakerConfig::per_key`] and [`RetryConfig::per_key`], or over HTTP by
-/// `per_authority`.
+/// A stage with state per key. Made by `per_key` of [`CircuitBreakerConfig`],
+/// [`RetryConfig`](RetryConfig::per_key) and [`HedgeConfig`](HedgeConfig::per_key), or over HTTP by `per_authority`.
 ///
 /// ```
 /// use tower_reliability::{
@@ -46,8 +47,19 @@ impl RetryConfig {
     /// others.
     ///
     /// Each budget has the numbers of the [`retry_budget`](super::StackBuilder::retry_budget) of the stack. That budget
-    /// itself serves a hedge, and the calls without room for their key. Outside of a stack, see
+    /// itself serves the calls without room for their key. Outside of a stack, see
     /// [`keyed`](crate::retry::RetryLayer::keyed).
+    pub fn per_key<Req, K, F: Fn(&Req) -> K>(self, key: F) -> PerKey<Self, K, F> {
+        PerKey::new(self, key)
+    }
+}
+
+impl HedgeConfig {
+    /// A stage of a stack with one budget and the learnt delays per key, so that one slow host or tenant does not delay or
+    /// use up the hedges of the others.
+    ///
+    /// The retry of the stack must have the same key: the two share the budget of each key. Outside of a stack, see
+    /// [`keyed`](crate::hedge::HedgeLayer::keyed).
     pub fn per_key<Req, K, F: Fn(&Req) -> K>(self, key: F) -> PerKey<Self, K, F> {
         PerKey::new(self, key)
     }
@@ -69,6 +81,12 @@ impl<Config, K, F> PerKey<Config, K, F> {
     pub const fn max_keys(mut self, keys: usize) -> Self {
         self.max_keys = keys;
         self
+    }
+}
+
+impl<Config, K: 'static, F> PerKey<Config, K, F> {
+    pub(super) fn stage_key(&self) -> StageKey {
+        StageKey { of: TypeId::of::<K>(), max_keys: self.max_keys }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The linter: the numbers of all stages, and the rules between them.
 
-use std::time::Duration;
+use std::{any::TypeId, time::Duration};
 
 use crate::{
     call::ConfigError,
@@ -22,8 +22,22 @@ pub(super) struct Plan {
     pub(super) hedge: Option<HedgeConfig>,
     pub(super) circuit_breaker: Option<CircuitBreakerConfig>,
     pub(super) attempt_timeout: Option<TimeoutConfig>,
-    /// Whether the breaker has a circuit per key, and the retry no state per key.
-    pub(super) only_breaker_is_keyed: bool,
+    pub(super) keys: Keys,
+}
+
+/// The keys of the stages that have state per key.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Keys {
+    pub(super) retry: Option<StageKey>,
+    pub(super) hedge: Option<StageKey>,
+    pub(super) circuit_breaker: Option<StageKey>,
+}
+
+/// The key of a stage with [state per key](super::PerKey). Part of a [`Stage`](super::Stage).
+#[derive(Clone, Copy, Debug)]
+pub struct StageKey {
+    pub(super) of: TypeId,
+    pub(super) max_keys: usize,
 }
 
 impl Plan {
@@ -37,6 +51,7 @@ impl Plan {
         check(self.hedge, "hedge", HedgeConfig::check)?;
         check(self.circuit_breaker, "circuit_breaker", CircuitBreakerConfig::check)?;
         self.attempt_timeout.map_or(Ok(()), |timeout| timeout.check("attempt_timeout"))?;
+        self.check_keys()?;
         self.check_together()?;
         Ok(self)
     }
@@ -72,6 +87,24 @@ impl Plan {
         }
     }
 
+    /// The stages inside the retry share its key.
+    fn check_keys(&self) -> Result<(), ConfigError> {
+        let of = |key: Option<StageKey>| key.map(|key| key.of);
+        let Keys { retry, hedge, circuit_breaker } = self.keys;
+        let (retry, hedge, breaker) = (of(retry), of(hedge), of(circuit_breaker));
+        // The retry would look at no circuit, and replace the failure that opens a circuit by a rejection.
+        let text = "must have the key of circuit_breaker: add per_authority() or per_key(..)";
+        ConfigError::check(breaker.is_none() || self.retry.is_none() || retry == breaker, "retry", text)?;
+        // One slow or dead host would delay and use up the hedges of all others.
+        ConfigError::check(breaker.is_none() || self.hedge.is_none() || hedge == breaker, "hedge", text)?;
+        let alike = self.retry.is_none() || self.hedge.is_none() || retry == hedge;
+        // Retry and hedge would not share the budget of a host.
+        let text = "must have the key of hedge: add per_authority() or per_key(..)";
+        ConfigError::check(alike || retry.is_some(), "retry", text)?;
+        let text = "must have the key of retry: add per_authority() or per_key(..)";
+        ConfigError::check(alike, "hedge", text)
+    }
+
     /// The rules between stages. Each error names both fields.
     fn check_together(&self) -> Result<(), ConfigError> {
         let total = self.timeout.map(|timeout| timeout.limit());
@@ -81,11 +114,6 @@ impl Plan {
         let hedge_key = hedge_key.unwrap_or_default();
         let probe = self.circuit_breaker.map(|breaker| breaker.longest_probe());
         let window = self.circuit_breaker.and_then(window);
-        // Its retry would look at no circuit, and replace the failure that opens a circuit by a rejection.
-        if self.only_breaker_is_keyed && self.retry.is_some() {
-            let rule = "must have the key of circuit_breaker: add per_authority() or per_key(..)";
-            return Err(ConfigError::new("retry", rule));
-        }
         let two_attempts = attempt.map(|attempt| attempt.saturating_mul(2));
 
         let rule = |holds, stage, field, text| {

@@ -6,7 +6,7 @@
 use super::{
     builder::StackBuilder,
     layer::ReliabilityStack,
-    plan::Plan,
+    plan::{Keys, Plan},
     stage::{Common, HasHandle, Stage, Unused},
 };
 use crate::{
@@ -51,9 +51,14 @@ macro_rules! slots {
             type Layers = Slots<$($Slot::Layer,)+>;
 
             fn assemble(self, mut common: Common<P, Q>) -> Result<Self::Layers, ConfigError> {
+                let keys = Keys {
+                    retry: self.retry.key(),
+                    hedge: self.hedge.key(),
+                    circuit_breaker: self.circuit_breaker.key(),
+                };
                 common.plan = Plan {
                     $($slot: self.$slot.config(),)+
-                    only_breaker_is_keyed: self.circuit_breaker.is_keyed() && !self.retry.is_keyed(),
+                    keys,
                 }
                 .checked()?;
                 Ok(Slots { $($slot: self.$slot.assemble(stringify!($slot), &common),)+ })

@@ -40,6 +40,7 @@ mod grpc_vectors;
 mod hedge;
 mod hedge_edges;
 mod hedge_http;
+mod hedge_keyed;
 mod hedge_learns;
 mod hedge_load;
 mod hedge_script;

@@ -29,7 +29,7 @@ use tower_reliability::{
     },
     hedge::{
         CallClass, ClassDelay, Hedge, HedgeConfig, HedgeCounts, HedgeHandle, HedgeLayer, HedgeSnapshot,
-        OneClass,
+        KeyedHedge, KeyedHedgeHandle, KeyedHedgeLayer, OneClass,
     },
     http::{Authority, BoxBody, ByAuthority, HttpClient, ReqwestClient, ReqwestRequest},
     retry::{
@@ -135,6 +135,8 @@ fn layers_services_handles_and_futures_are_send_and_sync() {
     send_and_sync::<ReliabilityStack>();
     send_and_sync::<(KeyedRetryHandle<Authority>, KeyedRetryLayer<Authority, ByAuthority>)>();
     send_and_sync::<KeyedRetry<(), Authority, ByAuthority>>();
+    send_and_sync::<(KeyedHedgeHandle<Authority>, KeyedHedgeLayer<Authority, ByAuthority>)>();
+    send_and_sync::<KeyedHedge<(), Authority, ByAuthority>>();
     send_and_sync::<PerKey<RetryConfig, Cell<u8>, ByAuthority>>();
     // Also where request, response and error are not.
     send_and_sync::<Client<Cell<u8>, Cell<u8>, Cell<u8>>>();
@@ -170,6 +172,7 @@ fn case_12_ours_is_send_exactly_when_theirs_is() {
     const { assert!(!IsSend::<Retry<Local>>::ANSWER) };
     const { assert!(!IsSend::<RetryFuture<Local>>::ANSWER) };
     const { assert!(!IsSend::<KeyedRetry<Local, u8, ()>>::ANSWER) };
+    const { assert!(!IsSend::<KeyedHedge<Local, u8, ()>>::ANSWER) };
     const { assert!(!IsSend::<KeyedCircuitBreaker<Local, u8, ()>>::ANSWER) };
     const { assert!(!IsSend::<Wrap<Local>>::ANSWER) };
     const { assert!(!IsSend::<GrpcRejection<Local>>::ANSWER) };

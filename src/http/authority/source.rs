@@ -3,7 +3,10 @@
 use ::http::{Request, header::HOST, uri};
 
 use super::key::Authority;
-use crate::{circuit_breaker::CircuitBreakerConfig, keyed::KeySource, retry::RetryConfig, stack::PerKey};
+use crate::{
+    circuit_breaker::CircuitBreakerConfig, hedge::HedgeConfig, keyed::KeySource, retry::RetryConfig,
+    stack::PerKey,
+};
 
 /// Reads the [`Authority`] of a request: from its extensions, else from its URI, else from its `Host` header.
 ///
@@ -18,8 +21,8 @@ use crate::{circuit_breaker::CircuitBreakerConfig, keyed::KeySource, retry::Retr
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByAuthority;
 
-/// A stage of a stack with state per host and port. See [`CircuitBreakerConfig::per_authority`] and
-/// [`RetryConfig::per_authority`].
+/// A stage of a stack with state per host and port. See `per_authority` of [`CircuitBreakerConfig`],
+/// [`RetryConfig`](RetryConfig::per_authority) and [`HedgeConfig`](HedgeConfig::per_authority).
 pub type PerAuthority<Config> = PerKey<Config, Authority, ByAuthority>;
 
 impl CircuitBreakerConfig {
@@ -50,6 +53,18 @@ impl RetryConfig {
     ///
     /// Each budget has the numbers of the [`retry_budget`](crate::stack::StackBuilder::retry_budget) of the stack. At
     /// most 1 000 hosts have a budget; [`max_keys`](PerKey::max_keys) changes that.
+    #[must_use]
+    pub const fn per_authority(self) -> PerAuthority<Self> {
+        PerKey::new(self, ByAuthority)
+    }
+}
+
+impl HedgeConfig {
+    /// A stage of a stack with one budget and the learnt delays per host and port, so that one slow host does not delay or
+    /// use up the hedges of the others.
+    ///
+    /// The retry of the stack must have the same key: the two share the budget of each host. At most 1 000 hosts have a
+    /// state; [`max_keys`](PerKey::max_keys) changes that.
     #[must_use]
     pub const fn per_authority(self) -> PerAuthority<Self> {
         PerKey::new(self, ByAuthority)

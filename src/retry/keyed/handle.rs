@@ -15,6 +15,7 @@ use crate::{
         layer::RetrySpec,
         snapshot::RetrySnapshot,
     },
+    retry_budget::BudgetsPerKey,
     telemetry::{Listener, Name},
 };
 
@@ -30,6 +31,8 @@ pub struct KeyedRetryHandle<K> {
 struct KeyedShared<K> {
     spec: RetrySpec,
     is_open: Option<OpenKeys<K>>,
+    /// Of an inner hedge too.
+    budgets: Option<BudgetsPerKey<K>>,
     states: States<K, RetryHandle>,
     others: RetryHandle,
 }
@@ -38,10 +41,15 @@ struct KeyedShared<K> {
 pub(super) type OpenKeys<K> = Arc<dyn Fn(&K) -> bool + Send + Sync>;
 
 impl<K> KeyedRetryHandle<K> {
-    pub(super) fn new(spec: RetrySpec, is_open: Option<OpenKeys<K>>, max_keys: usize) -> Self {
+    pub(super) fn new(
+        spec: RetrySpec,
+        is_open: Option<OpenKeys<K>>,
+        budgets: Option<BudgetsPerKey<K>>,
+        max_keys: usize,
+    ) -> Self {
         let states = States::new(spec.config, spec.emitter.clone(), max_keys);
         let others = spec.new_handle(spec.config, states.emitter_of_others(), &spec.budget(), None);
-        Self { shared: Arc::new(KeyedShared { spec, is_open, states, others }) }
+        Self { shared: Arc::new(KeyedShared { spec, is_open, budgets, states, others }) }
     }
 
     /// The layer's name. The name of a key's state is `name:key`.
@@ -119,13 +127,16 @@ impl<K: Hash + Eq + Clone> KeyedRetryHandle<K> {
 impl<K: Hash + Eq + Clone + Display + Send + Sync + 'static> KeyedRetryHandle<K> {
     /// The state for a call with this key, or the state of all others if there is no room.
     pub(super) fn for_call(&self, key: &K) -> RetryHandle {
-        let KeyedShared { spec, is_open, states, others } = &*self.shared;
+        let KeyedShared { spec, is_open, budgets, states, others } = &*self.shared;
         let new = |config, emitter| {
             let circuit = is_open.clone().map(|is_open| {
                 let key = key.clone();
                 CircuitCheck(Some(Arc::new(move || is_open(&key))))
             });
-            spec.new_handle(config, emitter, &spec.budget().isolated(), circuit)
+            let numbers = spec.budget();
+            let shared = budgets.as_ref().map(|budgets| budgets.of_key(key, &numbers).withdraw_only());
+            let budget = shared.unwrap_or_else(|| numbers.isolated());
+            spec.new_handle(config, emitter, &budget, circuit)
         };
         states.for_call(key, new).unwrap_or_else(|| others.clone())
     }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     call::Protocol,
     retry::{layer::RetryLayer, policy::OnePolicy, service::Retry},
+    retry_budget::BudgetsPerKey,
 };
 
 /// Puts a [`KeyedRetry`] around a service. Made by [`RetryLayer::keyed`](crate::retry::RetryLayer::keyed).
@@ -28,13 +29,14 @@ pub struct KeyedRetryLayer<K, F, P = Protocol, Q = OnePolicy> {
     layer: RetryLayer<P, Q>,
     key: F,
     is_open: Option<OpenKeys<K>>,
+    budgets: Option<BudgetsPerKey<K>>,
     max_keys: usize,
     handle: Arc<OnceLock<KeyedRetryHandle<K>>>,
 }
 
 impl<K, F, P, Q> KeyedRetryLayer<K, F, P, Q> {
     pub(in crate::retry) fn new(layer: RetryLayer<P, Q>, key: F) -> Self {
-        Self { layer, key, is_open: None, max_keys: MAX_KEYS, handle: Arc::default() }
+        Self { layer, key, is_open: None, budgets: None, max_keys: MAX_KEYS, handle: Arc::default() }
     }
 
     /// Bounds how many keys have a state at a time.
@@ -64,10 +66,21 @@ impl<K, F, P, Q> KeyedRetryLayer<K, F, P, Q> {
         self
     }
 
+    /// Withdraws from these budgets, to which an inner hedge of the same key records.
+    pub(crate) fn budgets(mut self, budgets: BudgetsPerKey<K>) -> Self {
+        self.budgets = Some(budgets);
+        self.handle = Arc::default();
+        self
+    }
+
     /// The handle of all keys.
     #[must_use]
     pub fn handle(&self) -> KeyedRetryHandle<K> {
-        let new = || KeyedRetryHandle::new(self.layer.spec.clone(), self.is_open.clone(), self.max_keys);
+        let new = || {
+            let (spec, is_open, budgets) =
+                (self.layer.spec.clone(), self.is_open.clone(), self.budgets.clone());
+            KeyedRetryHandle::new(spec, is_open, budgets, self.max_keys)
+        };
         self.handle.get_or_init(new).clone()
     }
 }

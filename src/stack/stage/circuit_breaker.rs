@@ -7,7 +7,7 @@ use crate::{
         CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer, KeyedCircuitBreakerHandle,
         KeyedCircuitBreakerLayer,
     },
-    stack::per_key::PerKey,
+    stack::{per_key::PerKey, plan::StageKey},
 };
 
 impl<C: Clone, R, D: Clone, Q> Stage<Self, Protocol<C, R, D>, Q> for CircuitBreakerConfig {
@@ -61,8 +61,8 @@ where
         Some(self.config)
     }
 
-    fn is_keyed(&self) -> bool {
-        true
+    fn key(&self) -> Option<StageKey> {
+        Some(self.stage_key())
     }
 
     fn assemble(self, name: &'static str, common: &Common<Protocol<C, R, D>, Q>) -> Self::Layer {

@@ -25,14 +25,16 @@ pub struct Common<P, Q> {
     pub(in crate::stack) circuit: Arc<OnceLock<CircuitBreakerHandle>>,
     /// The stack's keyed breaker, in place of the other one.
     pub(in crate::stack) circuits: Arc<OnceLock<AnyKey>>,
+    /// The budgets that a retry and a hedge with state per key share.
+    pub(in crate::stack) budgets: Arc<OnceLock<AnyKey>>,
     pub(in crate::stack) plan: Plan,
 }
 
 impl<P, Q> Common<P, Q> {
     pub(in crate::stack) fn change<P2, Q2>(self, change: impl FnOnce(P, Q) -> (P2, Q2)) -> Common<P2, Q2> {
-        let Self { name, protocol, priorities, budget, listeners, circuit, circuits, plan } = self;
+        let Self { name, protocol, priorities, budget, listeners, circuit, circuits, budgets, plan } = self;
         let (protocol, priorities) = change(protocol, priorities);
-        Common { name, protocol, priorities, budget, listeners, circuit, circuits, plan }
+        Common { name, protocol, priorities, budget, listeners, circuit, circuits, budgets, plan }
     }
 
     pub(in crate::stack) fn name(&self, stage: &'static str) -> Name {
@@ -49,5 +51,5 @@ impl<P, Q> fmt::Debug for Common<P, Q> {
     }
 }
 
-/// The handle of a keyed breaker, whose key only the stages of that key know.
+/// A part with state per key, whose key only the stages of that key know.
 pub(in crate::stack) type AnyKey = Box<dyn Any + Send + Sync>;

@@ -1,7 +1,7 @@
 //! The contract of a stage: from a config to a layer, and from a layer to its handle.
 
 use super::common::Common;
-use crate::stack::optional::OptionalLayer;
+use crate::stack::{optional::OptionalLayer, plan::StageKey};
 
 /// The content of one slot while the stack is built: [`Unused`], or a stage with the numbers `Config`.
 ///
@@ -18,10 +18,10 @@ pub trait Stage<Config, P, Q> {
     #[doc(hidden)]
     fn config(&self) -> Option<Config>;
 
-    /// Whether the stage has state per key.
+    /// The key of a stage with state per key.
     #[doc(hidden)]
-    fn is_keyed(&self) -> bool {
-        false
+    fn key(&self) -> Option<StageKey> {
+        None
     }
 
     #[doc(hidden)]
@@ -62,6 +62,10 @@ impl<Config, P, Q, S: OptionalStage<Config, P, Q>> Stage<Config, P, Q> for Optio
 
     fn config(&self) -> Option<Config> {
         self.as_ref()?.config()
+    }
+
+    fn key(&self) -> Option<StageKey> {
+        self.as_ref()?.key()
     }
 
     fn assemble(self, name: &'static str, common: &Common<P, Q>) -> Self::Layer {

@@ -6,8 +6,8 @@ use super::{Common, HasHandle, OptionalStage, Stage};
 use crate::{
     circuit_breaker::KeyedCircuitBreakerHandle,
     retry::{KeyedRetryHandle, KeyedRetryLayer, RetryConfig, RetryHandle, RetryLayer},
-    retry_budget::RetryBudget,
-    stack::per_key::PerKey,
+    retry_budget::{BudgetsPerKey, RetryBudget},
+    stack::{per_key::PerKey, plan::StageKey},
     telemetry::CircuitState,
 };
 
@@ -56,14 +56,19 @@ where
         Some(self.config)
     }
 
-    fn is_keyed(&self) -> bool {
-        true
+    fn key(&self) -> Option<StageKey> {
+        Some(self.stage_key())
     }
 
     fn assemble(self, name: &'static str, common: &Common<P, Q>) -> Self::Layer {
         // The stages are assembled from the outside in, so the breaker's handle does not exist yet.
         let (circuits, circuit) = (Arc::clone(&common.circuits), Arc::clone(&common.circuit));
-        let retry = self.config.assemble(name, common).keyed_by(self.key).max_keys(self.max_keys);
+        let mut retry = self.config.assemble(name, common).keyed_by(self.key).max_keys(self.max_keys);
+        if let Some(hedge) = common.plan.keys.hedge {
+            let budgets = BudgetsPerKey::new(self.max_keys.saturating_add(hedge.max_keys));
+            retry = retry.budgets(budgets.clone());
+            common.budgets.get_or_init(|| Box::new(budgets));
+        }
         if self.config.reaches_other_endpoints() {
             return retry;
         }
