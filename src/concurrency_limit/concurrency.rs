@@ -14,12 +14,12 @@ use shuttle::{future, thread};
 
 use super::{
     config::ConcurrencyLimitConfig,
-    handle::{ConcurrencyLimitHandle, Entered, Permit},
+    handle::{Acquired, ConcurrencyLimitHandle, Permit},
 };
 use crate::{
     call::{Priority, Rejected},
     telemetry::Emitter,
-    wait_queue::{Newcomer, WaitQueueConfig},
+    wait_queue::{Arrival, WaitQueueConfig},
 };
 
 /// Nothing in it depends on time.
@@ -30,18 +30,18 @@ fn handle(limit: u32, queue: WaitQueueConfig) -> ConcurrencyLimitHandle {
     ConcurrencyLimitHandle::new(ConcurrencyLimitConfig::new(limit).queue(queue), Emitter::new("shuttle"))
 }
 
-fn enter(handle: &ConcurrencyLimitHandle, priority: Priority) -> Result<Entered, Rejected> {
-    match handle.shared.try_take() {
-        Some(permit) => Ok(Entered::Passed(permit)),
-        None => handle.shared.enter(Newcomer { priority, cost: 1, deadline: None, key: None }),
+fn acquire_or_wait(handle: &ConcurrencyLimitHandle, priority: Priority) -> Result<Acquired, Rejected> {
+    match handle.shared.try_acquire() {
+        Some(permit) => Ok(Acquired::Permit(permit)),
+        None => handle.shared.acquire(Arrival { priority, cost: 1, deadline: None, key: None }),
     }
 }
 
 /// Waits until it has a permit.
 fn acquire(handle: &ConcurrencyLimitHandle, priority: Priority) -> Result<Permit, Rejected> {
-    match enter(handle, priority)? {
-        Entered::Passed(permit) => Ok(permit),
-        Entered::Waits(mut waiter) => future::block_on(std::future::poll_fn(|cx| waiter.poll(cx))),
+    match acquire_or_wait(handle, priority)? {
+        Acquired::Permit(permit) => Ok(permit),
+        Acquired::Waiting(mut waiter) => future::block_on(std::future::poll_fn(|cx| waiter.poll(cx))),
     }
 }
 
@@ -56,7 +56,7 @@ fn assert_quiet(handle: &ConcurrencyLimitHandle) {
         counts.rejected_full + counts.rejected_max_wait + counts.rejected_deadline + counts.rejected_shed;
     assert_eq!((snapshot.in_flight, snapshot.waiting), (0, 0));
     assert_eq!(counts.limited, counts.served + counts.cancelled + rejected);
-    assert!(handle.shared.try_take().is_some(), "a permit is free, and no call is thought to wait");
+    assert!(handle.shared.try_acquire().is_some(), "a permit is free, and no call is thought to wait");
 }
 
 #[test]
@@ -89,8 +89,8 @@ fn case_07_a_call_that_is_dropped_while_it_is_served_hands_its_permit_on() {
         let threads = [true, false, true].map(|cancels| {
             let handle = handle.clone();
             thread::spawn(move || {
-                let entered = enter(&handle, Priority::Normal).expect("the queue has room");
-                if let (Entered::Waits(mut waiter), false) = (entered, cancels) {
+                let acquired = acquire_or_wait(&handle, Priority::Normal).expect("the queue has room");
+                if let (Acquired::Waiting(mut waiter), false) = (acquired, cancels) {
                     future::block_on(std::future::poll_fn(|cx| waiter.poll(cx))).expect("it is served");
                 }
             })
@@ -102,7 +102,7 @@ fn case_07_a_call_that_is_dropped_while_it_is_served_hands_its_permit_on() {
 }
 
 #[test]
-fn a_displaced_call_is_woken_and_a_full_queue_loses_no_permit() {
+fn an_evicted_call_is_woken_and_a_full_queue_loses_no_permit() {
     explore(|| {
         let handle = handle(1, QUEUE.capacity(1));
         let threads = [Priority::Low, Priority::Normal, Priority::High, Priority::Critical].map(|priority| {
@@ -110,7 +110,7 @@ fn a_displaced_call_is_woken_and_a_full_queue_loses_no_permit() {
             thread::spawn(move || acquire(&handle, priority).is_ok())
         });
         let passed = threads.map(|thread| thread.join().expect("no thread panics"));
-        assert!(passed[3], "no call displaces a critical one");
+        assert!(passed[3], "no call evicts a critical one");
         assert_quiet(&handle);
     });
 }

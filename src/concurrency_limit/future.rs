@@ -133,11 +133,11 @@ where
         let mut phase = self.project().phase;
         // Queued => Readying | Done
         if let PhaseProj::Queued { waiter, timer, .. } = phase.as_mut().project() {
-            let entered = ready!(poll_permit(waiter, timer, cx));
+            let verdict = ready!(poll_permit(waiter, timer, cx));
             let PhaseOwned::Queued { waiting, .. } = phase.as_mut().project_replace(Phase::Done) else {
                 unreachable!("the call has just waited")
             };
-            match entered {
+            match verdict {
                 Ok(permit) => phase.set(Phase::Readying { waiting, permit }),
                 Err(rejected) => return Poll::Ready(Err(S::Error::from_rejected(rejected))),
             }
@@ -168,8 +168,8 @@ fn poll_permit(
     mut timer: Pin<&mut Option<Sleep>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Permit, Rejected>> {
-    if let Poll::Ready(entered) = waiter.poll(cx) {
-        return Poll::Ready(entered);
+    if let Poll::Ready(verdict) = waiter.poll(cx) {
+        return Poll::Ready(verdict);
     }
     if timer.is_none() {
         timer.set(Some(clock::alarm(waiter.expires())));

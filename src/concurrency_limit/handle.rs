@@ -1,7 +1,6 @@
 //! The shared state of a limit: the permits, and the queue behind its lock.
 
 use std::{
-    mem,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -9,7 +8,7 @@ use std::{
 
 use super::{
     config::ConcurrencyLimitConfig,
-    permits::{Permits, Taken},
+    permits::{Grant, Permits},
     snapshot::ConcurrencyLimitSnapshot,
     state::{Rejection, State},
 };
@@ -21,7 +20,7 @@ use crate::{
         sync::{Mutex, lock},
     },
     telemetry::{Emitter, EventKind, Listener, Name},
-    wait_queue::{Answer, Newcomer, Ticket, Verdict},
+    wait_queue::{Arrival, Dequeued, Enqueued, Ticket, Verdict, wake},
 };
 
 /// Reads a concurrency limit and changes its numbers.
@@ -55,14 +54,13 @@ pub(super) struct Waiter {
     shared: Arc<ConcurrencyLimitShared>,
     /// `None` once the call has its verdict.
     ticket: Option<Ticket>,
-    expires: Instant,
 }
 
-/// A call that found no free permit at first.
+/// What a call that found no free permit at first gets.
 #[derive(Debug)]
-pub(super) enum Entered {
-    Passed(Permit),
-    Waits(Waiter),
+pub(super) enum Acquired {
+    Permit(Permit),
+    Waiting(Waiter),
 }
 
 impl ConcurrencyLimitHandle {
@@ -114,7 +112,7 @@ impl ConcurrencyLimitHandle {
             state.update(config);
             shared.permits.set_limit(config.limit, config.shadow);
         }
-        while shared.permits.take_for_waiting() {
+        while shared.permits.acquire_for_waiting() {
             shared.hand_over();
         }
         shared.emitter.emit(EventKind::Reconfigured);
@@ -135,58 +133,43 @@ impl ConcurrencyLimitHandle {
 impl ConcurrencyLimitShared {
     /// Takes a permit if one is free and no call waits.
     #[inline]
-    pub(super) fn try_take(self: &Arc<Self>) -> Option<Permit> {
-        self.permits.try_take().then(|| Permit(Arc::clone(self)))
+    pub(super) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
+        self.permits.try_acquire().then(|| Permit(Arc::clone(self)))
     }
 
     /// Takes a permit or waits for one.
     // Cold: most calls find a free permit.
     #[cold]
-    pub(super) fn enter(self: &Arc<Self>, newcomer: Newcomer) -> Result<Entered, Rejected> {
+    pub(super) fn acquire(self: &Arc<Self>, arrival: Arrival) -> Result<Acquired, Rejected> {
         let now = descent::now();
-        loop {
-            let mut state = lock(&self.state);
-            match self.permits.take_or_wait() {
-                Taken::Nothing => {}
-                Taken::Free => return Ok(Entered::Passed(Permit(Arc::clone(self)))),
-                Taken::Beyond => {
-                    state.pass();
-                    return Ok(Entered::Passed(Permit(Arc::clone(self))));
-                }
+        let mut state = lock(&self.state);
+        match self.permits.acquire_or_wait() {
+            Grant::Wait => {}
+            Grant::Permit => return Ok(Acquired::Permit(Permit(Arc::clone(self)))),
+            Grant::ShadowPermit => {
+                state.pass();
+                return Ok(Acquired::Permit(Permit(Arc::clone(self))));
             }
-            let answer = state.ask(&newcomer, now);
-            let refusal = match answer {
-                Answer::Join => {
-                    let ticket = state.join(newcomer, None, now);
-                    let expires = state.expires(&ticket);
-                    return Ok(Entered::Waits(Waiter {
-                        shared: Arc::clone(self),
-                        ticket: Some(ticket),
-                        expires,
-                    }));
-                }
-                Answer::Displaced(waker) => {
-                    self.settle(&state);
-                    let change = state.shedding_change();
-                    drop(state);
-                    wake(waker);
-                    self.report(change);
-                    continue;
-                }
-                Answer::Refused(refusal) => refusal,
-            };
-            self.settle(&state);
-            let rejection = state.rejection(refusal, newcomer.priority, None);
-            drop(state);
-            return Err(self.reject(rejection, now));
+        }
+        let enqueued = state.enqueue(arrival, None, now);
+        let change = self.settle(&mut state);
+        drop(state);
+        self.report(change);
+        match enqueued {
+            Ok(Enqueued { ticket, evicted }) => {
+                wake(evicted.flatten());
+                Ok(Acquired::Waiting(Waiter { shared: Arc::clone(self), ticket: Some(ticket) }))
+            }
+            Err(rejection) => Err(self.reject(rejection, now)),
         }
     }
 
-    /// Notes that no call waits, if the queue is empty.
-    fn settle(&self, state: &State<Option<Waker>>) {
+    /// Before the lock is free: notes whether calls wait. Returns the event for after it.
+    fn settle(&self, state: &mut State<Option<Waker>>) -> Option<EventKind> {
         if state.waiting() == 0 {
             self.permits.stop_waiting();
         }
+        state.shedding_change()
     }
 
     /// Hands a permit to the next call that waits, or returns it.
@@ -196,21 +179,16 @@ impl ConcurrencyLimitShared {
         let now = clock::now();
         loop {
             let mut state = lock(&self.state);
-            let next = state.next(now);
-            let change = state.shedding_change();
-            let Some(ended) = next else {
-                self.permits.stop_waiting_and_return();
-                drop(state);
-                return self.report(change);
-            };
-            let served = ended.verdict == Verdict::Served;
-            if served {
-                self.settle(&state);
+            let dequeued = state.dequeue(now);
+            if dequeued.is_none() {
+                self.permits.stop_waiting_and_release();
             }
+            let change = self.settle(&mut state);
             drop(state);
-            wake(ended.payload);
             self.report(change);
-            if served {
+            let Some(Dequeued { payload, verdict }) = dequeued else { return };
+            wake(payload);
+            if verdict == Verdict::Served {
                 return;
             }
         }
@@ -233,7 +211,7 @@ impl ConcurrencyLimitShared {
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        if !self.0.permits.try_return() {
+        if !self.0.permits.try_release() {
             self.0.hand_over();
         }
     }
@@ -242,32 +220,26 @@ impl Drop for Permit {
 impl Waiter {
     /// When the call gives up.
     pub(super) fn expires(&self) -> Instant {
-        self.expires
+        lock(&self.shared.state).expires(self.ticket.as_ref().expect(WAITING))
     }
 
     /// Waits for the verdict.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejected>> {
-        let ticket = self.ticket.as_ref().expect("a call is polled until it has its verdict");
         let mut waker = Some(cx.waker().clone());
-        let mut state = lock(&self.shared.state);
-        if let Ok(payload) = state.look(ticket) {
-            mem::swap(payload, &mut waker);
-            drop(state);
-            return Poll::Pending;
-        }
-        drop(state);
-        Poll::Ready(self.end())
+        let ticket = self.ticket.as_ref().expect(WAITING);
+        // In its own statement, so that the former waker is dropped without the lock.
+        let waits = lock(&self.shared.state).register(ticket, &mut waker);
+        if waits { Poll::Pending } else { Poll::Ready(self.end()) }
     }
 
     /// Ends the wait: with the verdict, or because the time is over.
     pub(super) fn end(&mut self) -> Result<Permit, Rejected> {
-        let ticket = self.ticket.take().expect("a call ends once");
+        let ticket = self.ticket.take().expect(WAITING);
         let mut state = lock(&self.shared.state);
-        let (result, waker) = state.leave(ticket);
-        self.shared.settle(&state);
-        let change = state.shedding_change();
+        // The waker is dropped without the lock.
+        let (result, _waker) = state.end(ticket);
+        let change = self.shared.settle(&mut state);
         drop(state);
-        drop(waker);
         self.shared.report(change);
         match result {
             Ok(()) => Ok(Permit(Arc::clone(&self.shared))),
@@ -280,23 +252,17 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket.take() else { return };
         let mut state = lock(&self.shared.state);
-        let (result, waker) = state.cancel(ticket);
-        self.shared.settle(&state);
-        let change = state.shedding_change();
+        let (result, _waker) = state.cancel(ticket);
+        let change = self.shared.settle(&mut state);
         drop(state);
-        drop(waker);
         self.shared.report(change);
         match result {
             None => {}
             Some(Ok(())) => drop(Permit(Arc::clone(&self.shared))),
-            // The event is that of the count.
+            // For the event: the call is counted as rejected.
             Some(Err(rejection)) => drop(self.shared.reject(rejection, clock::now())),
         }
     }
 }
 
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
-    }
-}
+const WAITING: &str = "a call is polled until it has its verdict";

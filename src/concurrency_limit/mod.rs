@@ -2,7 +2,7 @@
 //!
 //! A call takes a permit and returns it at its end. If no permit is free, the call waits in a
 //! [queue](crate::wait_queue): critical before high before normal before low, the oldest first. The permit of a call that
-//! ends goes to the next call in the queue, and a newcomer never overtakes. A free permit costs a call no lock and no
+//! ends goes to the next call in the queue, and a new call never overtakes. A free permit costs a call no lock and no
 //! allocation.
 //!
 //! ```
@@ -30,7 +30,7 @@
 //! | reason | a call without a free permit |
 //! |---|---|
 //! | [`ConcurrencyLimited`](crate::Reason::ConcurrencyLimited) | may not wait: the limit has no queue |
-//! | [`QueueFull`](crate::Reason::QueueFull) | found a full queue, or was displaced from it |
+//! | [`QueueFull`](crate::Reason::QueueFull) | found a full queue, or was evicted from it |
 //! | [`QueueTimeout`](crate::Reason::QueueTimeout) | waited too long, or would have to |
 //! | [`Shed`](crate::Reason::Shed) | was shed, because calls had been waiting too long |
 //! | [`DeadlineExceeded`](crate::Reason::DeadlineExceeded) | has less time than it would have to wait |

@@ -4,7 +4,7 @@ use crate::rt::sync::{AtomicU64, Ordering};
 
 /// The calls in flight, the limit, whether calls wait, and whether the limit only counts.
 ///
-/// While calls wait, a permit changes hands under the lock of the queue, so no newcomer overtakes them. Because all of it
+/// While calls wait, a permit changes hands under the lock of the queue, so no new call overtakes them. Because all of it
 /// is one word, no permit is returned unseen between the last look of a call and its wait.
 #[derive(Debug)]
 pub(super) struct Permits(AtomicU64);
@@ -19,8 +19,8 @@ impl Permits {
 
     /// Takes a permit if one is free and no call waits.
     #[inline]
-    pub(super) fn try_take(&self) -> bool {
-        self.change(|word| (!word.waits() && word.has_free()).then(|| word.taken()))
+    pub(super) fn try_acquire(&self) -> bool {
+        self.change(|word| (!word.waits() && word.has_free()).then(|| word.acquired()))
     }
 
     /// Whether a call that is made now would get a permit.
@@ -32,28 +32,28 @@ impl Permits {
 
     /// Returns a permit, unless it belongs to a call that waits.
     #[inline]
-    pub(super) fn try_return(&self) -> bool {
-        self.change(|word| (!word.waits() || word.in_flight() > word.limit()).then(|| word.returned()))
+    pub(super) fn try_release(&self) -> bool {
+        self.change(|word| (!word.waits() || word.in_flight() > word.limit()).then(|| word.released()))
     }
 
     /// Takes a permit, or notes that a call waits. The caller holds the lock of the queue.
-    pub(super) fn take_or_wait(&self) -> Taken {
+    pub(super) fn acquire_or_wait(&self) -> Grant {
         loop {
-            if self.try_take() {
-                return Taken::Free;
+            if self.try_acquire() {
+                return Grant::Permit;
             }
-            if self.change(|word| word.is_shadow().then(|| word.taken())) {
-                return Taken::Beyond;
+            if self.change(|word| word.is_shadow().then(|| word.acquired())) {
+                return Grant::ShadowPermit;
             }
             if self.change(|word| (word.waits() || !word.has_free()).then(|| word.waiting(true))) {
-                return Taken::Nothing;
+                return Grant::Wait;
             }
         }
     }
 
     /// Takes a permit for a call that waits, if the limit has grown.
-    pub(super) fn take_for_waiting(&self) -> bool {
-        self.change(|word| (word.waits() && (word.has_free() || word.is_shadow())).then(|| word.taken()))
+    pub(super) fn acquire_for_waiting(&self) -> bool {
+        self.change(|word| (word.waits() && (word.has_free() || word.is_shadow())).then(|| word.acquired()))
     }
 
     /// No call waits. The caller holds the lock of the queue.
@@ -62,8 +62,8 @@ impl Permits {
     }
 
     /// No call waits, and a permit is returned. The caller holds the lock of the queue.
-    pub(super) fn stop_waiting_and_return(&self) {
-        self.change(|word| Some(word.waiting(false).returned()));
+    pub(super) fn stop_waiting_and_release(&self) {
+        self.change(|word| Some(word.waiting(false).released()));
     }
 
     pub(super) fn set_limit(&self, limit: u32, shadow: bool) {
@@ -95,13 +95,14 @@ impl Permits {
     }
 }
 
-/// How a call got a permit under the lock.
+/// What a call gets under the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    Free,
-    /// Beyond the limit, which only counts.
-    Beyond,
-    Nothing,
+pub(super) enum Grant {
+    Permit,
+    /// A permit above the limit, in shadow mode.
+    ShadowPermit,
+    /// No permit; the call has to wait.
+    Wait,
 }
 
 /// From the lowest bit: 31 bits for the calls in flight, 31 for the limit, and two flags.
@@ -127,12 +128,12 @@ impl Word {
     }
 
     /// With one more call in flight. Two billion futures do not fit into memory, so the field does not overflow.
-    const fn taken(self) -> Self {
+    const fn acquired(self) -> Self {
         Self(self.0 + 1)
     }
 
     /// With one call less in flight. Each permit is returned once, so the field does not underflow.
-    const fn returned(self) -> Self {
+    const fn released(self) -> Self {
         Self(self.0 - 1)
     }
 
@@ -158,42 +159,47 @@ mod tests {
     #[test]
     fn as_many_permits_are_taken_as_the_limit_says() {
         let permits = Permits::new(2, false);
-        assert!(permits.try_take() && permits.has_free() && permits.try_take());
-        assert!(!permits.try_take() && !permits.has_free());
-        assert_eq!(permits.take_or_wait(), Taken::Nothing);
-        assert!(!permits.try_return(), "it belongs to the call that waits");
-        permits.stop_waiting_and_return();
-        assert!(permits.try_take() && permits.try_return() && permits.try_return());
+        assert!(permits.try_acquire() && permits.has_free() && permits.try_acquire());
+        assert!(!permits.try_acquire() && !permits.has_free());
+        assert_eq!(permits.acquire_or_wait(), Grant::Wait);
+        assert!(!permits.try_release(), "it belongs to the call that waits");
+        permits.stop_waiting_and_release();
+        assert!(permits.try_acquire() && permits.try_release() && permits.try_release());
         assert_eq!(permits.in_flight(), 0);
     }
 
     #[test]
-    fn no_newcomer_overtakes_a_call_that_waits() {
+    fn no_new_call_overtakes_a_call_that_waits() {
         let permits = Permits::new(1, false);
-        assert!(permits.try_take());
-        assert_eq!(permits.take_or_wait(), Taken::Nothing);
+        assert!(permits.try_acquire());
+        assert_eq!(permits.acquire_or_wait(), Grant::Wait);
         permits.set_limit(3, false);
-        assert!(!permits.try_take());
-        assert_eq!(permits.take_or_wait(), Taken::Nothing);
-        assert!(permits.take_for_waiting() && permits.take_for_waiting() && !permits.take_for_waiting());
+        assert!(!permits.try_acquire());
+        assert_eq!(permits.acquire_or_wait(), Grant::Wait);
+        assert!(
+            permits.acquire_for_waiting() && permits.acquire_for_waiting() && !permits.acquire_for_waiting()
+        );
         permits.stop_waiting();
-        assert_eq!((permits.in_flight(), permits.take_for_waiting()), (3, false));
+        assert_eq!((permits.in_flight(), permits.acquire_for_waiting()), (3, false));
     }
 
     #[test]
     fn permits_above_a_smaller_limit_are_returned_although_calls_wait() {
         let permits = Permits::new(2, false);
-        assert!(permits.try_take() && permits.try_take());
-        assert_eq!(permits.take_or_wait(), Taken::Nothing);
+        assert!(permits.try_acquire() && permits.try_acquire());
+        assert_eq!(permits.acquire_or_wait(), Grant::Wait);
         permits.set_limit(1, false);
-        assert!(permits.try_return() && !permits.try_return());
+        assert!(permits.try_release() && !permits.try_release());
     }
 
     #[test]
     fn a_shadow_holds_no_call_up() {
         let permits = Permits::new(1, true);
-        assert_eq!([permits.take_or_wait(), permits.take_or_wait()], [Taken::Free, Taken::Beyond]);
-        assert!(!permits.try_take() && permits.has_free());
-        assert!(permits.try_return() && permits.try_return());
+        assert_eq!(
+            [permits.acquire_or_wait(), permits.acquire_or_wait()],
+            [Grant::Permit, Grant::ShadowPermit]
+        );
+        assert!(!permits.try_acquire() && permits.has_free());
+        assert!(permits.try_release() && permits.try_release());
     }
 }

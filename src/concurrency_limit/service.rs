@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::{
     future::ResponseFuture,
-    handle::{ConcurrencyLimitHandle, Entered, Permit},
+    handle::{Acquired, ConcurrencyLimitHandle, Permit},
     layer::ConcurrencyLimitLayer,
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
         Classifier, Deadline, DeadlineSource, FromRejected, NoDeadline, NoPriority, PrioritySource,
         UntilResponse,
     },
-    wait_queue::Newcomer,
+    wait_queue::Arrival,
 };
 
 /// A service with a limited number of calls in flight. Made by [`ConcurrencyLimitLayer`].
@@ -99,18 +99,18 @@ where
             return ResponseFuture::calling(self.inner.call(request), None, self.layer.classifier.clone());
         }
         let shared = &self.layer.handle.shared;
-        if let Some(permit) = shared.try_take() {
+        if let Some(permit) = shared.try_acquire() {
             return self.admitted(permit, request);
         }
-        let newcomer = Newcomer {
+        let arrival = Arrival {
             priority: self.layer.priorities.priority(&request),
             cost: 1,
             deadline: self.layer.deadlines.deadline(&request).map(Deadline::instant),
             key: self.layer.priorities.queue_key(&request),
         };
-        match shared.enter(newcomer) {
-            Ok(Entered::Passed(permit)) => self.admitted(permit, request),
-            Ok(Entered::Waits(waiter)) => {
+        match shared.acquire(arrival) {
+            Ok(Acquired::Permit(permit)) => self.admitted(permit, request),
+            Ok(Acquired::Waiting(waiter)) => {
                 if mem::take(&mut self.is_ready) {
                     // A ready service may hold a place that another call could use meanwhile.
                     self.inner = self.inner.clone();

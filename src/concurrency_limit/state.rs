@@ -9,7 +9,7 @@ use super::{config::ConcurrencyLimitConfig, snapshot::ConcurrencyLimitCounts};
 use crate::{
     call::{Priority, Reason},
     telemetry::EventKind,
-    wait_queue::{Answer, Ended, Newcomer, Refusal, Ticket, Verdict, WaitQueue},
+    wait_queue::{Arrival, Dequeued, Enqueued, Refusal, Ticket, Verdict, WaitQueue},
 };
 
 /// The queue of one limit, without the permits.
@@ -86,42 +86,43 @@ impl<T: Default> State<T> {
         self.counts.would_wait += 1;
     }
 
-    /// A call that found no permit wants to wait. Once for each call that is displaced for it.
-    pub(super) fn ask(&mut self, newcomer: &Newcomer, now: Instant) -> Answer<T> {
-        let answer = self.queue.ask(newcomer, self.pace.mean, now);
-        match &answer {
-            Answer::Join => self.counts.limited += 1,
-            Answer::Displaced(_) => self.count(Verdict::Refused(Refusal::Full)),
-            Answer::Refused(refusal) => {
-                self.counts.limited += 1;
-                self.count(Verdict::Refused(*refusal));
-            }
+    /// A call that found no permit waits, or is rejected.
+    pub(super) fn enqueue(
+        &mut self,
+        arrival: Arrival,
+        payload: T,
+        now: Instant,
+    ) -> Result<Enqueued<T>, Rejection> {
+        self.counts.limited += 1;
+        let enqueued = self.queue.enqueue(arrival, payload, self.pace.mean, now).map_err(|refusal| {
+            self.count(Verdict::Refused(refusal));
+            self.rejection(refusal, arrival.priority, None)
+        })?;
+        if enqueued.evicted.is_some() {
+            self.count(Verdict::Refused(Refusal::Full));
         }
-        answer
-    }
-
-    pub(super) fn join(&mut self, newcomer: Newcomer, payload: T, now: Instant) -> Ticket {
         self.pace.since.get_or_insert(now);
-        self.queue.join(newcomer, payload, now)
+        Ok(enqueued)
     }
 
     /// The next call that stops waiting, now that there is a permit.
-    pub(super) fn next(&mut self, now: Instant) -> Option<Ended<T>> {
-        let ended = self.queue.next(now, |_| true)?;
-        self.count(ended.verdict);
-        if ended.verdict == Verdict::Served {
-            self.pace.served(now);
+    pub(super) fn dequeue(&mut self, now: Instant) -> Option<Dequeued<T>> {
+        let dequeued = self.queue.dequeue(now, |_| true)?;
+        self.count(dequeued.verdict);
+        if dequeued.verdict == Verdict::Served {
+            self.pace.served(now, self.config.queue.longest_wait());
         }
-        self.rest();
-        Some(ended)
+        self.pause_pace();
+        Some(dequeued)
     }
 
-    /// The means to wake a call, to be replaced; or the verdict on it.
-    pub(super) fn look(&mut self, ticket: &Ticket) -> Result<&mut T, Verdict> {
-        match self.queue.verdict(ticket) {
-            Some(verdict) => Err(verdict),
-            None => Ok(self.queue.payload(ticket)),
+    /// Keeps the means to wake a call, in the place of the former one. Whether the call still waits.
+    pub(super) fn register(&mut self, ticket: &Ticket, payload: &mut T) -> bool {
+        let waits = self.queue.verdict(ticket).is_none();
+        if waits {
+            mem::swap(self.queue.payload(ticket), payload);
         }
+        waits
     }
 
     /// When the call gives up.
@@ -129,33 +130,33 @@ impl<T: Default> State<T> {
         self.queue.expires(ticket)
     }
 
-    /// A call leaves with its verdict, or because its time is over. Returns the means to wake it too, which is dropped
-    /// without the lock.
-    pub(super) fn leave(&mut self, ticket: Ticket) -> (Result<(), Rejection>, T) {
+    /// A call takes its verdict, or gives up because its time is over. Returns the payload too, which is dropped without
+    /// the lock.
+    pub(super) fn end(&mut self, ticket: Ticket) -> (Result<(), Rejection>, T) {
         let decided = self.queue.verdict(&ticket).is_some();
         let (priority, since) = self.queue.arrival(&ticket);
-        let ended = self.queue.leave(ticket);
+        let dequeued = self.queue.remove(ticket);
         if !decided {
-            self.count(ended.verdict);
+            self.count(dequeued.verdict);
         }
-        self.rest();
-        let result = match ended.verdict {
+        self.pause_pace();
+        let result = match dequeued.verdict {
             Verdict::Served => Ok(()),
             Verdict::Refused(refusal) => Err(self.rejection(refusal, priority, Some(since))),
         };
-        (result, ended.payload)
+        (result, dequeued.payload)
     }
 
-    /// A call is dropped while it waits. If it had its verdict already, it leaves with the verdict.
+    /// A call is dropped while it waits. If it had its verdict already, it takes the verdict.
     pub(super) fn cancel(&mut self, ticket: Ticket) -> (Option<Result<(), Rejection>>, T) {
         if self.queue.verdict(&ticket).is_some() {
-            let (result, payload) = self.leave(ticket);
+            let (result, payload) = self.end(ticket);
             return (Some(result), payload);
         }
         self.counts.cancelled += 1;
-        let ended = self.queue.leave(ticket);
-        self.rest();
-        (None, ended.payload)
+        let dequeued = self.queue.remove(ticket);
+        self.pause_pace();
+        (None, dequeued.payload)
     }
 
     /// The rejection for a refusal.
@@ -193,7 +194,7 @@ impl<T: Default> State<T> {
     }
 
     /// The time without a queue says nothing about the pace.
-    fn rest(&mut self) {
+    fn pause_pace(&mut self) {
         if self.queue.len() == 0 {
             self.pace.since = None;
         }
@@ -201,9 +202,11 @@ impl<T: Default> State<T> {
 }
 
 impl Pace {
-    fn served(&mut self, now: Instant) {
+    /// A time above the longest wait says no more than the longest wait. Without the bound, a backend that hung once
+    /// would make later calls look hopeless.
+    fn served(&mut self, now: Instant, longest_wait: Duration) {
         let Some(since) = self.since.replace(now) else { return };
-        let took = now.saturating_duration_since(since);
+        let took = now.saturating_duration_since(since).min(longest_wait);
         self.mean = match self.mean {
             Duration::ZERO => took,
             mean => (mean * (SMOOTHING - 1) + took) / SMOOTHING,
@@ -219,7 +222,7 @@ mod tests {
     use super::*;
     use crate::{rt::clock::epoch, wait_queue::WaitQueueConfig};
 
-    const CALL: Newcomer = Newcomer { priority: Priority::Normal, cost: 1, deadline: None, key: None };
+    const CALL: Arrival = Arrival { priority: Priority::Normal, cost: 1, deadline: None, key: None };
 
     fn at(millis: u64) -> Instant {
         epoch() + Duration::from_millis(millis)
@@ -233,8 +236,7 @@ mod tests {
     fn the_pace_predicts_who_would_be_late_and_when_to_come_again() {
         let mut state = state(WaitQueueConfig::new().without_shedding());
         for id in 0..12 {
-            assert_eq!(state.ask(&CALL, at(0)), Answer::Join);
-            let _ticket = state.join(CALL, id, at(0));
+            assert!(state.enqueue(CALL, id, at(0)).is_ok());
         }
         let rejection = |state: &State<u32>, refusal| {
             let Rejection { reason, retry_after, .. } = state.rejection(refusal, Priority::Low, None);
@@ -242,42 +244,57 @@ mod tests {
         };
         assert_eq!(rejection(&state, Refusal::Full), (Reason::QueueFull, Duration::from_secs(1)));
         for round in 1..=2 {
-            assert_eq!(state.next(at(100 * round)).map(|ended| ended.verdict), Some(Verdict::Served));
+            assert_eq!(state.dequeue(at(100 * round)).map(|it| it.verdict), Some(Verdict::Served));
         }
         // Ten calls wait, and one is served every 100 ms.
-        let due = |millis| Newcomer { deadline: Some(at(millis)), ..CALL };
-        assert_eq!(state.ask(&due(1_199), at(200)), Answer::Refused(Refusal::Deadline));
-        assert_eq!(state.ask(&due(1_200), at(200)), Answer::Join);
-        state.next(at(300));
+        let due = |millis| Arrival { deadline: Some(at(millis)), ..CALL };
+        let late = state.enqueue(due(1_199), 20, at(200)).expect_err("it would be late");
+        assert_eq!((late.reason, late.since), (Reason::DeadlineExceeded, None));
+        assert!(state.enqueue(due(1_200), 20, at(200)).is_ok());
+        state.dequeue(at(300));
         assert_eq!(rejection(&state, Refusal::Shed), (Reason::Shed, Duration::from_secs(1)));
-        while state.next(at(300)).is_some() {}
+        while state.dequeue(at(300)).is_some() {}
         // A pause without a queue is no slow service.
-        let _ticket = state.join(CALL, 20, at(9_000));
-        state.next(at(9_010));
+        assert!(state.enqueue(CALL, 21, at(9_000)).is_ok());
+        state.dequeue(at(9_010));
         assert!(state.pace.mean < Duration::from_millis(100), "{:?}", state.pace);
+    }
+
+    #[test]
+    fn one_backend_that_hung_does_not_make_later_calls_look_hopeless() {
+        let mut state = state(WaitQueueConfig::new().without_shedding());
+        for turn in 0..=10 {
+            assert!(state.enqueue(CALL, 0, at(10 * turn)).is_ok());
+            state.dequeue(at(10 * turn + 10));
+        }
+        // Every second a call gives up and another one arrives.
+        let mut ticket = state.enqueue(CALL, 0, at(1_000)).expect("there is a place").ticket;
+        for second in 2..60 {
+            let next = state.enqueue(CALL, 0, at(1_000 * second)).expect("it may wait").ticket;
+            state.cancel(mem::replace(&mut ticket, next));
+        }
+        state.dequeue(at(60_000));
+        for id in 0..5 {
+            assert!(state.enqueue(CALL, id, at(60_000)).is_ok(), "call {id}: {:?}", state.pace);
+        }
     }
 
     #[test]
     fn case_61_every_limited_call_is_counted_once() {
         let mut state = state(WaitQueueConfig::new().capacity(3).max_wait(Duration::from_millis(50)));
-        let high = Newcomer { priority: Priority::High, ..CALL };
-        let mut tickets: Vec<_> = (0..3)
-            .map(|id| {
-                assert_eq!(state.ask(&CALL, at(0)), Answer::Join);
-                state.join(CALL, id, at(0))
-            })
-            .collect();
-        assert_eq!(state.ask(&CALL, at(0)), Answer::Refused(Refusal::Full));
-        assert_eq!(state.ask(&high, at(0)), Answer::Displaced(2));
-        assert_eq!(state.ask(&high, at(0)), Answer::Join);
-        let _ticket = state.join(high, 3, at(0));
-        assert_eq!(state.next(at(1)).map(|ended| ended.payload), Some(3));
+        let high = Arrival { priority: Priority::High, ..CALL };
+        let enqueue = |state: &mut State<u32>, call, id| state.enqueue(call, id, at(0));
+        let mut tickets: Vec<_> =
+            (0..3).map(|id| enqueue(&mut state, CALL, id).expect("there is a place").ticket).collect();
+        assert!(enqueue(&mut state, CALL, 3).is_err());
+        assert!(enqueue(&mut state, high, 4).is_ok_and(|enqueued| enqueued.evicted == Some(2)));
+        assert_eq!(state.dequeue(at(1)).map(|dequeued| dequeued.payload), Some(4));
         let mut take = || tickets.pop().expect("three joined");
         let reason = |result: Result<(), Rejection>| result.map_err(|rejection| rejection.reason);
         assert_eq!(state.cancel(take()).0.map(reason), Some(Err(Reason::QueueFull)));
         assert_eq!(state.cancel(take()).0, None);
         let max_wait = Duration::from_millis(50);
-        assert_eq!(reason(state.leave(take()).0), Err(Reason::QueueTimeout { max_wait }));
+        assert_eq!(reason(state.end(take()).0), Err(Reason::QueueTimeout { max_wait }));
         let counts = state.counts();
         let rejected = [counts.rejected_full, counts.rejected_max_wait, counts.rejected_deadline];
         assert_eq!((counts.limited, counts.served, counts.cancelled, rejected), (5, 1, 1, [2, 1, 0]));
@@ -287,8 +304,7 @@ mod tests {
     #[test]
     fn a_limit_without_a_queue_says_so() {
         let mut state = state(WaitQueueConfig::none());
-        assert_eq!(state.ask(&CALL, at(0)), Answer::Refused(Refusal::Full));
-        let rejection = state.rejection(Refusal::Full, Priority::Low, None);
+        let rejection = state.enqueue(CALL, 1, at(0)).expect_err("no call may wait");
         assert_eq!(rejection.reason, Reason::ConcurrencyLimited { limit: 3 });
     }
 }

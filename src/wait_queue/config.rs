@@ -59,6 +59,13 @@ pub(super) enum Shed {
     },
 }
 
+/// A wait that is too long, and for how long it has to last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) wait: Duration,
+    pub(super) interval: Duration,
+}
+
 impl WaitQueueConfig {
     /// Lets 1 000 calls wait for up to 1 s.
     #[must_use]
@@ -78,7 +85,7 @@ impl WaitQueueConfig {
         Self { capacity: 0, ..Self::new() }
     }
 
-    /// Lets at most so many calls wait. In a full queue, a call displaces the newest call of the lowest class below its
+    /// Lets at most so many calls wait. In a full queue, a call evicts the newest call of the lowest class below its
     /// own; if there is none, it is refused.
     ///
     /// A long queue survives a longer burst, and holds more requests in memory. 0 to 1 000 000; 0 refuses every call that
@@ -91,7 +98,7 @@ impl WaitQueueConfig {
 
     /// Lets at most so many calls of one key wait, so that one client cannot fill the queue.
     ///
-    /// A further call of the key displaces the newest call of the lowest class of the same key. The key comes from
+    /// A further call of the key evicts the newest call of the lowest class of the same key. The key comes from
     /// [`PrioritySource::queue_key`](crate::PrioritySource::queue_key). At least 1. Default: no limit.
     #[must_use]
     pub const fn per_key(mut self, calls: u32) -> Self {
@@ -129,9 +136,10 @@ impl WaitQueueConfig {
     /// the class has drained.
     ///
     /// The rule is `CoDel`'s: a burst may wait, and a standing queue may not. Lower classes go first: the queue sheds a
-    /// call only when no call of a lower class waits, except in reserved places. A short `target` keeps waits short in
-    /// an overload, and refuses more calls. Both above 0, at most 1 day. In a file: `shed = { above = { target =
-    /// "100ms", interval = "100ms" } }` or `shed = "off"`. Default: 100 ms for both.
+    /// call only when no call of a lower class waits, except in reserved places. High and critical calls may wait for
+    /// half of [`max_wait`](Self::max_wait), if that is longer than `target`. A short `target` keeps waits short in an
+    /// overload, and refuses more calls. Both above 0, at most 1 day. In a file: `shed = { above = { target = "100ms",
+    /// interval = "100ms" } }` or `shed = "off"`. Default: 100 ms for both.
     #[must_use]
     pub const fn shed_above(mut self, target: Duration, interval: Duration) -> Self {
         self.shed = Shed::Above { target, interval };
@@ -143,6 +151,13 @@ impl WaitQueueConfig {
     pub const fn without_shedding(mut self) -> Self {
         self.shed = Shed::Off;
         self
+    }
+
+    /// The wait above which calls of this class are shed.
+    pub(super) fn target(&self, priority: Priority) -> Option<Target> {
+        let Shed::Above { target, interval } = self.shed else { return None };
+        let wait = if priority > Priority::Normal { target.max(self.max_wait / 2) } else { target };
+        Some(Target { wait, interval })
     }
 
     /// The longest wait.

@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -319,6 +319,37 @@ async fn case_08_a_panic_in_the_call_its_future_or_the_classifier_returns_the_pe
         run!(bad);
     }
     assert_quiet(&mut layer.layer(backend()), &layer.handle()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_08_a_waker_that_panics_loses_no_permit() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("the waker panics");
+        }
+    }
+    let waker = Waker::from(Arc::new(Panics));
+    let step = Duration::from_millis(10);
+    let queue = WaitQueueConfig::new().capacity(7).shed_above(step, step);
+    let layer = config(2).queue(queue).build().expect("valid");
+    let (mut service, handle) = (layer.layer(backend()), layer.handle());
+    let [first, second] = [(); 2].map(|()| service.call(endless()));
+    let waiting = [(); 2].map(|()| {
+        let mut call = Box::pin(service.call(endless()));
+        assert!(call.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        call
+    });
+    // The first one that waits is served, and the second one is shed.
+    advance(2 * step).await;
+    drop(first);
+    advance(2 * step).await;
+    let next = service.call(endless());
+    drop(second);
+    let snapshot = handle.snapshot();
+    assert_eq!((snapshot.in_flight, snapshot.waiting, snapshot.counts.rejected_shed), (2, 0, 1));
+    drop((waiting, next));
+    assert_quiet(&mut service, &handle).await;
 }
 
 /// Leaves each pending outcome with the test.

@@ -11,6 +11,8 @@ use tower_reliability::{
 };
 
 const SEED: u64 = 1;
+/// Of the random loads. Their critical and high calls are up to a percent above or below what fits.
+const SEEDS: u32 = 4;
 const LIMIT: u32 = 50;
 const TAKES: Duration = Duration::from_millis(50);
 /// One every half millisecond: twice what fifty permits and fifty milliseconds allow.
@@ -83,7 +85,6 @@ async fn run(name: &str, queue: WaitQueueConfig, calls: Vec<Call>) -> [f64; 4] {
         rate
     });
     let snapshot = layer.handle().snapshot();
-    println!("{:?}", snapshot.counts);
     assert_eq!((snapshot.in_flight, snapshot.waiting), (0, 0));
     rates
 }
@@ -96,12 +97,26 @@ async fn case_30_under_twice_the_load_critical_and_high_calls_succeed_and_low_ca
 }
 
 #[tokio::test(start_paused = true)]
+async fn case_30_under_a_random_load_high_calls_that_just_fit_succeed() {
+    let mut sums = [0.0; 4];
+    for seed in 1..=SEEDS {
+        let calls = random_calls(&mut StdRng::seed_from_u64(seed.into()));
+        let rates = run(&format!("random calls, seed {seed}"), WaitQueueConfig::new(), calls).await;
+        assert!(rates[0] >= 0.999 && rates[1] >= 0.99 && rates[3] > 0.0, "seed {seed}: {rates:?}");
+        (0..4).for_each(|class| sums[class] += rates[class]);
+    }
+    let mean = sums.map(|sum| sum / f64::from(SEEDS));
+    println!("mean of {SEEDS} seeds: {mean:?}");
+    assert!(mean[0] >= 0.999 && mean[1] >= 0.99 && mean[3] > 0.0, "{mean:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn case_30_shedding_trades_successes_of_a_class_that_just_fits_for_shorter_waits() {
-    let target =
-        |millis| WaitQueueConfig::new().shed_above(Duration::from_millis(millis), Duration::from_millis(100));
+    let max_wait = |millis| WaitQueueConfig::new().max_wait(Duration::from_millis(millis));
     let mut high = Vec::new();
     for (name, queue) in [
-        ("target 20 ms", target(20)),
+        ("max_wait 200 ms", max_wait(200)),
+        ("max_wait 400 ms", max_wait(400)),
         ("default", WaitQueueConfig::new()),
         ("without shedding", WaitQueueConfig::new().without_shedding()),
     ] {
@@ -109,5 +124,5 @@ async fn case_30_shedding_trades_successes_of_a_class_that_just_fits_for_shorter
         assert!(rates[0] >= 0.999 && rates[3] > 0.0, "seed {SEED}, {name}: {rates:?}");
         high.push(rates[1]);
     }
-    assert!(high[0] > 0.85 && high[1] > 0.95 && high[2] > 0.99, "seed {SEED}: {high:?}");
+    assert!(high[0] > 0.95 && high.is_sorted() && high[2] > 0.99, "seed {SEED}: {high:?}");
 }

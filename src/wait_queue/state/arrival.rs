@@ -6,7 +6,7 @@ use crate::call::Priority;
 
 /// A call that has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Newcomer {
+pub(crate) struct Arrival {
     pub(crate) priority: Priority,
     /// The permits that it needs.
     pub(crate) cost: u32,
@@ -15,20 +15,30 @@ pub(crate) struct Newcomer {
     pub(crate) key: Option<u64>,
 }
 
-/// The answer to a call that wants to join.
+/// A call that waits now, and the payload of the call that was evicted for it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Answer<T> {
-    /// There is a place.
-    Join,
-    /// A worse call has lost its place. The newcomer asks again.
-    Displaced(T),
+pub(crate) struct Enqueued<T> {
+    pub(crate) ticket: Ticket,
+    pub(crate) evicted: Option<T>,
+}
+
+/// A call that no longer waits, with its payload.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Dequeued<T> {
+    pub(crate) payload: T,
+    pub(crate) verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Served,
     Refused(Refusal),
 }
 
 /// Why a call is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The queue, or the part of its key, is full of calls that are not worse.
+    /// The queue, or the part of its key, is full of calls that are not less important.
     Full,
     /// It waited too long in an overload.
     Shed,
@@ -38,25 +48,12 @@ pub(crate) enum Refusal {
     Deadline,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Served,
-    Refused(Refusal),
-}
-
-/// A call that no longer waits, with its payload.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Ended<T> {
-    pub(crate) payload: T,
-    pub(crate) verdict: Verdict,
-}
-
-/// The place of one call. The call gives it back by [`WaitQueue::leave`].
+/// The place of one call. The call gives it back by [`WaitQueue::remove`](super::WaitQueue::remove).
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) struct Ticket(pub(super) u32);
 
-impl Newcomer {
+impl Arrival {
     /// Why the call is refused when its time ends at this instant.
     pub(super) fn expired(&self, until: Instant) -> Refusal {
         if self.deadline == Some(until) { Refusal::Deadline } else { Refusal::MaxWait }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use super::{Answer, Ended, Newcomer, Refusal, Ticket, Verdict, WaitQueue};
+use super::{Arrival, Dequeued, Enqueued, Refusal, Ticket, Verdict, WaitQueue};
 use crate::{call::Priority, rt::clock::epoch, wait_queue::config::WaitQueueConfig};
 
 const CAPACITY: u32 = 12;
@@ -12,6 +12,7 @@ const PER_KEY: u32 = 4;
 /// One place in a queue of twelve.
 const RESERVED: usize = 1;
 const SHARES: [(Priority, u64); 2] = [(Priority::Normal, 20), (Priority::Low, 10)];
+/// Half of it is the target of high and critical calls.
 const MAX_WAIT: Duration = Duration::from_millis(300);
 const TARGET: Duration = Duration::from_millis(40);
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -28,7 +29,7 @@ const CONFIG: WaitQueueConfig = WaitQueueConfig::new()
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     id: u32,
-    newcomer: Newcomer,
+    arrival: Arrival,
     since: Instant,
 }
 
@@ -37,13 +38,15 @@ struct Model {
     waiting: Vec<Waiting>,
     /// Hundredths of a call, by priority.
     credits: [u64; 4],
+    /// Whether a call was refused as too late since a call was served.
+    too_late: [bool; 4],
     above_since: [Option<Instant>; 4],
     sheds: [bool; 4],
 }
 
 impl Model {
     fn of(&self, priority: Priority) -> Vec<Waiting> {
-        self.waiting.iter().filter(|it| it.newcomer.priority == priority).copied().collect()
+        self.waiting.iter().filter(|it| it.arrival.priority == priority).copied().collect()
     }
 
     fn reserved(priority: Priority) -> usize {
@@ -54,12 +57,12 @@ impl Model {
         self.of(priority).len() > Self::reserved(priority)
     }
 
-    fn until(newcomer: &Newcomer, since: Instant) -> Instant {
-        newcomer.deadline.map_or(since + MAX_WAIT, |deadline| deadline.min(since + MAX_WAIT))
+    fn until(arrival: &Arrival, since: Instant) -> Instant {
+        arrival.deadline.map_or(since + MAX_WAIT, |deadline| deadline.min(since + MAX_WAIT))
     }
 
-    fn expired(newcomer: &Newcomer, since: Instant) -> Refusal {
-        if newcomer.deadline.is_some_and(|deadline| deadline <= since + MAX_WAIT) {
+    fn expired(arrival: &Arrival, since: Instant) -> Refusal {
+        if arrival.deadline.is_some_and(|deadline| deadline <= since + MAX_WAIT) {
             Refusal::Deadline
         } else {
             Refusal::MaxWait
@@ -75,51 +78,63 @@ impl Model {
         }
     }
 
-    fn ask(&mut self, newcomer: &Newcomer, pace: Duration, now: Instant) -> Answer<u32> {
-        let higher = |it: &&Waiting| it.newcomer.priority >= newcomer.priority;
-        let by_rank: u64 = self.waiting.iter().filter(higher).map(|it| u64::from(it.newcomer.cost)).sum();
-        let own: u64 = self.of(newcomer.priority).iter().map(|it| u64::from(it.newcomer.cost)).sum();
-        let share = SHARES.iter().find(|(priority, _)| *priority == newcomer.priority);
-        let ahead = share.map_or(by_rank, |(_, percent)| by_rank.min((own + 1) * 100 / percent));
+    /// The call that is evicted, if any.
+    fn enqueue(
+        &mut self,
+        arrival: Arrival,
+        id: u32,
+        pace: Duration,
+        now: Instant,
+    ) -> Result<Option<u32>, Refusal> {
+        let higher = |it: &&Waiting| it.arrival.priority >= arrival.priority;
+        let by_rank: u64 = self.waiting.iter().filter(higher).map(|it| u64::from(it.arrival.cost)).sum();
+        let own: u64 = self.of(arrival.priority).iter().map(|it| u64::from(it.arrival.cost)).sum();
+        let share = SHARES.iter().find(|(priority, _)| *priority == arrival.priority);
+        let owed = ((own + 1) * 100).saturating_sub(self.credits[arrival.priority as usize]);
+        let ahead = share.map_or(by_rank, |(_, percent)| by_rank.min(owed / percent));
         let start = now + pace * u32::try_from(ahead).expect("few");
-        let until = Self::until(newcomer, now);
+        let until = Self::until(&arrival, now);
         if until <= now || until < start {
-            return Answer::Refused(Self::expired(newcomer, now));
+            self.too_late[arrival.priority as usize] = true;
+            return Err(Self::expired(&arrival, now));
         }
         let newest_lowest = |among: Vec<Waiting>| {
-            let lower = among.into_iter().filter(|it| it.newcomer.priority < newcomer.priority);
-            lower.min_by_key(|it| (it.newcomer.priority, u32::MAX - it.id))
+            let lower = among.into_iter().filter(|it| it.arrival.priority < arrival.priority);
+            lower.min_by_key(|it| (it.arrival.priority, u32::MAX - it.id))
         };
-        let own: Vec<_> = self.waiting.iter().filter(|it| it.newcomer.key == newcomer.key).copied().collect();
-        let bounded = newcomer.key.is_some() && own.len() >= PER_KEY as usize;
+        let own: Vec<_> = self.waiting.iter().filter(|it| it.arrival.key == arrival.key).copied().collect();
+        let bounded = arrival.key.is_some() && own.len() >= PER_KEY as usize;
         let of_key = newest_lowest(own);
         if bounded && of_key.is_none() {
-            return Answer::Refused(Refusal::Full);
+            return Err(Refusal::Full);
         }
         let of_key = of_key.filter(|_| bounded);
-        let kept = Priority::ALL.into_iter().filter(|other| *other != newcomer.priority);
+        let kept = Priority::ALL.into_iter().filter(|other| *other != arrival.priority);
         let kept: usize = kept.map(|other| Self::reserved(other).saturating_sub(self.of(other).len())).sum();
-        let unreserved = |it: &Waiting| self.has_more_than_reserved(it.newcomer.priority);
+        let unreserved = |it: &Waiting| self.has_more_than_reserved(it.arrival.priority);
         let worst = if self.waiting.len() + kept < CAPACITY as usize {
             of_key
         } else {
             let all = self.waiting.iter().filter(|it| unreserved(it)).copied().collect();
             let Some(worst) = of_key.filter(unreserved).or_else(|| newest_lowest(all)) else {
-                return Answer::Refused(Refusal::Full);
+                return Err(Refusal::Full);
             };
             Some(worst)
         };
-        let Some(worst) = worst else { return Answer::Join };
-        self.end(worst.id);
-        Answer::Displaced(worst.id)
+        if let Some(worst) = worst {
+            self.end(worst.id);
+        }
+        self.waiting.push(Waiting { id, arrival, since: now });
+        Ok(worst.map(|worst| worst.id))
     }
 
-    fn next(&mut self, now: Instant, granted: u32) -> Option<Ended<u32>> {
-        let refuse = |payload, refusal| Some(Ended { payload, verdict: Verdict::Refused(refusal) });
+    fn dequeue(&mut self, now: Instant, granted: u32) -> Option<Dequeued<u32>> {
+        let refuse = |payload, refusal| Some(Dequeued { payload, verdict: Verdict::Refused(refusal) });
         let mut shed = None;
         for class in Priority::ALL.into_iter().rev() {
             let unreserved = if self.has_more_than_reserved(class) { self.of(class) } else { vec![] };
-            let above = unreserved.iter().any(|it| now - it.since > TARGET);
+            let target = if class > Priority::Normal { MAX_WAIT / 2 } else { TARGET };
+            let above = unreserved.iter().any(|it| now - it.since > target);
             let (sheds, above_since) =
                 (&mut self.sheds[class as usize], &mut self.above_since[class as usize]);
             if *sheds {
@@ -133,9 +148,9 @@ impl Model {
                 *above_since = Some(now);
             }
             if *sheds && above {
-                let lower = self.waiting.iter().filter(|it| it.newcomer.priority <= class);
-                let lower = lower.filter(|it| self.has_more_than_reserved(it.newcomer.priority));
-                shed = lower.min_by_key(|it| (it.newcomer.priority, it.id)).map(|it| it.id);
+                let lower = self.waiting.iter().filter(|it| it.arrival.priority <= class);
+                let lower = lower.filter(|it| self.has_more_than_reserved(it.arrival.priority));
+                shed = lower.min_by_key(|it| (it.arrival.priority, it.id)).map(|it| it.id);
             }
         }
         if let Some(worst) = shed {
@@ -146,28 +161,29 @@ impl Model {
         let owed = owed.filter(|class| self.credits[*class as usize] >= 100);
         // The first of the highest credits is that of the highest class.
         let owed = owed.rev().max_by_key(|class| self.credits[*class as usize]);
-        let class = owed.or_else(|| self.waiting.iter().map(|it| it.newcomer.priority).max())?;
+        let class = owed.or_else(|| self.waiting.iter().map(|it| it.arrival.priority).max())?;
         let first = self.of(class)[0];
-        if Self::until(&first.newcomer, first.since) <= now {
+        if Self::until(&first.arrival, first.since) <= now {
             self.end(first.id);
-            return refuse(first.id, Self::expired(&first.newcomer, first.since));
+            return refuse(first.id, Self::expired(&first.arrival, first.since));
         }
-        if first.newcomer.cost > granted {
+        if first.arrival.cost > granted {
             return None;
         }
         for (other, percent) in SHARES {
-            if !self.of(other).is_empty() {
+            if !self.of(other).is_empty() || self.too_late[other as usize] {
                 self.credits[other as usize] = (self.credits[other as usize] + percent).min(200);
             }
         }
+        self.too_late = [false; 4];
         self.credits[class as usize] = self.credits[class as usize].saturating_sub(100);
         self.end(first.id);
-        Some(Ended { payload: first.id, verdict: Verdict::Served })
+        Some(Dequeued { payload: first.id, verdict: Verdict::Served })
     }
 }
 
-fn newcomer(rng: &mut StdRng, now: Instant) -> Newcomer {
-    Newcomer {
+fn arrival(rng: &mut StdRng, now: Instant) -> Arrival {
+    Arrival {
         priority: Priority::ALL[rng.random_range(0..4)],
         cost: rng.random_range(1..4),
         deadline: rng.random_bool(0.3).then(|| now + Duration::from_millis(rng.random_range(0..400))),
@@ -184,31 +200,28 @@ fn drive(seed: u64, steps: u32) -> u32 {
     for id in 1..=steps {
         match rng.random_range(0..10) {
             0..=3 => {
-                let newcomer = newcomer(&mut rng, now);
+                let arrival = arrival(&mut rng, now);
                 let pace = Duration::from_millis(rng.random_range(0..12));
-                let answer = loop {
-                    let answer = queue.ask(&newcomer, pace, now);
-                    assert_eq!(answer, model.ask(&newcomer, pace, now), "seed {seed}, step {id}");
-                    let Answer::Displaced(_) = answer else { break answer };
-                };
-                if answer == Answer::Join {
-                    model.waiting.push(Waiting { id, newcomer, since: now });
-                    tickets.push((id, queue.join(newcomer, id, now)));
-                }
+                let expected = model.enqueue(arrival, id, pace, now);
+                let found = queue.enqueue(arrival, id, pace, now).map(|Enqueued { ticket, evicted }| {
+                    tickets.push((id, ticket));
+                    evicted
+                });
+                assert_eq!(found, expected, "seed {seed}, step {id}");
             }
             4..=5 => {
                 let granted = rng.random_range(0..4);
-                let ended = queue.next(now, |cost| cost <= granted);
-                assert_eq!(ended, model.next(now, granted), "seed {seed}, step {id}");
+                let ended = queue.dequeue(now, |cost| cost <= granted);
+                assert_eq!(ended, model.dequeue(now, granted), "seed {seed}, step {id}");
             }
             6..=7 if !tickets.is_empty() => {
                 let (id, ticket) = tickets.swap_remove(rng.random_range(0..tickets.len()));
                 let waited = model.waiting.iter().find(|it| it.id == id).copied();
                 assert_eq!(queue.verdict(&ticket).is_none(), waited.is_some(), "seed {seed}, call {id}");
-                let verdict = queue.leave(ticket).verdict;
+                let verdict = queue.remove(ticket).verdict;
                 if let Some(it) = waited {
                     cancels += 1;
-                    assert_eq!(verdict, Verdict::Refused(Model::expired(&it.newcomer, it.since)));
+                    assert_eq!(verdict, Verdict::Refused(Model::expired(&it.arrival, it.since)));
                 }
                 model.end(id);
             }
@@ -220,7 +233,7 @@ fn drive(seed: u64, steps: u32) -> u32 {
         }
     }
     while let Some((_, ticket)) = tickets.pop() {
-        queue.leave(ticket);
+        queue.remove(ticket);
     }
     assert_eq!(queue.len(), 0, "seed {seed}");
     assert!(queue.holds_nothing(), "seed {seed}");

@@ -1,4 +1,4 @@
-//! The queue: who may join, who is served next, and who goes when there is no place.
+//! The queue: which calls may wait, which is served next, and which goes when there is no place.
 
 use std::{
     collections::{HashMap, hash_map},
@@ -7,16 +7,16 @@ use std::{
 };
 
 use super::{
-    arrival::{Answer, Ended, Newcomer, Refusal, Ticket, Verdict},
+    arrival::{Arrival, Dequeued, Enqueued, Refusal, Ticket, Verdict},
+    codel::CoDel,
     lists::{List, Slab},
-    pressure::Pressure,
 };
 use crate::{algo::after, call::Priority, wait_queue::config::WaitQueueConfig};
 
 /// The calls that wait for permits of one limit, each with a payload `T`: the means to wake it.
 ///
-/// A call [asks](Self::ask) until there is a place, [joins](Self::join), and [leaves](Self::leave) with its verdict. The
-/// limit asks for the [next](Self::next) call when it has a permit. An entry stays in memory until its call leaves.
+/// The limit [enqueues](Self::enqueue) a call, and [dequeues](Self::dequeue) the next one when it has a permit. An entry
+/// stays in memory until its call [removes](Self::remove) it.
 #[derive(Debug)]
 pub(crate) struct WaitQueue<T> {
     config: WaitQueueConfig,
@@ -29,7 +29,7 @@ pub(crate) struct WaitQueue<T> {
 
 #[derive(Debug)]
 pub(super) struct Entry<T> {
-    newcomer: Newcomer,
+    arrival: Arrival,
     since: Instant,
     until: Instant,
     verdict: Option<Verdict>,
@@ -45,9 +45,11 @@ pub(super) struct Class {
     credit: u32,
     /// Millionths: the credit for each call that is served while this class waits.
     share: u32,
+    /// Whether a call was refused, because its turn would come too late, since a call was served.
+    was_too_late: bool,
     /// The places that no other class takes.
     reserved: u32,
-    pressure: Pressure,
+    codel: CoDel,
 }
 
 #[derive(Debug)]
@@ -58,8 +60,15 @@ pub(super) struct Key {
 
 impl<T: Default> WaitQueue<T> {
     pub(crate) fn new(config: WaitQueueConfig) -> Self {
-        let pressure = Pressure::Calm;
-        let class = Class { waiting: List::EMPTY, cost: 0, credit: 0, share: 0, reserved: 0, pressure };
+        let class = Class {
+            waiting: List::EMPTY,
+            cost: 0,
+            credit: 0,
+            share: 0,
+            was_too_late: false,
+            reserved: 0,
+            codel: CoDel::Below,
+        };
         let (classes, keys) = ([class; CLASSES], HashMap::new());
         let mut queue = Self { config, entries: Slab::new(), classes, keys };
         queue.update(config);
@@ -88,74 +97,68 @@ impl<T: Default> WaitQueue<T> {
 
     /// The highest class whose calls are shed, if any.
     pub(crate) fn shedding(&self) -> Option<Priority> {
-        Priority::ALL.into_iter().find(|class| self.classes[*class as usize].pressure == Pressure::Shedding)
+        Priority::ALL.into_iter().find(|class| self.classes[*class as usize].codel == CoDel::Shedding)
     }
 
     /// The priority of a call, and since when it is in the queue.
     pub(crate) fn arrival(&self, ticket: &Ticket) -> (Priority, Instant) {
         let entry = &self.entries[ticket.0];
-        (entry.newcomer.priority, entry.since)
+        (entry.arrival.priority, entry.since)
     }
 
-    /// About how many permits go to other calls before a newcomer of this class is served, if no call joins after it.
+    /// About how many permits go to other calls before a new call of this class is served, if no call arrives after it.
     pub(crate) fn ahead(&self, priority: Priority) -> u64 {
         let class = &self.classes[priority as usize];
         let by_rank = self.classes[priority as usize..].iter().map(|class| class.cost).sum();
-        let by_share = (class.cost + 1).saturating_mul(ONE.into()).checked_div(class.share.into());
-        by_share.map_or(by_rank, |by_share| by_rank.min(by_share))
+        let owed = (class.cost + 1).saturating_mul(ONE.into()).saturating_sub(class.credit.into());
+        owed.checked_div(class.share.into()).map_or(by_rank, |by_share| by_rank.min(by_share))
     }
 
-    /// Asks for a place, `pace` being the time that the limit takes per permit.
-    pub(crate) fn ask(&mut self, newcomer: &Newcomer, pace: Duration, now: Instant) -> Answer<T> {
-        let ahead = u32::try_from(self.ahead(newcomer.priority)).unwrap_or(u32::MAX);
+    /// Lets a call wait behind all calls of the same class, `pace` being the time that the limit takes per permit. In a
+    /// full queue, a less important call is evicted.
+    pub(crate) fn enqueue(
+        &mut self,
+        arrival: Arrival,
+        payload: T,
+        pace: Duration,
+        now: Instant,
+    ) -> Result<Enqueued<T>, Refusal> {
+        let ahead = u32::try_from(self.ahead(arrival.priority)).unwrap_or(u32::MAX);
         let start = after(now, pace.saturating_mul(ahead));
-        let until = self.until(newcomer, now);
+        let max_wait = after(now, self.config.max_wait);
+        let until = arrival.deadline.map_or(max_wait, |deadline| deadline.min(max_wait));
         if until <= now || until < start {
-            return Answer::Refused(newcomer.expired(until));
+            self.classes[arrival.priority as usize].was_too_late = true;
+            return Err(arrival.expired(until));
         }
-        match self.worse_than(newcomer) {
-            Ok(None) => Answer::Join,
-            Ok(Some(index)) => Answer::Displaced(self.end(index, Verdict::Refused(Refusal::Full))),
-            Err(refusal) => Answer::Refused(refusal),
-        }
-    }
-
-    /// Joins the queue behind all calls of the same class.
-    pub(crate) fn join(&mut self, newcomer: Newcomer, payload: T, now: Instant) -> Ticket {
-        let until = self.until(&newcomer, now);
-        let index = self.entries.insert(Entry { newcomer, since: now, until, verdict: None, payload });
-        let class = &mut self.classes[newcomer.priority as usize];
-        class.waiting.push_back(&mut self.entries, index);
-        class.cost += u64::from(newcomer.cost);
-        if let Some(key) = newcomer.key {
-            let key = self.keys.entry(key).or_insert(Key { len: 0, classes: [List::EMPTY; CLASSES] });
-            key.len += 1;
-            key.classes[newcomer.priority as usize].push_back(&mut self.entries, index);
-        }
-        Ticket(index)
+        let worst = self.call_to_evict(&arrival)?;
+        let evicted = worst.map(|index| self.end(index, Verdict::Refused(Refusal::Full)));
+        let index = self.entries.insert(Entry { arrival, since: now, until, verdict: None, payload });
+        self.link(index);
+        Ok(Enqueued { ticket: Ticket(index), evicted })
     }
 
     /// The next call that stops waiting: shed, expired, or served if `admit` grants its cost. `None` if no call waits or
     /// the cost is not granted.
-    pub(crate) fn next(&mut self, now: Instant, admit: impl FnOnce(u32) -> bool) -> Option<Ended<T>> {
-        if let Some(index) = self.next_shed(now) {
-            return Some(self.ended(index, Verdict::Refused(Refusal::Shed)));
+    pub(crate) fn dequeue(&mut self, now: Instant, admit: impl FnOnce(u32) -> bool) -> Option<Dequeued<T>> {
+        if let Some(index) = self.call_to_shed(now) {
+            return Some(self.dequeued(index, Verdict::Refused(Refusal::Shed)));
         }
-        let class = self.pick()?;
+        let class = self.next_class()?;
         let index = self.classes[class].waiting.first()?;
-        let Entry { newcomer, until, .. } = &self.entries[index];
+        let Entry { arrival, until, .. } = &self.entries[index];
         if *until <= now {
-            let refusal = newcomer.expired(*until);
-            return Some(self.ended(index, Verdict::Refused(refusal)));
+            let refusal = arrival.expired(*until);
+            return Some(self.dequeued(index, Verdict::Refused(refusal)));
         }
-        if !admit(newcomer.cost) {
+        if !admit(arrival.cost) {
             return None;
         }
-        self.account(class);
-        Some(self.ended(index, Verdict::Served))
+        self.add_credits(class);
+        Some(self.dequeued(index, Verdict::Served))
     }
 
-    /// The means to wake a call, to be replaced.
+    /// The payload of a call that waits.
     pub(crate) fn payload(&mut self, ticket: &Ticket) -> &mut T {
         &mut self.entries[ticket.0].payload
     }
@@ -171,24 +174,19 @@ impl<T: Default> WaitQueue<T> {
     }
 
     /// Frees the place of a call. A call without a verdict gives up: its refusal is that of its expiry.
-    #[expect(clippy::needless_pass_by_value, reason = "no call leaves twice")]
-    pub(crate) fn leave(&mut self, ticket: Ticket) -> Ended<T> {
+    #[expect(clippy::needless_pass_by_value, reason = "no call is removed twice")]
+    pub(crate) fn remove(&mut self, ticket: Ticket) -> Dequeued<T> {
         if self.entries[ticket.0].verdict.is_none() {
             self.unlink(ticket.0);
         }
-        let Entry { newcomer, until, verdict, payload, .. } = self.entries.remove(ticket.0);
-        Ended { payload, verdict: verdict.unwrap_or(Verdict::Refused(newcomer.expired(until))) }
+        let Entry { arrival, until, verdict, payload, .. } = self.entries.remove(ticket.0);
+        Dequeued { payload, verdict: verdict.unwrap_or(Verdict::Refused(arrival.expired(until))) }
     }
 
-    fn until(&self, newcomer: &Newcomer, now: Instant) -> Instant {
-        let until = after(now, self.config.max_wait);
-        newcomer.deadline.map_or(until, |deadline| deadline.min(until))
-    }
-
-    /// The call that has to go for this newcomer; none if there is a place. An error if no call is worse.
-    fn worse_than(&self, newcomer: &Newcomer) -> Result<Option<u32>, Refusal> {
-        let class = newcomer.priority as usize;
-        let key = newcomer.key.and_then(|key| self.keys.get(&key));
+    /// The call that has to go for this one; none if there is a place. An error if no call is less important.
+    fn call_to_evict(&self, arrival: &Arrival) -> Result<Option<u32>, Refusal> {
+        let class = arrival.priority as usize;
+        let key = arrival.key.and_then(|key| self.keys.get(&key));
         let of_key = match (key, self.config.per_key) {
             (Some(key), Some(per_key)) if key.len >= per_key => {
                 let mut lower = key.classes[..class].iter().enumerate();
@@ -217,39 +215,46 @@ impl<T: Default> WaitQueue<T> {
 
     /// The call to shed, if a class has waited too long: the oldest one of the lowest class that has more than its
     /// reserved places.
-    fn next_shed(&mut self, now: Instant) -> Option<u32> {
-        let (entries, shed) = (&self.entries, self.config.shed);
-        let standing = self.classes.iter_mut().map(|class| {
+    fn call_to_shed(&mut self, now: Instant) -> Option<u32> {
+        let (entries, config) = (&self.entries, &self.config);
+        // Every class observes its wait, so that its interval begins.
+        let sheds = Priority::ALL.map(|priority| {
+            let class = &mut self.classes[priority as usize];
             let oldest = class.waiting.first().filter(|_| class.has_more_than_reserved());
-            class.pressure.look(shed, oldest.map(|index| entries[index].since), now)
+            let since = oldest.map(|index| entries[index].since);
+            class.codel.observe(config.target(priority), since, now)
         });
-        // Every class is looked at, so that its interval begins.
-        let highest = standing.enumerate().filter_map(|(class, sheds)| sheds.then_some(class)).last()?;
-        let mut lower = self.classes[..=highest].iter().filter(|class| class.has_more_than_reserved());
+        let highest = Priority::ALL[sheds.iter().position(|sheds| *sheds)?];
+        let mut lower =
+            self.classes[..=highest as usize].iter().filter(|class| class.has_more_than_reserved());
         lower.find_map(|class| class.waiting.first())
     }
 
     /// The class that is served next: one that is owed a call by its share, or the highest.
-    fn pick(&self) -> Option<usize> {
+    fn next_class(&self) -> Option<usize> {
         let waiting = || (0..CLASSES).filter(|class| self.classes[*class].waiting.len() > 0);
         let owed = waiting().filter(|class| self.classes[*class].credit >= ONE);
         owed.max_by_key(|class| self.classes[*class].credit).or_else(|| waiting().next_back())
     }
 
     /// Counts that a call of this class is served.
-    fn account(&mut self, served: usize) {
-        for class in self.classes.iter_mut().filter(|class| class.waiting.len() > 0) {
-            class.credit = (class.credit + class.share).min(2 * ONE);
+    fn add_credits(&mut self, served: usize) {
+        for class in &mut self.classes {
+            // A class whose calls would all come too late waits too. Without its credit it would never be served.
+            if class.waiting.len() > 0 || class.was_too_late {
+                class.credit = (class.credit + class.share).min(2 * ONE);
+            }
+            class.was_too_late = false;
         }
         let served = &mut self.classes[served];
         served.credit = served.credit.saturating_sub(ONE);
     }
 
-    fn ended(&mut self, index: u32, verdict: Verdict) -> Ended<T> {
-        Ended { payload: self.end(index, verdict), verdict }
+    fn dequeued(&mut self, index: u32, verdict: Verdict) -> Dequeued<T> {
+        Dequeued { payload: self.end(index, verdict), verdict }
     }
 
-    /// Ends the wait of a call, and returns the means to wake it.
+    /// Ends the wait of a call, and returns its payload.
     fn end(&mut self, index: u32, verdict: Verdict) -> T {
         self.unlink(index);
         let entry = &mut self.entries[index];
@@ -257,17 +262,29 @@ impl<T: Default> WaitQueue<T> {
         mem::take(&mut entry.payload)
     }
 
-    fn unlink(&mut self, index: u32) {
-        let newcomer = self.entries[index].newcomer;
-        let class = &mut self.classes[newcomer.priority as usize];
-        class.waiting.remove(&mut self.entries, index);
-        class.cost -= u64::from(newcomer.cost);
-        if !class.has_more_than_reserved() {
-            // Not at the next look, before which a new burst may have begun.
-            class.pressure = Pressure::Calm;
+    fn link(&mut self, index: u32) {
+        let Arrival { priority, cost, key, .. } = self.entries[index].arrival;
+        let class = &mut self.classes[priority as usize];
+        class.waiting.push_back(&mut self.entries, index);
+        class.cost += u64::from(cost);
+        if let Some(key) = key {
+            let key = self.keys.entry(key).or_insert(Key { len: 0, classes: [List::EMPTY; CLASSES] });
+            key.len += 1;
+            key.classes[priority as usize].push_back(&mut self.entries, index);
         }
-        if let Some(hash_map::Entry::Occupied(mut key)) = newcomer.key.map(|key| self.keys.entry(key)) {
-            key.get_mut().classes[newcomer.priority as usize].remove(&mut self.entries, index);
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let Arrival { priority, cost, key, .. } = self.entries[index].arrival;
+        let class = &mut self.classes[priority as usize];
+        class.waiting.remove(&mut self.entries, index);
+        class.cost -= u64::from(cost);
+        if !class.has_more_than_reserved() {
+            // Not at the next observation, before which a new burst may have begun.
+            class.codel = CoDel::Below;
+        }
+        if let Some(hash_map::Entry::Occupied(mut key)) = key.map(|key| self.keys.entry(key)) {
+            key.get_mut().classes[priority as usize].remove(&mut self.entries, index);
             key.get_mut().len -= 1;
             if key.get().len == 0 {
                 key.remove();
