@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 
@@ -13,7 +13,7 @@ use axum::{
 };
 use hyper::body::{Frame, SizeHint};
 use serde_json::{Value, json};
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt};
 use tower_reliability::{
     Classifier, ConfigError, Deadline, DeadlineSource, Error, Outcome, PendingOutcome, Priority,
     PrioritySource,
@@ -51,9 +51,9 @@ impl Admission {
         F: Future<Output = Response>,
     {
         let Some(limit) = &self.0 else { return answer.await };
-        let serve =
-            service_fn(|request: Admitted<F>| async { Ok::<_, Error<Infallible>>(request.answer.await) });
-        let limited = RejectionLayer::new().layer(limit.layer(serve));
+        // The layers move a call from one place to the next, and a pointer is cheaper to move than the call.
+        let answer = pin!(async { Ok(answer.await) });
+        let limited = RejectionLayer::new().layer(limit.layer(Serve));
         limited.oneshot(Admitted { ticket, answer }).await.unwrap_or_else(|never| match never {})
     }
 
@@ -81,6 +81,27 @@ impl Admission {
 struct Admitted<F> {
     ticket: Ticket,
     answer: F,
+}
+
+/// Answers a request. A closure would not do: its future could not be sent to another thread.
+#[derive(Clone, Copy, Debug)]
+struct Serve;
+
+impl<F> Service<Admitted<F>> for Serve
+where
+    F: Future<Output = Result<Response, Error<Infallible>>>,
+{
+    type Response = Response;
+    type Error = Error<Infallible>;
+    type Future = F;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Admitted<F>) -> F {
+        request.answer
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
