@@ -97,6 +97,11 @@ impl Config {
         }
         self.clients.check()?;
         for (name, config) in &self.upstreams {
+            if config.stack.concurrency_limit.is_some() {
+                // In the stack, it would know no priorities, and end with the head of an answer.
+                let rule = format!("belongs to the upstream: upstreams.{name}.concurrency_limit");
+                return refuse(&format!("upstreams.{name}.stack.concurrency_limit"), &rule);
+            }
             // The numbers of a config are private; its file is not. The crate allows up to ten retries per request,
             // which is right for a client with a few calls and never for a gateway.
             let budget = serde_json::to_value(config.stack.retry_budget).unwrap_or_default();
@@ -267,6 +272,11 @@ mod tests {
         }
         let budget = about_upstream("url = 'http://a'\nstack.retry_budget.ratio = 1.5");
         assert_eq!(budget, "upstreams.a.stack.retry_budget.ratio: must be at most 1");
+        let limit = about_upstream("url = 'http://a'\nstack.concurrency_limit = { limit = 1 }");
+        assert_eq!(
+            limit,
+            "upstreams.a.stack.concurrency_limit: belongs to the upstream: upstreams.a.concurrency_limit"
+        );
         let text = format!("listen = 'nonsense'\n{ROUTE}\nupstreams.a = {{ url = 'http://a' }}");
         let complaint = Config::parse(&text).expect_err("no address").to_string();
         assert!(complaint.starts_with("listen: must be such as"), "{complaint}");
