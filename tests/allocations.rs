@@ -111,6 +111,9 @@ fn case_62_a_call_with_a_free_permit_and_a_call_that_waits_for_one_allocate_noth
         drop(served);
     };
     assert_eq!(allocations(10_000, waits), 0, "queued, served and cancelled");
+    let mut keyed = layer.clone().keyed(|_: &bool| 7_u32).layer(Backend);
+    assert!(call(&mut keyed, true).is_ok(), "makes the limit of its key");
+    assert_eq!(allocations(10_000, || assert!(call(&mut keyed, true).is_ok())), 0, "accepted by its key");
     assert_eq!((layer.handle().snapshot().in_flight, layer.handle().snapshot().waiting), (0, 0));
 }
 

@@ -36,7 +36,7 @@ pub struct ConcurrencyLimitHandle {
 #[derive(Debug)]
 pub(super) struct ConcurrencyLimitShared {
     pub(super) permits: Permits,
-    emitter: Emitter,
+    pub(super) emitter: Emitter,
     /// Changes of the permits that concern calls that wait are made under this lock. No waker is woken, cloned or dropped
     /// under it: the task behind it may own a call of this limit.
     state: Mutex<State<Option<Waker>>>,
@@ -106,6 +106,13 @@ impl ConcurrencyLimitHandle {
     /// Names the first field that breaks its rule. The old numbers stay in force then.
     pub fn update(&self, config: ConcurrencyLimitConfig) -> Result<(), ConfigError> {
         config.check()?;
+        self.apply(config);
+        self.shared.emitter.emit(EventKind::Reconfigured);
+        Ok(())
+    }
+
+    /// Replaces the numbers by checked ones.
+    pub(super) fn apply(&self, config: ConcurrencyLimitConfig) {
         let shared = &self.shared;
         {
             let mut state = lock(&shared.state);
@@ -115,8 +122,6 @@ impl ConcurrencyLimitHandle {
         while shared.permits.acquire_for_waiting() {
             shared.hand_over();
         }
-        shared.emitter.emit(EventKind::Reconfigured);
-        Ok(())
     }
 
     /// Adds a listener, which hears every [event](super#telemetry) from now on.

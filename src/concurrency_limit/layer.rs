@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::{config::ConcurrencyLimitConfig, handle::ConcurrencyLimitHandle, service::ConcurrencyLimit};
+use super::{
+    config::ConcurrencyLimitConfig, handle::ConcurrencyLimitHandle, keyed::KeyedConcurrencyLimitLayer,
+    service::ConcurrencyLimit,
+};
 use crate::{
     call::{ConfigError, NoDeadline, NoPriority, UntilResponse},
     telemetry::{Emitter, Listener, Name},
@@ -72,6 +75,16 @@ impl<C, P, D> ConcurrencyLimitLayer<C, P, D> {
     /// Only a call that finds no free permit is asked. Default: [`NoDeadline`].
     pub fn deadlines<D2>(self, deadlines: D2) -> ConcurrencyLimitLayer<C, P, D2> {
         self.change(|classifier, priorities, _| (classifier, priorities, deadlines))
+    }
+
+    /// Gives each key a limit of its own. `key` reads the key of a request.
+    ///
+    /// Set the other behaviours before: the keyed layer keeps them.
+    pub fn keyed<Req, K, F>(self, key: F) -> KeyedConcurrencyLimitLayer<K, F, C, P, D>
+    where
+        F: Fn(&Req) -> K,
+    {
+        KeyedConcurrencyLimitLayer::new(self, key)
     }
 
     /// Names the layer in its rejections and events, and gives it a limit of its own. Default: `concurrency_limit`.

@@ -38,6 +38,8 @@
 //! A rejection says when the queue is drained, by the pace at which calls were served lately. Until the first calls were
 //! served out of a queue the pace is unknown, and the rejection says `max_wait`.
 //!
+//! [`keyed`](ConcurrencyLimitLayer::keyed) gives each client or tenant a limit of its own.
+//!
 //! # Defaults
 //!
 //! | setting | default | range |
@@ -56,6 +58,7 @@
 //! | [`Rejected`](crate::EventKind::Rejected) | the limit rejected a call | debug | `reason`, `priority`, `waited` |
 //! | [`SheddingChanged`](crate::EventKind::SheddingChanged) | the queue began to shed calls, or sheds calls of other priorities | warning | `up_to` |
 //! | | the queue stopped shedding calls | info | |
+//! | [`KeysExhausted`](crate::EventKind::KeysExhausted) | a [keyed] limit found no room for a new key, for the first time | warning | `max_keys` |
 //! | [`Reconfigured`](crate::EventKind::Reconfigured) | [`update`](ConcurrencyLimitHandle::update) replaced the numbers | info | |
 //!
 //! A call that waits, and is served or dropped, emits no event. Listeners are added by the
@@ -73,6 +76,7 @@ mod concurrency;
 mod config;
 pub mod future;
 mod handle;
+pub mod keyed;
 mod layer;
 mod permits;
 mod service;
@@ -81,6 +85,7 @@ mod state;
 
 pub use config::ConcurrencyLimitConfig;
 pub use handle::ConcurrencyLimitHandle;
+pub use keyed::{KeyedConcurrencyLimit, KeyedConcurrencyLimitHandle, KeyedConcurrencyLimitLayer};
 pub use layer::ConcurrencyLimitLayer;
 pub use service::ConcurrencyLimit;
 pub use snapshot::{ConcurrencyLimitCounts, ConcurrencyLimitSnapshot};

@@ -2,6 +2,7 @@
 
 use std::{
     fmt, mem,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -9,7 +10,7 @@ use tower_service::Service;
 
 use super::{
     future::ResponseFuture,
-    handle::{Acquired, ConcurrencyLimitHandle, Permit},
+    handle::{Acquired, ConcurrencyLimitHandle, ConcurrencyLimitShared},
     layer::ConcurrencyLimitLayer,
 };
 use crate::{
@@ -57,20 +58,6 @@ impl<S, C, P, D> ConcurrencyLimit<S, C, P, D> {
     pub fn into_inner(self) -> S {
         self.inner
     }
-
-    /// Calls the inner service, or waits until it is ready.
-    #[inline]
-    fn admitted<Req>(&mut self, permit: Permit, request: Req) -> ResponseFuture<S, Req, C>
-    where
-        S: Service<Req> + Clone,
-        C: Clone,
-    {
-        let classifier = self.layer.classifier.clone();
-        if mem::take(&mut self.is_ready) {
-            return ResponseFuture::calling(self.inner.call(request), Some(permit), classifier);
-        }
-        ResponseFuture::readying(self.inner.clone(), request, permit, classifier)
-    }
 }
 
 impl<S, C, P, D, Req> Service<Req> for ConcurrencyLimit<S, C, P, D>
@@ -98,26 +85,57 @@ where
         if self.layer.is_absent {
             return ResponseFuture::calling(self.inner.call(request), None, self.layer.classifier.clone());
         }
-        let shared = &self.layer.handle.shared;
-        if let Some(permit) = shared.try_acquire() {
-            return self.admitted(permit, request);
-        }
-        let arrival = Arrival {
-            priority: self.layer.priorities.priority(&request),
-            cost: 1,
-            deadline: self.layer.deadlines.deadline(&request).map(Deadline::instant),
-            key: self.layer.priorities.queue_key(&request),
-        };
-        match shared.acquire(arrival) {
-            Ok(Acquired::Permit(permit)) => self.admitted(permit, request),
-            Ok(Acquired::Waiting(waiter)) => {
-                if mem::take(&mut self.is_ready) {
-                    // A ready service may hold a place that another call could use meanwhile.
-                    self.inner = self.inner.clone();
+        self.layer.admit(&self.layer.handle.shared, &mut self.inner, &mut self.is_ready, request)
+    }
+}
+
+impl<C, P, D> ConcurrencyLimitLayer<C, P, D> {
+    /// Takes a permit of this limit for the call, or lets it wait for one.
+    #[inline]
+    pub(super) fn admit<S, Req>(
+        &self,
+        limit: &Arc<ConcurrencyLimitShared>,
+        inner: &mut S,
+        is_ready: &mut bool,
+        request: Req,
+    ) -> ResponseFuture<S, Req, C>
+    where
+        S: Service<Req> + Clone,
+        C: Clone,
+        P: PrioritySource<Req>,
+        D: DeadlineSource<Req>,
+    {
+        let permit = match limit.try_acquire() {
+            Some(permit) => permit,
+            None => match limit.acquire(self.arrival(&request)) {
+                Ok(Acquired::Permit(permit)) => permit,
+                Ok(Acquired::Waiting(waiter)) => {
+                    if mem::take(is_ready) {
+                        // A ready service may hold a place that another call could use meanwhile.
+                        *inner = inner.clone();
+                    }
+                    return ResponseFuture::queued(inner.clone(), request, waiter, self.classifier.clone());
                 }
-                ResponseFuture::queued(self.inner.clone(), request, waiter, self.layer.classifier.clone())
-            }
-            Err(rejected) => ResponseFuture::rejected(rejected),
+                Err(rejected) => return ResponseFuture::rejected(rejected),
+            },
+        };
+        let classifier = self.classifier.clone();
+        if mem::take(is_ready) {
+            return ResponseFuture::calling(inner.call(request), Some(permit), classifier);
+        }
+        ResponseFuture::readying(inner.clone(), request, permit, classifier)
+    }
+
+    fn arrival<Req>(&self, request: &Req) -> Arrival
+    where
+        P: PrioritySource<Req>,
+        D: DeadlineSource<Req>,
+    {
+        Arrival {
+            priority: self.priorities.priority(request),
+            cost: 1,
+            deadline: self.deadlines.deadline(request).map(Deadline::instant),
+            key: self.priorities.queue_key(request),
         }
     }
 }

@@ -17,6 +17,7 @@ mod breaker_uploads;
 mod breaker_vectors;
 mod clients;
 mod concurrency_limit;
+mod concurrency_limit_keyed;
 mod concurrency_limit_overload;
 mod configs;
 mod drain;

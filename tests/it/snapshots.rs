@@ -3,10 +3,11 @@
 use std::{io, time::Duration};
 
 use serde_json::{Value, json, to_value};
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_reliability::{
     Error, ErrorClass, PerClass, ReliabilityStack,
     circuit_breaker::CircuitBreakerConfig,
+    concurrency_limit::ConcurrencyLimitConfig,
     fallback::FallbackConfig,
     hedge::HedgeConfig,
     retry::{Jitter, RetryConfig},
@@ -87,4 +88,15 @@ async fn values_per_class_print_and_serialise_with_the_names_of_the_classes() {
     let hang = service_fn(|()| std::future::pending::<Result<(), Error<io::Error>>>());
     assert!(timeout.layer(hang).oneshot(()).await.is_err());
     assert_eq!(to_value(timeout.handle().snapshot()).expect("it is JSON")["timed_out"], json!(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_snapshot_of_a_concurrency_limit_is_json_with_names() {
+    let layer = ConcurrencyLimitConfig::new(1).build().expect("valid");
+    let mut service = layer.layer(service_fn(async |()| Ok::<_, Error<io::Error>>(())));
+    let _calls = [service.call(()), service.call(())];
+    let limit = to_value(layer.handle().snapshot()).expect("it is JSON");
+    assert_eq!((&limit["limit"], &limit["in_flight"], &limit["waiting"]), (&json!(1), &json!(1), &json!(1)));
+    assert_eq!(limit["waiting_by_class"][2], json!(["normal", 1]));
+    assert_eq!((&limit["shedding"], &limit["counts"]["limited"]), (&Value::Null, &json!(1)));
 }
