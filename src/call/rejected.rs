@@ -83,6 +83,8 @@ impl Rejected {
     /// | [`CircuitOpen`](Reason::CircuitOpen), [`ProbesTaken`](Reason::ProbesTaken), [`Ramping`](Reason::Ramping) | [`EndpointUnavailable`](Outcome::EndpointUnavailable): another endpoint may take the call |
     /// | [`ConcurrencyLimited`](Reason::ConcurrencyLimited), [`QueueFull`](Reason::QueueFull), [`QueueTimeout`](Reason::QueueTimeout), [`Shed`](Reason::Shed), [`Draining`](Reason::Draining) | the same |
     /// | [`Panicked`](Reason::Panicked) | a failure of class [`Server`](ErrorClass::Server) |
+    /// | [`RateLimited`](Reason::RateLimited) | the same |
+    /// | [`CostTooHigh`](Reason::CostTooHigh) | [`Ignored`](Outcome::Ignored): no endpoint behind this limit ever takes the call |
     /// | [`UploadStalled`](Reason::UploadStalled) | [`Ignored`](Outcome::Ignored): the caller stalled |
     /// | [`DeadlineExceeded`](Reason::DeadlineExceeded) | [`DeadlineExceeded`](Outcome::DeadlineExceeded) |
     #[must_use]
@@ -96,9 +98,10 @@ impl Rejected {
             | Reason::QueueFull
             | Reason::QueueTimeout { .. }
             | Reason::Shed
-            | Reason::Draining => Outcome::EndpointUnavailable,
+            | Reason::Draining
+            | Reason::RateLimited => Outcome::EndpointUnavailable,
             Reason::Panicked => Outcome::failure(ErrorClass::Server),
-            Reason::UploadStalled { .. } => Outcome::Ignored,
+            Reason::UploadStalled { .. } | Reason::CostTooHigh { .. } => Outcome::Ignored,
             Reason::DeadlineExceeded => Outcome::DeadlineExceeded,
         }
     }
@@ -156,6 +159,15 @@ pub enum Reason {
     Draining,
     /// The inner service panicked.
     Panicked,
+    /// Too many calls have passed lately, and the call may not wait, or would wait too long.
+    RateLimited,
+    /// The call costs more than a rate limit ever lets pass at once.
+    CostTooHigh {
+        /// The cost of the call.
+        cost: u32,
+        /// The highest cost that can pass.
+        most: u32,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -173,6 +185,10 @@ impl fmt::Display for Reason {
             Self::Shed => f.write_str("shed, calls wait too long"),
             Self::Draining => f.write_str("draining before the stop"),
             Self::Panicked => f.write_str("the inner service panicked"),
+            Self::RateLimited => f.write_str("rate limit reached"),
+            Self::CostTooHigh { cost, most } => {
+                write!(f, "a call of cost {cost} never passes, the highest cost is {most}")
+            }
         }
     }
 }
@@ -203,5 +219,7 @@ mod tests {
         assert_eq!(outcome(Reason::QueueFull), Outcome::EndpointUnavailable);
         assert_eq!(outcome(Reason::Draining), Outcome::EndpointUnavailable);
         assert_eq!(outcome(Reason::Panicked), Outcome::failure(ErrorClass::Server));
+        assert_eq!(outcome(Reason::RateLimited), Outcome::EndpointUnavailable);
+        assert_eq!(outcome(Reason::CostTooHigh { cost: 2, most: 1 }), Outcome::Ignored);
     }
 }

@@ -12,7 +12,8 @@ use crate::{
 
 /// The status of a rejected call.
 ///
-/// An open circuit is `UNAVAILABLE`, a timeout is `DEADLINE_EXCEEDED`, and a caught panic is `INTERNAL`. If the rejection knows a time,
+/// An open circuit is `UNAVAILABLE`, a call beyond a rate limit is `RESOURCE_EXHAUSTED`, a timeout is
+/// `DEADLINE_EXCEEDED`, and a caught panic is `INTERNAL`. If the rejection knows a time,
 /// `grpc-retry-pushback-ms` carries it, rounded up.
 ///
 /// The message is one fixed sentence per code. A handler may return the status to a remote caller, so names,
@@ -53,6 +54,8 @@ pub(super) fn status_of(rejected: &Rejected, detailed: bool) -> Status {
         | Reason::QueueTimeout { .. }
         | Reason::Shed
         | Reason::Draining => (Code::Unavailable, "temporarily unavailable"),
+        Reason::RateLimited => (Code::ResourceExhausted, "too many requests"),
+        Reason::CostTooHigh { .. } => (Code::InvalidArgument, "request asks for too much at once"),
         Reason::Timeout { .. } | Reason::DeadlineExceeded => (Code::DeadlineExceeded, "deadline exceeded"),
         Reason::Panicked => (Code::Internal, "internal error"),
         Reason::UploadStalled { .. } => (Code::Cancelled, "request body stalled"),
@@ -89,6 +92,8 @@ mod tests {
             Reason::Shed,
             Reason::Draining,
             Reason::Panicked,
+            Reason::RateLimited,
+            Reason::CostTooHigh { cost: 9012, most: 5678 },
             Reason::Timeout { limit },
             Reason::DeadlineExceeded,
         ]
@@ -99,11 +104,14 @@ mod tests {
     async fn case_74_a_status_discloses_no_name_address_or_count() {
         for rejected in rejections() {
             let message = Status::from(rejected).message().to_owned();
-            assert!(
-                ["deadline exceeded", "internal error", "temporarily unavailable"]
-                    .contains(&message.as_str()),
-                "{message}"
-            );
+            let plain = [
+                "deadline exceeded",
+                "internal error",
+                "temporarily unavailable",
+                "too many requests",
+                "request asks for too much at once",
+            ];
+            assert!(plain.contains(&message.as_str()), "{message}");
         }
     }
 
@@ -125,6 +133,15 @@ mod tests {
 
         let over = Status::from(rejected.after(Duration::ZERO));
         assert_eq!(over.metadata().get(PUSHBACK).expect("a time"), "1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn case_33_a_call_beyond_the_rate_is_exhausted_with_a_pushback_rounded_up() {
+        let rejected = Rejected::new(Name::new("limit"), Reason::RateLimited).after(Duration::from_micros(1));
+        let status = Status::from(rejected);
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(status.metadata().get(PUSHBACK).expect("a time"), "1");
+        assert_eq!(GrpcClassifier::new().outcome_of_status(&status), Outcome::EndpointUnavailable);
     }
 
     #[test]

@@ -82,6 +82,10 @@ const fn status(reason: Reason) -> (StatusCode, &'static str) {
         | Reason::Draining => {
             (StatusCode::SERVICE_UNAVAILABLE, "The service cannot take the request at the moment.")
         }
+        Reason::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "Too many requests have arrived lately."),
+        Reason::CostTooHigh { .. } => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "The request asks for too much at once.")
+        }
         Reason::Timeout { .. } | Reason::DeadlineExceeded => {
             (StatusCode::GATEWAY_TIMEOUT, "The service did not answer in time.")
         }
@@ -134,6 +138,23 @@ mod tests {
             );
             assert!(!answer.body().contains("77") && !answer.body().contains("queue"), "{}", answer.body());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn case_33_a_call_beyond_the_rate_is_429_with_the_time_rounded_up() {
+        let answer = |reason, delay| {
+            let delay = Duration::from_millis(delay);
+            let answer: Response<String> =
+                Problem::answer(&Rejected::new(Name::new("limit"), reason).after(delay));
+            (answer.status().as_u16(), answer.headers()[RETRY_AFTER].clone())
+        };
+        for (delay, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2")] {
+            assert_eq!(answer(Reason::RateLimited, delay), (429, HeaderValue::from_static(seconds)));
+        }
+        let never = Rejected::new(Name::new("limit"), Reason::CostTooHigh { cost: 77, most: 7 });
+        let answer: Response<String> = Problem::answer(&never);
+        assert_eq!((answer.status().as_u16(), answer.headers().get(RETRY_AFTER)), (413, None));
+        assert!(!answer.body().contains('7'), "{}", answer.body());
     }
 
     #[tokio::test(start_paused = true)]
