@@ -22,6 +22,7 @@
 //! | a call hangs, or the caller has a deadline | [`timeout`] |
 //! | another answer is better than an error | [`fallback`] |
 //! | too many calls are in flight at once, and some are more important | [`concurrency_limit`] |
+//! | callers send more requests per second than a service or a quota allows | [`rate_limit`] |
 //! | a server stops, and must finish its calls first | [`drain`] |
 //! | a handler panics, and the server must go on | [`panic_guard`] |
 //! | several of these | [`stack`] |
@@ -187,8 +188,7 @@ pub mod hedge;
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;
 pub mod panic_guard;
-#[cfg_attr(not(test), expect(dead_code, reason = "the layer follows"))]
-mod rate_limit;
+pub mod rate_limit;
 pub mod retry;
 pub mod retry_budget;
 pub mod stack;

@@ -20,6 +20,7 @@ use tower_reliability::{
     hedge::HedgeConfig,
     http::{self as reliable, ReplayBody},
     panic_guard::PanicGuardLayer,
+    rate_limit::RateLimitConfig,
     retry::RetryConfig,
     retry_budget::RetryBudget,
     stack::Client,
@@ -125,6 +126,27 @@ fn case_62_a_guarded_call_that_a_drain_counts_allocates_nothing() {
     drain.handle().begin();
     let rejected = || assert!(matches!(call(&mut service, true), Err(Error::Rejected(_))));
     assert_eq!(allocations(10_000, rejected), 10_000, "rejected");
+}
+
+#[test]
+fn case_62_a_call_with_a_token_allocates_nothing_and_a_call_without_one_only_its_rejection() {
+    let many = RateLimitConfig::per_second(1_000_000).burst(1_000_000);
+    for config in [many, many.window(1_000_000, Duration::from_secs(1))] {
+        let mut service = config.build().expect("valid").listen(|_: &Event| {}).layer(Backend);
+        assert_eq!(allocations(10_000, || assert!(call(&mut service, true).is_ok())), 0, "accepted");
+    }
+    let none = RateLimitConfig::per(1, Duration::from_secs(60 * 60)).build().expect("valid");
+    let mut service = none.layer(Backend);
+    assert!(call(&mut service, true).is_ok());
+    let turned_away = || assert!(matches!(call(&mut service, true), Err(Error::Rejected(_))));
+    assert_eq!(allocations(10_000, turned_away), 10_000, "turned away");
+    let day = Duration::from_secs(24 * 60 * 60);
+    none.handle().update(none.handle().config().max_wait(day)).expect("valid");
+    let mut context = Context::from_waker(Waker::noop());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("it builds");
+    let _inside = runtime.enter();
+    let waits = || assert!(pin!(service.call(true)).poll(&mut context).is_pending());
+    assert_eq!(allocations(10_000, waits), 0, "queued and cancelled");
 }
 
 #[test]

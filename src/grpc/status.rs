@@ -80,7 +80,7 @@ mod tests {
         telemetry::{Name, Trip},
     };
 
-    fn rejections() -> [Rejected; 11] {
+    fn rejections() -> [Rejected; 13] {
         let limit = Duration::from_millis(1234);
         [
             Reason::CircuitOpen(Trip::ConsecutiveFailures(5678)),

@@ -2,42 +2,25 @@
 //!
 //! A limiter of governor has one rate, and counts time from its own construction. So a bucket keeps only governor's state,
 //! which is one word, and makes the limiter around it for the duration of a check. Each of these limiters starts at the
-//! same [`Epoch`]. The stored instant thus keeps its meaning, and the rate may change between two checks.
+//! same [`Epoch`](super::rate::Epoch). The stored instant thus keeps its meaning, and the rate may change between two checks.
 
-use std::{
-    cell::Cell,
-    num::NonZeroU32,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, num::NonZeroU32};
 
 use governor::{
-    Quota, RateLimiter,
+    RateLimiter,
     clock::Clock,
     middleware::NoOpMiddleware,
     nanos::Nanos,
     state::{InMemoryState, NotKeyed, StateStore},
 };
 
-use crate::algo::after;
+use super::rate::Rate;
 
 /// The tokens of one bucket, in one word. A new bucket is full.
 ///
 /// The word is the instant at which the bucket is full again.
 #[derive(Debug, Default)]
 pub(crate) struct Bucket(InMemoryState);
-
-/// How fast a bucket refills, and how much it holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rate {
-    /// Nanoseconds per token.
-    pub(crate) interval: u64,
-    /// The tokens of a full bucket.
-    pub(crate) burst: NonZeroU32,
-}
-
-/// The instant from which the buckets of one limit count.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Epoch(pub(crate) Instant);
 
 impl Bucket {
     /// Takes tokens, or says from when there are enough of them. `None`: more than the bucket holds.
@@ -86,6 +69,20 @@ impl Bucket {
         });
     }
 
+    /// Forgives a debt beyond the burst. A call that took its tokens while the rate changed may have paid the old price,
+    /// such as an hour for a token.
+    ///
+    /// The clock is read after the debt. `now` may be older than the last call that took tokens, whose debt then looks too
+    /// high.
+    pub(crate) fn clamp_debt(&self, rate: Rate, now: Nanos, clock: impl FnOnce() -> Nanos) {
+        let highest = |now: Nanos| Nanos::new(now.as_u64().saturating_add(rate.fill()));
+        let Some(seen) = self.full_at().filter(|full_at| *full_at > highest(now)) else { return };
+        let highest = highest(clock());
+        if seen > highest {
+            self.replace(|full_at| if full_at == seen { highest } else { full_at });
+        }
+    }
+
     fn full_at(&self) -> Option<Nanos> {
         let read = |full_at| Err::<((), Nanos), _>(full_at);
         self.0.measure_and_replace(&NotKeyed::NonKey, read).err().flatten()
@@ -96,40 +93,6 @@ impl Bucket {
         let replace = |full_at: Option<Nanos>| full_at.map(|at| ((), replace(at))).ok_or(());
         // An error means a bucket that was never used: it is full.
         let _ = self.0.measure_and_replace(&NotKeyed::NonKey, replace);
-    }
-}
-
-impl Rate {
-    /// So many tokens per period, rounded down.
-    ///
-    /// The arithmetic of governor does not overflow with an interval of up to an hour and up to a million tokens, also if
-    /// the two belong to different rates.
-    pub(crate) fn new(tokens: NonZeroU32, period: Duration, burst: NonZeroU32) -> Self {
-        let interval = period.as_nanos().div_ceil(tokens.get().into()).max(1);
-        Self { interval: u64::try_from(interval).unwrap_or(u64::MAX), burst }
-    }
-
-    /// Nanoseconds until an empty bucket is full.
-    fn fill(self) -> u64 {
-        self.interval.saturating_mul(self.burst.get().into())
-    }
-
-    #[inline]
-    fn quota(self) -> Quota {
-        let interval = Duration::from_nanos(self.interval);
-        Quota::with_period(interval).expect("`new` makes no interval of 0").allow_burst(self.burst)
-    }
-}
-
-impl Epoch {
-    #[inline]
-    pub(crate) fn nanos(self, at: Instant) -> Nanos {
-        let since = at.saturating_duration_since(self.0).as_nanos();
-        Nanos::new(u64::try_from(since).unwrap_or(LATEST).min(LATEST))
-    }
-
-    pub(crate) fn instant(self, at: Nanos) -> Instant {
-        after(self.0, at.into())
     }
 }
 
@@ -163,15 +126,14 @@ impl StateStore for Store<'_> {
     }
 }
 
-/// A century. A later instant counts as this, so that sums with the fill time fit into a word.
-const LATEST: u64 = 100 * 365 * 24 * 60 * 60 * 1_000_000_000;
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use rand::{RngExt, SeedableRng, rngs::StdRng};
 
     use super::*;
-    use crate::rt::clock::epoch;
+    use crate::{algo::after, rate_limit::rate::Epoch, rt::clock::epoch};
 
     fn rate(tokens: u32, period: Duration, burst: u32) -> Rate {
         let above_0 = |n| NonZeroU32::new(n).expect("above 0");
@@ -204,14 +166,6 @@ mod tests {
     }
 
     #[test]
-    fn case_28_a_rate_is_rounded_down_and_not_up() {
-        for (tokens, period) in [(3, SECOND), (999_999, SECOND), (7, Duration::from_secs(60))] {
-            let interval = rate(tokens, period, 1).interval;
-            assert!(u128::from(interval) * u128::from(tokens) >= period.as_nanos());
-        }
-    }
-
-    #[test]
     fn case_64_a_new_rate_neither_stalls_nor_forgives() {
         let (slow, fast) = (rate(1, Duration::from_secs(3_600), 5), rate(1_000, SECOND, 5));
         let bucket = Bucket::default();
@@ -231,6 +185,19 @@ mod tests {
     }
 
     #[test]
+    fn case_64_a_call_that_paid_the_old_price_stalls_no_other() {
+        let (slow, fast) = (rate(1, Duration::from_secs(3_600), 2), rate(1_000, SECOND, 2));
+        let bucket = Bucket::default();
+        assert_eq!(bucket.take(fast, cost(2), millis(10)), Ok(()));
+        // A call of a clock that is behind forgives nothing.
+        bucket.clamp_debt(fast, millis(1), || millis(10));
+        assert_eq!(bucket.free_at(fast, 1, millis(10)), millis(11));
+        assert_eq!(bucket.take(slow, cost(1), millis(10)), Ok(()));
+        bucket.clamp_debt(fast, millis(10), || millis(20));
+        assert_eq!(bucket.free_at(fast, 1, millis(20)), millis(21));
+    }
+
+    #[test]
     fn case_21_extreme_rates_do_not_overflow() {
         let late = Epoch(epoch()).nanos(after(epoch(), Duration::MAX));
         for interval in [Duration::from_nanos(1), Duration::from_secs(3_600)] {
@@ -244,15 +211,6 @@ mod tests {
                 assert!(bucket.free_at(rate, u64::MAX, late) > late);
             }
         }
-    }
-
-    #[test]
-    fn case_24_an_instant_survives_the_way_and_never_goes_back() {
-        let limit = Epoch(epoch());
-        let at = epoch() + Duration::from_nanos(123_456_789);
-        assert_eq!(limit.instant(limit.nanos(at)), at);
-        assert_eq!(Epoch(at).nanos(epoch()), Nanos::new(0));
-        assert!(limit.nanos(after(epoch(), Duration::MAX)).as_u64() <= LATEST);
     }
 
     /// Tokens in units of the nanoseconds that they take to refill.

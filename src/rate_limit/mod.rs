@@ -1,3 +1,100 @@
-//! Rate limits.
+//! A limit on the rate of calls: a token bucket, a sliding window, or both, with a queue by priority if calls may wait.
+//!
+//! A call takes a token, or several. The bucket refills evenly and holds a burst; a window admits so many calls in any
+//! span of its length. A call that finds too few tokens is rejected with the exact time of the next try. Or it waits in a
+//! [queue](crate::wait_queue): critical before high before normal before low, the oldest first. The wait is known when the
+//! call arrives, so the queue refuses at once a call that would wait too long. A newcomer never overtakes. A call that
+//! finds its token in the bucket costs no lock and no allocation.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_reliability::{BoxError, Reason, Rejected, rate_limit::RateLimitConfig};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+//! let hour = Duration::from_secs(60 * 60);
+//! let limit = RateLimitConfig::per_second(100).burst(2).window(10_000, hour).build()?;
+//! let service = ServiceBuilder::new()
+//!     .layer(limit)
+//!     .service(service_fn(|n: u32| async move { Ok::<_, BoxError>(n) }));
+//! assert_eq!(service.clone().oneshot(1).await?, 1);
+//! assert_eq!(service.clone().oneshot(2).await?, 2);
+//! let error = service.oneshot(3).await.unwrap_err();
+//! let rejected = error.downcast_ref::<Rejected>().unwrap();
+//! assert_eq!(rejected.reason(), Reason::RateLimited);
+//! assert!(rejected.retry_after().unwrap() <= Duration::from_millis(10));
+//! # Ok(()) }
+//! ```
+//!
+//! A server rejects, and a client waits for its quota:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use tower_reliability::rate_limit::RateLimitConfig;
+//! let quota = RateLimitConfig::per_second(10).burst(1).max_wait(Duration::from_secs(30));
+//! # quota.build()?;
+//! # Ok::<(), tower_reliability::ConfigError>(())
+//! ```
+//!
+//! # Rejections
+//!
+//! | reason | a call that finds too few tokens | next try |
+//! |---|---|---|
+//! | [`RateLimited`](crate::Reason::RateLimited) | may not wait, or would wait too long; or was displaced or shed from the queue | when a call of its class and cost gets its turn |
+//! | [`DeadlineExceeded`](crate::Reason::DeadlineExceeded) | has less time than it would have to wait | the same |
+//! | [`CostTooHigh`](crate::Reason::CostTooHigh) | costs more than the burst, or than the window holds | never |
+//!
+//! Over HTTP these are 429, 504 and 413; over gRPC `RESOURCE_EXHAUSTED`, `DEADLINE_EXCEEDED` and `INVALID_ARGUMENT`. The
+//! [counts](RateLimitCounts) tell why a call was limited. An outer retry does not repeat such a call, except at another
+//! endpoint, and an outer breaker does not count it; see [`Rejected::outcome`](crate::Rejected::outcome).
+//!
+//! # Defaults
+//!
+//! | setting | default | range |
+//! |---|---|---|
+//! | [`per_second`](RateLimitConfig::per_second), [`per`](RateLimitConfig::per) | none: each layer names a rate, a window or both | 1 call per hour to 1 per microsecond |
+//! | [`burst`](RateLimitConfig::burst) | the calls of a period | 1 to 1 000 000 |
+//! | [`window`](RateLimitConfig::window) | none | 1 to 1 000 000 000 calls, 1 ms to 31 days |
+//! | [`max_wait`](RateLimitConfig::max_wait), [`queue`](RateLimitConfig::queue) | no call waits | above 0, at most 1 day |
+//! | [`shadow`](RateLimitConfig::shadow) | off | |
+//! | [`cost`](RateLimitLayer::cost) | [`UnitCost`] | |
+//! | [`priority`](RateLimitLayer::priority) | [`NoPriority`](crate::NoPriority) | |
+//! | [`deadlines`](RateLimitLayer::deadlines) | [`NoDeadline`](crate::NoDeadline) | |
+//!
+//! # Telemetry
+//!
+//! | event | severity | when |
+//! |---|---|---|
+//! | [`Reconfigured`](crate::EventKind::Reconfigured) | info | a handle has replaced the numbers |
+//!
+//! # Runtime
+//!
+//! A call that does not wait needs no runtime. A call that waits needs a tokio runtime with time enabled. The layer starts
+//! no task. The call at the head of the queue has the timer for the next token, so its task should poll it. tokio's timers
+//! fire once per millisecond: a bucket whose burst is below the tokens of a millisecond serves waiting calls more slowly
+//! than its rate.
 
 mod bucket;
+#[cfg(all(test, shuttle))]
+mod concurrency;
+mod config;
+mod cost;
+pub mod future;
+mod handle;
+mod layer;
+mod limits;
+mod rate;
+#[cfg(feature = "serde")]
+mod serde;
+mod service;
+mod snapshot;
+mod state;
+mod waiter;
+mod window;
+
+pub use config::RateLimitConfig;
+pub use cost::{CostSource, UnitCost};
+pub use handle::RateLimitHandle;
+pub use layer::RateLimitLayer;
+pub use service::RateLimit;
+pub use snapshot::{RateLimitCounts, RateLimitSnapshot};

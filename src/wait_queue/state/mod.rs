@@ -2,6 +2,7 @@
 
 mod arrival;
 mod codel;
+mod head;
 mod lists;
 #[cfg(test)]
 mod model;

@@ -33,12 +33,12 @@ pub(super) struct Entry<T> {
     since: Instant,
     until: Instant,
     verdict: Option<Verdict>,
-    payload: T,
+    pub(super) payload: T,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Class {
-    waiting: List<BY_CLASS>,
+    pub(super) waiting: List<BY_CLASS>,
     /// The sum of the costs of the calls that wait.
     pub(super) cost: u64,
     /// Millionths of a call that this class is to be served before higher classes.
@@ -231,7 +231,7 @@ impl<T: Default> WaitQueue<T> {
     }
 
     /// The class that is served next: one that is owed a call by its share, or the highest.
-    fn next_class(&self) -> Option<usize> {
+    pub(super) fn next_class(&self) -> Option<usize> {
         let waiting = || (0..CLASSES).filter(|class| self.classes[*class].waiting.len() > 0);
         let owed = waiting().filter(|class| self.classes[*class].credit >= ONE);
         owed.max_by_key(|class| self.classes[*class].credit).or_else(|| waiting().next_back())

@@ -1,0 +1,278 @@
+//! The shared state of a limit: the bucket, and the queue and the window behind their lock.
+
+use std::{
+    mem,
+    num::NonZeroU32,
+    sync::Arc,
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use super::{
+    bucket::Bucket,
+    config::RateLimitConfig,
+    rate::{Epoch, Rate},
+    snapshot::RateLimitSnapshot,
+    state::{Entry, Newcomer, Refused, State, Step},
+    waiter::Waiter,
+};
+use crate::{
+    call::{ConfigError, Priority, Rejected},
+    rt::{
+        clock, descent,
+        sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, lock},
+    },
+    telemetry::{Emitter, EventKind, Listener, Name},
+    wait_queue::{Arrival, wake},
+};
+
+/// Reads a rate limit and changes its numbers.
+///
+/// # Clone
+///
+/// Clones, and all services and handles of one layer, share the limit.
+#[derive(Clone, Debug)]
+pub struct RateLimitHandle {
+    pub(super) shared: Arc<RateLimitShared>,
+}
+
+#[derive(Debug)]
+pub(super) struct RateLimitShared {
+    emitter: Emitter,
+    epoch: Epoch,
+    pub(super) bucket: Bucket,
+    /// Whether a call may take from the bucket without the lock. Changed under the lock.
+    is_lockless: AtomicBool,
+    /// The rate of the bucket, changed under the lock.
+    interval: AtomicU64,
+    burst: AtomicU64,
+    /// No waker is woken, cloned or dropped under this lock: the task behind it may own a call of this limit.
+    pub(super) state: Mutex<State<Option<Waker>>>,
+}
+
+/// The tokens of a call that has not reached the inner service. Dropping it returns them.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Tokens {
+    shared: Arc<RateLimitShared>,
+    cost: u32,
+}
+
+/// A call that did not pass at once.
+#[derive(Debug)]
+pub(super) enum Entered {
+    Passed(Tokens),
+    Waits(Waiter),
+}
+
+impl RateLimitHandle {
+    /// For a checked config.
+    pub(super) fn new(config: RateLimitConfig, emitter: Emitter) -> Self {
+        let epoch = Epoch(clock::now());
+        let state = State::new(config, epoch);
+        let shared = RateLimitShared {
+            emitter,
+            epoch,
+            bucket: Bucket::default(),
+            is_lockless: AtomicBool::new(false),
+            interval: AtomicU64::new(0),
+            burst: AtomicU64::new(0),
+            state: Mutex::new(state),
+        };
+        shared.publish(&lock(&shared.state));
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The layer's name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        self.shared.emitter.name()
+    }
+
+    /// The state and the counts.
+    #[must_use]
+    pub fn snapshot(&self) -> RateLimitSnapshot {
+        let now = clock::now();
+        let mut state = lock(&self.shared.state);
+        let (tokens, left_in_window) = state.left(&self.shared.bucket, now);
+        RateLimitSnapshot {
+            tokens,
+            left_in_window,
+            waiting: state.waiting(),
+            waiting_by_class: Priority::ALL.map(|priority| (priority, state.waiting_of(priority))),
+            counts: state.counts(),
+        }
+    }
+
+    /// The numbers in force.
+    #[must_use]
+    pub fn config(&self) -> RateLimitConfig {
+        lock(&self.shared.state).config()
+    }
+
+    /// Replaces all numbers at once.
+    ///
+    /// The tokens that were taken stay taken, up to the new burst, and return at the new rate. The calls in the window
+    /// stay in it; a longer window does not know the calls that have left the shorter one. Waiting calls keep their
+    /// places and their time.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that breaks its rule. The old numbers stay in force then.
+    pub fn update(&self, config: RateLimitConfig) -> Result<(), ConfigError> {
+        config.check()?;
+        let shared = &self.shared;
+        let now = clock::now();
+        let mut state = lock(&shared.state);
+        state.update(config, &shared.bucket, now);
+        shared.publish(&state);
+        drop(state);
+        // The head has a timer for the old rate.
+        shared.serve(now);
+        shared.wake_head();
+        shared.emitter.emit(EventKind::Reconfigured);
+        Ok(())
+    }
+
+    /// Adds a listener, which hears every [event](super#telemetry) from now on.
+    pub fn listen(&self, listener: impl Listener) {
+        self.shared.emitter.add(listener);
+    }
+
+    /// The same numbers, name and listeners, with these listeners added, and a limit of its own.
+    pub(super) fn joined(&self, name: Name, listeners: &[Arc<dyn Listener>]) -> Self {
+        Self::new(self.config(), self.shared.emitter.joined(name, listeners))
+    }
+}
+
+impl RateLimitShared {
+    /// Takes the tokens of a call, if no call waits and the bucket alone decides.
+    #[inline]
+    pub(super) fn try_take(&self, cost: u32) -> bool {
+        let Some(cost) = NonZeroU32::new(cost) else { return true };
+        // Relaxed: a call that was made after another began to wait sees that it waits. The parts of a rate may belong to
+        // two rates for the moment of a change; `clamp_debt` repairs what such a call leaves behind.
+        self.is_lockless.load(Ordering::Relaxed)
+            && self.bucket.take(self.rate(), cost, self.epoch.nanos(descent::now())).is_ok()
+    }
+
+    /// Whether a call that is made now would get a token.
+    pub(super) fn has_tokens(&self) -> bool {
+        let now = descent::now();
+        let mut state = lock(&self.state);
+        let (tokens, left) = state.left(&self.bucket, now);
+        state.config().shadow || state.waiting() == 0 && tokens != Some(0) && left != Some(0)
+    }
+
+    /// Decides on a call that did not pass at once.
+    // Cold: most calls find their tokens.
+    #[cold]
+    pub(super) fn enter(self: &Arc<Self>, arrival: Arrival) -> Result<Entered, Rejected> {
+        let newcomer = Newcomer { arrival, at: descent::now() };
+        match self.decide(&newcomer, newcomer.at) {
+            Ok(Some(tokens)) => Ok(Entered::Passed(tokens)),
+            Ok(None) => Ok(Entered::Waits(Waiter::new(Arc::clone(self), newcomer))),
+            Err(refused) => Err(self.reject(refused)),
+        }
+    }
+
+    /// `None`: the call may wait.
+    pub(super) fn decide(
+        self: &Arc<Self>,
+        newcomer: &Newcomer,
+        now: Instant,
+    ) -> Result<Option<Tokens>, Refused> {
+        self.clamp_debt(now);
+        let mut state = lock(&self.state);
+        if state.waiting() > 0 {
+            // The task with the timer may be busy. Tokens of waiting calls are not for this call.
+            drop(state);
+            self.serve(now);
+            state = lock(&self.state);
+        }
+        match state.enter(&self.bucket, newcomer, now) {
+            Entry::Passes => Ok(Some(self.tokens(newcomer.arrival.cost))),
+            Entry::Beyond => Ok(Some(self.tokens(0))),
+            Entry::MayWait => Ok(None),
+            Entry::Refused(refused) => Err(refused),
+        }
+    }
+
+    /// Ends the wait of every call whose time has come, and wakes the next one.
+    pub(super) fn serve(&self, now: Instant) {
+        self.clamp_debt(now);
+        let mut ends = false;
+        while let Step::Dequeued(dequeued) = self.step(now) {
+            wake(dequeued.payload);
+            ends = true;
+        }
+        if ends {
+            self.wake_head();
+        }
+    }
+
+    fn step(&self, now: Instant) -> Step<Option<Waker>> {
+        let mut state = lock(&self.state);
+        let step = state.step(&self.bucket, now);
+        self.publish(&state);
+        step
+    }
+
+    /// Repairs what a call left behind that took its tokens while the rate changed.
+    pub(super) fn clamp_debt(&self, now: Instant) {
+        let clock = || self.epoch.nanos(clock::now());
+        self.bucket.clamp_debt(self.rate(), self.epoch.nanos(now), clock);
+    }
+
+    /// Wakes the call that is served next, so that it sets its timer.
+    pub(super) fn wake_head(&self) {
+        let waker = lock(&self.state).head().and_then(mem::take);
+        wake(waker);
+    }
+
+    /// Lets calls know whether the bucket alone decides, and by which rate.
+    pub(super) fn publish(&self, state: &MutexGuard<'_, State<Option<Waker>>>) {
+        let rate = state.config().bucket();
+        if let Some(rate) = rate {
+            self.interval.store(rate.interval, Ordering::Relaxed);
+            self.burst.store(u64::from(rate.burst.get()), Ordering::Relaxed);
+        }
+        self.is_lockless.store(rate.is_some() && state.is_lockless(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn rate(&self) -> Rate {
+        let burst = u32::try_from(self.burst.load(Ordering::Relaxed)).ok().and_then(NonZeroU32::new);
+        Rate { interval: self.interval.load(Ordering::Relaxed), burst: burst.unwrap_or(NonZeroU32::MIN) }
+    }
+
+    /// The tokens of a call that has passed.
+    pub(super) fn tokens(self: &Arc<Self>, cost: u32) -> Tokens {
+        Tokens { shared: Arc::clone(self), cost }
+    }
+
+    pub(super) fn reject(&self, refused: Refused) -> Rejected {
+        let Refused { reason, priority, since, retry_at } = refused;
+        let waited = since.map_or(Duration::ZERO, |since| clock::now().saturating_duration_since(since));
+        self.emitter.emit(EventKind::Rejected { reason, priority, waited });
+        Rejected::new(self.emitter.name().clone(), reason).at(retry_at)
+    }
+}
+
+impl Tokens {
+    /// The call reaches the inner service.
+    pub(super) fn spend(mut self) {
+        self.cost = 0;
+    }
+}
+
+impl Drop for Tokens {
+    fn drop(&mut self) {
+        if self.cost > 0 {
+            lock(&self.shared.state).refund(&self.shared.bucket, self.cost);
+            self.shared.serve(clock::now());
+            // The next call gets its tokens earlier than its timer says.
+            self.shared.wake_head();
+        }
+    }
+}

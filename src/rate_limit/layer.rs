@@ -1,0 +1,111 @@
+//! The layer.
+
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::{config::RateLimitConfig, cost::UnitCost, handle::RateLimitHandle, service::RateLimit};
+use crate::{
+    call::{ConfigError, NoDeadline, NoPriority},
+    telemetry::{Emitter, Listener, Name},
+};
+
+/// Puts a [`RateLimit`] around a service. Made by [`RateLimitConfig::build`].
+///
+/// # Clone
+///
+/// All services made by this layer and by its clones share **one** limit: on twenty axum routes, on every connection.
+/// [`isolated`](Self::isolated) gives a layer with a limit of its own.
+///
+/// # Panics
+///
+/// Building and calling do not panic. The [future](super::future::ResponseFuture) of a call that waits needs a tokio
+/// runtime with time enabled.
+#[derive(Clone, Debug)]
+pub struct RateLimitLayer<P = NoPriority, D = NoDeadline, K = UnitCost> {
+    pub(super) priorities: P,
+    pub(super) deadlines: D,
+    pub(super) costs: K,
+    pub(super) handle: RateLimitHandle,
+}
+
+impl RateLimitConfig {
+    /// Checks every number and makes the layer. Its bucket is full.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that breaks its rule.
+    pub fn build(self) -> Result<RateLimitLayer, ConfigError> {
+        self.check()?;
+        let handle = RateLimitHandle::new(self, Emitter::new("rate_limit"));
+        Ok(RateLimitLayer { priorities: NoPriority, deadlines: NoDeadline, costs: UnitCost, handle })
+    }
+}
+
+impl<P, D, K> RateLimitLayer<P, D, K> {
+    /// Reads the priority of each request from `source`: a closure or a [`PrioritySource`](crate::PrioritySource).
+    ///
+    /// Only a call that finds too few tokens is asked. Default: [`NoPriority`].
+    pub fn priority<P2>(self, source: P2) -> RateLimitLayer<P2, D, K> {
+        let Self { deadlines, costs, handle, .. } = self;
+        RateLimitLayer { priorities: source, deadlines, costs, handle }
+    }
+
+    /// Reads the deadline of each request from `deadlines`. A call does not wait beyond its deadline.
+    ///
+    /// Only a call that finds too few tokens is asked. Default: [`NoDeadline`].
+    pub fn deadlines<D2>(self, deadlines: D2) -> RateLimitLayer<P, D2, K> {
+        let Self { priorities, costs, handle, .. } = self;
+        RateLimitLayer { priorities, deadlines, costs, handle }
+    }
+
+    /// Reads from each request how many tokens it takes: a closure or a [`CostSource`](super::CostSource).
+    ///
+    /// A request of cost 0 always passes. A request that costs more than the burst, or than the window holds, never
+    /// passes: it is rejected as [`CostTooHigh`](crate::Reason::CostTooHigh). Default: [`UnitCost`], one token.
+    pub fn cost<K2>(self, source: K2) -> RateLimitLayer<P, D, K2> {
+        let Self { priorities, deadlines, handle, .. } = self;
+        RateLimitLayer { priorities, deadlines, costs: source, handle }
+    }
+
+    /// Names the layer in rejections and events, and gives it a limit of its own. Default: `rate_limit`.
+    #[must_use]
+    pub fn named(self, name: impl Into<Name>) -> Self {
+        self.joined(name.into(), &[])
+    }
+
+    /// The same layer with a limit of its own.
+    #[must_use]
+    pub fn isolated(self) -> Self {
+        let name = self.handle.name().clone();
+        self.joined(name, &[])
+    }
+
+    /// Adds a listener, which hears every [event](super#telemetry) of the layer.
+    ///
+    /// A layer that is in use stays as it is; the returned layer has a limit of its own.
+    #[must_use]
+    pub fn listen(self, listener: impl Listener) -> Self {
+        let name = self.handle.name().clone();
+        self.joined(name, &[Arc::new(listener)])
+    }
+
+    /// The same layer under this name, with these listeners besides its own.
+    pub(crate) fn joined(self, name: Name, listeners: &[Arc<dyn Listener>]) -> Self {
+        Self { handle: self.handle.joined(name, listeners), ..self }
+    }
+
+    /// The handle of this layer's limit.
+    #[must_use]
+    pub fn handle(&self) -> RateLimitHandle {
+        self.handle.clone()
+    }
+}
+
+impl<S, P: Clone, D: Clone, K: Clone> Layer<S> for RateLimitLayer<P, D, K> {
+    type Service = RateLimit<S, P, D, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RateLimit { inner, is_ready: false, layer: self.clone() }
+    }
+}

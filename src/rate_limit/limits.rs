@@ -1,0 +1,111 @@
+//! The bucket and the window of one limit as one: a call passes both or takes nothing.
+
+use std::{num::NonZeroU32, time::Instant};
+
+use governor::nanos::Nanos;
+
+use super::{
+    bucket::Bucket,
+    config::RateLimitConfig,
+    rate::{Epoch, Rate},
+    window::Window,
+};
+
+/// What has to grant a call, besides the queue. The bucket is not part of it, because most calls take from it without the
+/// lock of the limit.
+#[derive(Debug)]
+pub(super) struct Limits {
+    epoch: Epoch,
+    rate: Option<Rate>,
+    window: Option<Window>,
+    /// No call that costs more ever passes.
+    most: u32,
+}
+
+impl Limits {
+    /// For a checked config.
+    pub(super) fn new(config: &RateLimitConfig, epoch: Epoch) -> Self {
+        let mut limits = Self { epoch, rate: None, window: None, most: 0 };
+        limits.set(config);
+        limits
+    }
+
+    /// Goes on with other numbers.
+    pub(super) fn update(&mut self, config: &RateLimitConfig, bucket: &Bucket, now: Instant) {
+        let old = self.rate;
+        self.set(config);
+        if let (Some(old), Some(new)) = (old, self.rate) {
+            bucket.change_rate(old, new, self.epoch.nanos(now));
+        }
+    }
+
+    fn set(&mut self, config: &RateLimitConfig) {
+        self.rate = config.bucket();
+        match (&mut self.window, config.window) {
+            (Some(window), Some(span)) => window.update(span.calls, span.period),
+            (window, span) => *window = span.map(|span| Window::new(span.calls, span.period)),
+        }
+        let of_window = config.window.map_or(u32::MAX, |span| span.calls);
+        self.most = self.rate.map_or(u32::MAX, |rate| rate.burst.get()).min(of_window);
+    }
+
+    /// The highest cost that can pass.
+    pub(super) fn most(&self) -> u32 {
+        self.most
+    }
+
+    /// Whether the bucket alone decides.
+    pub(super) fn is_bucket_only(&self) -> bool {
+        self.window.is_none()
+    }
+
+    /// Takes the cost of a call, or says from when there is enough.
+    ///
+    /// A call whose cost can no longer pass takes all there can be: it has waited for its turn while the numbers changed.
+    pub(super) fn take(&mut self, bucket: &Bucket, cost: u32, now: Instant) -> Result<(), Instant> {
+        let Some(cost) = NonZeroU32::new(cost.min(self.most)) else { return Ok(()) };
+        let at = self.epoch.nanos(now);
+        let window_free_at = self.window.as_mut().map_or(at, |window| window.free_at(cost.get().into(), at));
+        let taken = match self.rate {
+            _ if window_free_at > at => false,
+            Some(rate) => bucket.take(rate, cost, at).is_ok(),
+            None => true,
+        };
+        if !taken {
+            return Err(self.free_at(bucket, cost.get().into(), now));
+        }
+        if let Some(window) = &mut self.window {
+            window.take(cost.get(), at);
+        }
+        Ok(())
+    }
+
+    /// Returns what a call took and did not use.
+    pub(super) fn refund(&mut self, bucket: &Bucket, cost: u32) {
+        let Some(cost) = NonZeroU32::new(cost.min(self.most)) else { return };
+        if let Some(rate) = self.rate {
+            bucket.refund(rate, cost);
+        }
+        if let Some(window) = &mut self.window {
+            window.refund(cost.get());
+        }
+    }
+
+    /// From when so much has been taken, if calls take it as early as they can.
+    pub(super) fn free_at(&mut self, bucket: &Bucket, cost: u64, now: Instant) -> Instant {
+        let at = self.epoch.nanos(now);
+        let of_bucket = self.rate.map_or(at, |rate| bucket.free_at(rate, cost, at));
+        let of_window = self.window.as_mut().map_or(at, |window| window.free_at(cost, at));
+        match of_bucket.max(of_window) {
+            later if later > at => self.epoch.instant(later),
+            _ => now,
+        }
+    }
+
+    /// The tokens in the bucket, and the calls that the window has room for.
+    pub(super) fn left(&mut self, bucket: &Bucket, now: Instant) -> (Option<u32>, Option<u32>) {
+        let at: Nanos = self.epoch.nanos(now);
+        let tokens = self.rate.map(|rate| bucket.available(rate, at));
+        (tokens, self.window.as_mut().map(|window| window.left(at)))
+    }
+}
