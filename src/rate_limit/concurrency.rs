@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     call::{Priority, Rejected},
+    rt::clock,
     telemetry::Emitter,
     wait_queue::{Arrival, WaitQueueConfig},
 };
@@ -46,9 +47,15 @@ fn enter(handle: &RateLimitHandle, priority: Priority) -> Result<Entered, Reject
 
 /// Waits until it has its verdict.
 fn wait(mut waiter: Waiter) -> Result<Tokens, Rejected> {
-    future::block_on(std::future::poll_fn(|cx| match waiter.poll(cx) {
-        Progress::Ended(ended) => Poll::Ready(ended),
-        Progress::Until(_) => Poll::Pending,
+    future::block_on(std::future::poll_fn(|cx| {
+        loop {
+            match waiter.poll(cx) {
+                Progress::Ended(ended) => return Poll::Ready(ended),
+                // The token was taken by a call whose clock was ahead. The future's timer would fire at once.
+                Progress::Until(at) if at <= clock::now() + Duration::from_secs(60) => {}
+                Progress::Until(_) => return Poll::Pending,
+            }
+        }
     }))
 }
 
