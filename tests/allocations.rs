@@ -10,6 +10,7 @@ use std::{
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::{Empty, Full};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tower::{Layer, Service, service_fn};
 use tower_reliability::{
     Deadline, DeadlineSource, Error, ErrorClass, Event,
@@ -147,6 +148,38 @@ fn case_62_a_call_with_a_token_allocates_nothing_and_a_call_without_one_only_its
     let _inside = runtime.enter();
     let waits = || assert!(pin!(service.call(true)).poll(&mut context).is_pending());
     assert_eq!(allocations(10_000, waits), 0, "queued and cancelled");
+}
+
+#[test]
+fn case_62_a_call_of_a_known_key_passes_without_an_allocation() {
+    let layer = RateLimitConfig::per_second(1_000_000).build().expect("valid").keyed(|good: &bool| *good);
+    let mut service = layer.layer(Backend);
+    assert_eq!(allocations(10_000, || assert!(call(&mut service.clone(), true).is_ok())), 0);
+    assert!(call(&mut service, false).is_err(), "the backend fails");
+}
+
+#[test]
+fn case_34_a_million_random_keys_cost_less_than_40_bytes_each_beyond_the_key() {
+    let (mut rng, keys) = (StdRng::seed_from_u64(34), 1_000_000);
+    // No bucket is full again before the end.
+    let config = RateLimitConfig::per(1, Duration::from_secs(60 * 60));
+    let layer = config.build().expect("valid").keyed(|key: &u64| *key).max_keys(keys);
+    let mut service = layer.layer(service_fn(|_: u64| ready(Ok(()) as Answer)));
+    let storm = allocation_counter::measure(|| {
+        for _ in 0..keys + 50_000 {
+            drop(service.call(rng.random()));
+        }
+    });
+    assert_eq!(layer.handle().snapshot().keys, keys);
+    let keys = u64::try_from(keys).expect("a million");
+    let tenths = |bytes: u64| bytes * 10 / keys - 80;
+    let at_end = u64::try_from(storm.bytes_current).expect("it holds memory");
+    println!(
+        "tenths of a byte per key beyond the key: {}, at most {}",
+        tenths(at_end),
+        tenths(storm.bytes_max)
+    );
+    assert!(tenths(storm.bytes_max) <= 400);
 }
 
 #[test]

@@ -36,6 +36,8 @@ const PURE: &[&str] = &[
     "circuit_breaker/state/",
     "wait_queue/state/",
     "rate_limit/bucket.rs",
+    "rate_limit/keyed/key_limits.rs",
+    "rate_limit/keyed/shard.rs",
     "rate_limit/limits.rs",
     "rate_limit/rate.rs",
     "rate_limit/window.rs",

@@ -96,6 +96,17 @@ impl Bucket {
     }
 }
 
+/// The clone has the same tokens, and a state of its own.
+impl Clone for Bucket {
+    fn clone(&self) -> Self {
+        let clone = Self::default();
+        let copy = |_| self.full_at().map(|at| ((), at)).ok_or(());
+        // An error means a bucket that was never used: it is full.
+        let _ = clone.0.measure_and_replace(&NotKeyed::NonKey, copy);
+        clone
+    }
+}
+
 /// The clock of one check: governor first reads the start of its limiter, and then the time.
 struct CheckClock {
     now: Nanos,

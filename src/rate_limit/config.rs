@@ -122,6 +122,10 @@ impl RateLimitConfig {
         self
     }
 
+    pub(super) fn is_shadow(&self) -> bool {
+        self.shadow
+    }
+
     /// Names the first field that breaks its rule.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let some = self.rate.is_some() || self.window.is_some();

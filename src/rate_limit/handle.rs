@@ -139,6 +139,10 @@ impl RateLimitHandle {
         self.shared.emitter.add(listener);
     }
 
+    pub(super) fn emitter(&self) -> &Emitter {
+        &self.shared.emitter
+    }
+
     /// The same numbers, name and listeners, with these listeners added, and a limit of its own.
     pub(super) fn joined(&self, name: Name, listeners: &[Arc<dyn Listener>]) -> Self {
         Self::new(self.config(), self.shared.emitter.joined(name, listeners))

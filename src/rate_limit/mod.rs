@@ -81,6 +81,7 @@ mod config;
 mod cost;
 pub mod future;
 mod handle;
+pub mod keyed;
 mod layer;
 mod limits;
 mod rate;

@@ -10,7 +10,7 @@ use governor::nanos::Nanos;
 /// counts until its last instant has left the window. So the window never admits more than its limit, and holds a call up
 /// for at most one part too long. A counter that weights the former window by its overlap admits more: it takes the
 /// former calls for evenly spread.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Window {
     limit: u32,
     /// Nanoseconds.

@@ -30,7 +30,7 @@ pub enum EventKind {
     /// A circuit in shadow mode would have opened.
     CircuitWouldTrip(Trip),
     /// A keyed layer is full, and it can evict no key. Until it can, calls with a new key have no state of their own:
-    /// they pass a breaker unprotected, and share one retry budget or one concurrency limit.
+    /// they pass a breaker unprotected, share one retry budget or one concurrency limit, and share a few rate limits.
     KeysExhausted {
         /// The maximum number of keys.
         max_keys: usize,

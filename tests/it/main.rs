@@ -65,6 +65,7 @@ mod pipeline_hedge;
 mod pipeline_retry;
 mod public_types;
 mod rate_limit;
+mod rate_limit_keyed;
 mod rate_limit_vectors;
 mod rate_limit_waiting;
 mod retry_cancellation;

@@ -32,6 +32,10 @@ use tower_reliability::{
         KeyedHedge, KeyedHedgeHandle, KeyedHedgeLayer, OneClass,
     },
     http::{Authority, BoxBody, ByAuthority, HttpClient, ReqwestClient, ReqwestRequest},
+    rate_limit::{
+        UnitCost,
+        keyed::{KeyedRateLimit, KeyedRateLimitHandle, KeyedRateLimitLayer, KeyedRateLimitSnapshot},
+    },
     retry::{
         Jitter, KeyedRetry, KeyedRetryHandle, KeyedRetryLayer, Retry, RetryConfig, RetryHandle, RetryLayer,
         RetryPolicy, RetrySnapshot,
@@ -137,6 +141,9 @@ fn layers_services_handles_and_futures_are_send_and_sync() {
     send_and_sync::<KeyedRetry<(), Authority, ByAuthority>>();
     send_and_sync::<(KeyedHedgeHandle<Authority>, KeyedHedgeLayer<Authority, ByAuthority>)>();
     send_and_sync::<KeyedHedge<(), Authority, ByAuthority>>();
+    send_and_sync::<(KeyedRateLimitHandle<ClientKey>, KeyedRateLimitLayer<u8, ()>)>();
+    send_and_sync::<KeyedRateLimit<(), u8, ()>>();
+    send_and_sync::<KeyedRateLimitSnapshot>();
     send_and_sync::<PerKey<RetryConfig, Cell<u8>, ByAuthority>>();
     // Also where request, response and error are not.
     send_and_sync::<Client<Cell<u8>, Cell<u8>, Cell<u8>>>();
@@ -174,6 +181,7 @@ fn case_12_ours_is_send_exactly_when_theirs_is() {
     const { assert!(!IsSend::<KeyedRetry<Local, u8, ()>>::ANSWER) };
     const { assert!(!IsSend::<KeyedHedge<Local, u8, ()>>::ANSWER) };
     const { assert!(!IsSend::<KeyedCircuitBreaker<Local, u8, ()>>::ANSWER) };
+    const { assert!(!IsSend::<KeyedRateLimit<Local, u8, ()>>::ANSWER) };
     const { assert!(!IsSend::<Wrap<Local>>::ANSWER) };
     const { assert!(!IsSend::<GrpcRejection<Local>>::ANSWER) };
     const { assert!(!IsSend::<StreamOutcome<Local>>::ANSWER) };
@@ -189,6 +197,7 @@ fn a_service_is_clone_when_its_inner_service_is() {
     clone::<Hedge<Local>>();
     clone::<Retry<Local>>();
     clone::<KeyedRetry<Local, u8, ()>>();
+    clone::<KeyedRateLimit<Local, u8, (), UnitCost>>();
     clone::<PerKey<RetryConfig, Local, ByAuthority>>();
     clone::<Wrap<Local>>();
     clone::<(GrpcRejection<Local>, StreamOutcome<Local>)>();
