@@ -14,6 +14,7 @@
 //! | [`RateLimitFields`] | quotas, told to clients |
 //! | [`BodyReadTimeoutLayer`] | clients that stall their upload |
 //! | [`UntilBodyEnd`], [`BodyOutcomeLayer`] | permits and drains that wait for the end of the response body |
+//! | [`ByHeader`], [`ByExtension`] | rate limits per client |
 //! | [`RejectionLayer`] | answers to rejected calls |
 //! | [`ReportAttemptsLayer`] | a header for callers that retry too |
 //!
@@ -87,6 +88,7 @@ pub mod body_outcome;
 pub mod body_read_timeout;
 mod classify;
 pub mod client;
+mod client_key;
 pub(crate) mod errors;
 mod extensions;
 pub(crate) mod pending_outcomes;
@@ -111,6 +113,7 @@ pub use body_outcome::{BodyOutcome, BodyOutcomeLayer, OutcomeBody, UntilBodyEnd}
 pub use body_read_timeout::{BodyReadTimeout, BodyReadTimeoutLayer, ReadTimeoutBody};
 pub use classify::HttpClassifier;
 pub use client::{BoxBody, HttpClient};
+pub use client_key::{ByExtension, ByHeader, ClientKey};
 pub use extensions::{Attempt, Idempotent, RequestExtensions, RequestTimeout};
 pub use priority::PriorityHeader;
 pub use rate_limit_fields::{QuotaPolicy, QuotaState, RateLimitFields};

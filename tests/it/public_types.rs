@@ -31,7 +31,10 @@ use tower_reliability::{
         CallClass, ClassDelay, Hedge, HedgeConfig, HedgeCounts, HedgeHandle, HedgeLayer, HedgeSnapshot,
         KeyedHedge, KeyedHedgeHandle, KeyedHedgeLayer, OneClass,
     },
-    http::{Authority, BoxBody, ByAuthority, HttpClient, ReqwestClient, ReqwestRequest},
+    http::{
+        Authority, BoxBody, ByAuthority, ByExtension, ByHeader, ClientKey, HttpClient, ReqwestClient,
+        ReqwestRequest,
+    },
     rate_limit::{
         UnitCost,
         keyed::{KeyedRateLimit, KeyedRateLimitHandle, KeyedRateLimitLayer, KeyedRateLimitSnapshot},
@@ -141,8 +144,8 @@ fn layers_services_handles_and_futures_are_send_and_sync() {
     send_and_sync::<KeyedRetry<(), Authority, ByAuthority>>();
     send_and_sync::<(KeyedHedgeHandle<Authority>, KeyedHedgeLayer<Authority, ByAuthority>)>();
     send_and_sync::<KeyedHedge<(), Authority, ByAuthority>>();
-    send_and_sync::<(KeyedRateLimitHandle<ClientKey>, KeyedRateLimitLayer<u8, ()>)>();
-    send_and_sync::<KeyedRateLimit<(), u8, ()>>();
+    send_and_sync::<(KeyedRateLimitHandle<ClientKey>, KeyedRateLimitLayer<ClientKey, ByHeader>)>();
+    send_and_sync::<KeyedRateLimit<(), ClientKey, ByExtension<Rc<u8>>>>();
     send_and_sync::<KeyedRateLimitSnapshot>();
     send_and_sync::<PerKey<RetryConfig, Cell<u8>, ByAuthority>>();
     // Also where request, response and error are not.
