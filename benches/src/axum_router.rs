@@ -17,10 +17,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use tower::{Service, ServiceBuilder, util::MapResponseLayer};
+use tower::{
+    Service, ServiceBuilder,
+    util::{MapErrLayer, MapResponseLayer},
+};
 use tower_governor::{GovernorLayer, governor::GovernorConfigBuilder, key_extractor::GlobalKeyExtractor};
 use tower_reliability::{
-    ReliabilityStack,
+    Error, ReliabilityStack,
     http::{HttpClassifier, RejectionLayer},
 };
 use tower_resilience::timelimiter::TimeLimiterLayer;
@@ -29,7 +32,7 @@ use crate::{
     backend::Once,
     breakers::{VALID, count},
     drive::{drive, drive_clone},
-    other_crates,
+    other_crates, rate_limits,
     row::Table,
 };
 
@@ -66,6 +69,9 @@ pub fn add<const PENDING: bool>(table: &mut Table<PENDING>) {
         .key_extractor(GlobalKeyExtractor)
         .finish()
         .expect("the quota is above 0");
+    let ours = rate_limits::quota().build().expect(VALID).keyed(|_: &Request| ());
+    let flat = MapErrLayer::new(Error::<Infallible>::inner);
+    row("ours, axum, keyed rate limit", route().layer((RejectionLayer, ours, flat)));
     row("tower_governor, axum", route().layer(GovernorLayer::new(quota)));
 }
 

@@ -14,7 +14,7 @@ pub struct Ratio {
 }
 
 /// The bars of calls that are pending once.
-pub const PENDING: [Ratio; 6] = [
+pub const PENDING: [Ratio; 10] = [
     at_most(0.7, "ours, stack of four", "assembly of four"),
     at_most(1.0, "ours, timeout", "tower, timeout"),
     at_most(0.6, "ours, retry", "tower, retry"),
@@ -22,9 +22,13 @@ pub const PENDING: [Ratio; 6] = [
     at_most(0.8, "ours, breaker, count 100", "recloser async, count 100, reading the clock"),
     at_most(0.7, "ours, breaker, time 10 s", "failsafe async, rate 10 s"),
     at_most(0.3, "ours, hedge", "tower-resilience, hedge"),
+    at_most(1.3, "ours, rate limit", "governor, check and clock"),
+    at_most(0.15, "ours, rate limit", "tower, rate limit behind a buffer"),
+    at_most(1.1, "ours, keyed rate limit, 1 000 keys", "governor, keyed, 1 000 keys"),
+    at_most(1.1, "ours, keyed rate limit, 100 000 keys", "governor, keyed, 100 000 keys"),
 ];
 /// The bars of calls that are ready at once.
-pub const READY: [Ratio; 11] = [
+pub const READY: [Ratio; 12] = [
     at_most(0.6, "ours, stack of four", "assembly of four"),
     at_most(0.7, "ours, timeout", "tower, timeout"),
     at_most(0.4, "ours, retry", "tower, retry"),
@@ -36,9 +40,10 @@ pub const READY: [Ratio; 11] = [
     at_most(1.0, "ours, fallback needed", "seatbelt, fallback needed"),
     at_most(0.1, "ours, hedge", "tower-resilience, hedge"),
     at_most(0.25, "ours, axum, timeout and breaker", "tower-resilience, axum, time limiter and breaker"),
+    at_most(1.0, "ours, axum, keyed rate limit", "tower_governor, axum"),
 ];
 /// Rows of ours that may allocate so often per call, beyond their bare service. All others may not allocate.
-pub const ALLOCATING: [(&str, f64); 10] = [
+pub const ALLOCATING: [(&str, f64); 11] = [
     // Rejections: a box for the rejection keeps the path of admitted calls small.
     ("ours, open", 1.0),
     ("ours, half-open, places taken", 1.0),
@@ -55,6 +60,7 @@ pub const ALLOCATING: [(&str, f64); 10] = [
     ("ours, `ReplayLayer`, 64 bytes", 2.0),
     // axum's own, as in the row of a layer that does nothing.
     ("ours, axum, timeout and breaker", 2.0),
+    ("ours, axum, keyed rate limit", 2.0),
 ];
 /// Rows of ours that share no state, so that two threads say nothing about them.
 pub const SHARING_NOTHING: [&str; 5] = [

@@ -20,6 +20,7 @@ pub mod http_layers;
 pub mod keyed;
 pub mod measure;
 pub mod other_crates;
+pub mod rate_limits;
 pub mod report;
 pub mod retries;
 pub mod row;

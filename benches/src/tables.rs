@@ -8,7 +8,7 @@ use tower::service_fn;
 use crate::{
     axum_router,
     backend::{Backend, Bare, Down, OurError},
-    breakers, fallbacks, hedges, http_layers, keyed, retries,
+    breakers, fallbacks, hedges, http_layers, keyed, rate_limits, retries,
     row::Table,
     stacks, timeouts,
 };
@@ -51,4 +51,5 @@ fn add<const PENDING: bool>(table: &mut Table<PENDING>) {
     keyed::add(table);
     hedges::add(table);
     fallbacks::add(table);
+    rate_limits::add(table);
 }
