@@ -14,7 +14,7 @@ pub struct Ratio {
 }
 
 /// The bars of calls that are pending once.
-pub const PENDING: [Ratio; 10] = [
+pub const PENDING: [Ratio; 11] = [
     at_most(0.7, "ours, stack of four", "assembly of four"),
     at_most(1.0, "ours, timeout", "tower, timeout"),
     at_most(0.6, "ours, retry", "tower, retry"),
@@ -22,13 +22,14 @@ pub const PENDING: [Ratio; 10] = [
     at_most(0.8, "ours, breaker, count 100", "recloser async, count 100, reading the clock"),
     at_most(0.7, "ours, breaker, time 10 s", "failsafe async, rate 10 s"),
     at_most(0.3, "ours, hedge", "tower-resilience, hedge"),
+    at_most(0.7, "ours, concurrency limit", "tower, concurrency limit"),
     at_most(1.3, "ours, rate limit", "governor, check and clock"),
     at_most(0.15, "ours, rate limit", "tower, rate limit behind a buffer"),
     at_most(1.1, "ours, keyed rate limit, 1 000 keys", "governor, keyed, 1 000 keys"),
     at_most(1.1, "ours, keyed rate limit, 100 000 keys", "governor, keyed, 100 000 keys"),
 ];
 /// The bars of calls that are ready at once.
-pub const READY: [Ratio; 12] = [
+pub const READY: [Ratio; 13] = [
     at_most(0.6, "ours, stack of four", "assembly of four"),
     at_most(0.7, "ours, timeout", "tower, timeout"),
     at_most(0.4, "ours, retry", "tower, retry"),
@@ -39,6 +40,7 @@ pub const READY: [Ratio; 12] = [
     at_most(1.0, "ours, fallback", "seatbelt, fallback"),
     at_most(1.0, "ours, fallback needed", "seatbelt, fallback needed"),
     at_most(0.1, "ours, hedge", "tower-resilience, hedge"),
+    at_most(0.7, "ours, concurrency limit", "tower, concurrency limit"),
     at_most(0.25, "ours, axum, timeout and breaker", "tower-resilience, axum, time limiter and breaker"),
     at_most(1.0, "ours, axum, keyed rate limit", "tower_governor, axum"),
 ];

@@ -18,6 +18,7 @@ pub mod fallbacks;
 pub mod hedges;
 pub mod http_layers;
 pub mod keyed;
+pub mod limits;
 pub mod measure;
 pub mod other_crates;
 pub mod rate_limits;

@@ -8,7 +8,7 @@ use tower::service_fn;
 use crate::{
     axum_router,
     backend::{Backend, Bare, Down, OurError},
-    breakers, fallbacks, hedges, http_layers, keyed, rate_limits, retries,
+    breakers, fallbacks, hedges, http_layers, keyed, limits, rate_limits, retries,
     row::Table,
     stacks, timeouts,
 };
@@ -49,6 +49,7 @@ fn add<const PENDING: bool>(table: &mut Table<PENDING>) {
     retries::add(table);
     breakers::add(table);
     keyed::add(table);
+    limits::add(table);
     hedges::add(table);
     fallbacks::add(table);
     rate_limits::add(table);

@@ -1,0 +1,25 @@
+//! Limits on the calls in flight, with free permits.
+
+use tower::{Layer, limit::ConcurrencyLimitLayer};
+use tower_reliability::concurrency_limit::ConcurrencyLimitConfig;
+
+use crate::{
+    backend::{Backend, Down, OurError},
+    row::Table,
+};
+
+/// Ours and tower's, with the same limit; and ours per key.
+pub fn add<const PENDING: bool>(table: &mut Table<PENDING>) {
+    let ours = ConcurrencyLimitConfig::new(LIMIT).build().expect("the limit is valid");
+    let keyed = ours.clone().keyed(|request: &u64| request % 1_000);
+    let inner = Backend::<OurError, PENDING>::new();
+    table.row("ours, concurrency limit", ours.layer(inner));
+    table.row(
+        "tower, concurrency limit",
+        ConcurrencyLimitLayer::new(LIMIT as usize).layer(Backend::<Down, PENDING>::new()),
+    );
+    table.row("ours, concurrency limit, keyed, 1 000 keys", keyed.layer(inner));
+}
+
+/// More than the bench makes at once.
+const LIMIT: u32 = 100;
