@@ -153,7 +153,12 @@ impl<C, D> CircuitBreakerLayer<C, D> {
 
     /// As [`keyed`](Self::keyed), with any [`KeySource`](crate::KeySource).
     pub(crate) fn keyed_by<K, F>(self, key: F) -> KeyedCircuitBreakerLayer<K, F, C, D> {
-        KeyedCircuitBreakerLayer::new(self.spec, key, self.classifier, self.deadlines)
+        KeyedCircuitBreakerLayer::new(self.spec, Some(key), self.classifier, self.deadlines)
+    }
+
+    /// The keyed layer of an optional stage that is left out: no call has a circuit.
+    pub(crate) fn without_keys<K, F>(self) -> KeyedCircuitBreakerLayer<K, F, C, D> {
+        KeyedCircuitBreakerLayer::new(self.spec, None, self.classifier, self.deadlines)
     }
 
     /// The handle of this layer's circuit.

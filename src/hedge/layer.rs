@@ -183,7 +183,12 @@ impl<P, K> HedgeLayer<P, K> {
 
     /// As [`keyed`](Self::keyed), with any [`KeySource`](crate::KeySource).
     pub(crate) fn keyed_by<Key, F>(self, key: F) -> KeyedHedgeLayer<Key, F, P, K> {
-        KeyedHedgeLayer::new(self, key)
+        KeyedHedgeLayer::new(self, Some(key))
+    }
+
+    /// The keyed layer of an optional stage that is left out. All calls share the state of this layer.
+    pub(crate) fn without_keys<Key, F>(self) -> KeyedHedgeLayer<Key, F, P, K> {
+        KeyedHedgeLayer::new(self, None)
     }
 
     fn change<P2, K2>(self, change: impl FnOnce(P, K) -> (P2, K2)) -> HedgeLayer<P2, K2> {

@@ -245,7 +245,12 @@ impl<P, Q> RetryLayer<P, Q> {
 
     /// As [`keyed`](Self::keyed), with any [`KeySource`](crate::KeySource).
     pub(crate) fn keyed_by<K, F>(self, key: F) -> KeyedRetryLayer<K, F, P, Q> {
-        KeyedRetryLayer::new(self, key)
+        KeyedRetryLayer::new(self, Some(key))
+    }
+
+    /// The keyed layer of an optional stage that is left out. All calls share the state of this layer.
+    pub(crate) fn without_keys<K, F>(self) -> KeyedRetryLayer<K, F, P, Q> {
+        KeyedRetryLayer::new(self, None)
     }
 
     fn change<P2, Q2>(self, change: impl FnOnce(P, Q) -> (P2, Q2)) -> RetryLayer<P2, Q2> {

@@ -15,8 +15,9 @@ use super::client::Shareable;
 /// [`Client`](super::Client).
 ///
 /// Without it, the wait for an inner queue or limit would come before every stage, and no timeout would end it. The wait
-/// counts as time of the backend, for a timeout and for a breaker. So put a limit of this process, such as a
-/// `ConcurrencyLimit`, around the client, and not inside it. Each call clones the inner service.
+/// counts as time of the backend, for a timeout and for a breaker. So limit the calls of this process by the stage
+/// [`concurrency_limit`](super::StackBuilder::concurrency_limit), and not inside the client. Each call clones the inner
+/// service.
 ///
 /// # Clone
 ///

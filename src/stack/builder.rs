@@ -6,6 +6,7 @@ use super::{
     config::StackConfig,
     errors::{Errors, FlatErrors, WrappedErrors},
     layer::ReliabilityStack,
+    per_key::PerKey,
     plan::Plan,
     slots::{Slots, Stages},
     stage::{Common, Unused},
@@ -86,6 +87,59 @@ pub type ConfigSlots<Fallback = Unused> = Slots<
     Option<CircuitBreakerConfig>,
     Option<TimeoutConfig>,
 >;
+
+/// The slots of a builder after [`StackBuilder::per_key`]: retry, hedge and breaker have state per key.
+pub type KeyedConfigSlots<K, F, Fallback = Unused> = Slots<
+    Fallback,
+    Option<TimeoutConfig>,
+    Option<ConcurrencyLimitConfig>,
+    Option<PerKey<RetryConfig, K, F>>,
+    Option<PerKey<HedgeConfig, K, F>>,
+    Option<PerKey<CircuitBreakerConfig, K, F>>,
+    Option<TimeoutConfig>,
+>;
+
+impl<P, E, Fallback, Q> StackBuilder<P, E, ConfigSlots<Fallback>, Q> {
+    /// Keeps the state of the retry, the hedge and the breaker of a [`StackConfig`] per key, each if it is present.
+    ///
+    /// Over HTTP, `per_authority()` takes host and port. Each stage has [state for up to 1 000 keys](PerKey::max_keys).
+    ///
+    /// ```
+    /// use tower_reliability::{retry::RetryConfig, stack::StackConfig};
+    ///
+    /// #[derive(Clone)]
+    /// struct Query { tenant: u32 }
+    ///
+    /// let mut file = StackConfig::default();
+    /// file.retry = Some(RetryConfig::new());
+    /// let stack = file.builder().per_key(|query: &Query| query.tenant).build()?;
+    /// let retries = stack.retry().expect("the file has one");
+    /// assert!(retries.get(&7).is_none() && stack.hedge().is_none(), "no call so far");
+    /// # Ok::<(), tower_reliability::ConfigError>(())
+    /// ```
+    pub fn per_key<Req, K, F>(self, key: F) -> StackBuilder<P, E, KeyedConfigSlots<K, F, Fallback>, Q>
+    where
+        F: Fn(&Req) -> K + Clone,
+    {
+        self.keyed_by(key)
+    }
+
+    /// As [`per_key`](Self::per_key), with any [`KeySource`](crate::KeySource).
+    pub(crate) fn keyed_by<K, F: Clone>(
+        self,
+        key: F,
+    ) -> StackBuilder<P, E, KeyedConfigSlots<K, F, Fallback>, Q> {
+        self.change_slots(|slots| Slots {
+            fallback: slots.fallback,
+            timeout: slots.timeout,
+            concurrency_limit: slots.concurrency_limit,
+            retry: slots.retry.map(|config| PerKey::new(config, key.clone())),
+            hedge: slots.hedge.map(|config| PerKey::new(config, key.clone())),
+            circuit_breaker: slots.circuit_breaker.map(|config| PerKey::new(config, key)),
+            attempt_timeout: slots.attempt_timeout,
+        })
+    }
+}
 
 impl<C, R, D, E, S, Q> StackBuilder<Protocol<C, R, D>, E, S, Q> {
     /// Sets classifier, resend and deadlines at once.

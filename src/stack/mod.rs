@@ -55,8 +55,8 @@
 //! # Optional stages
 //!
 //! Each setter but the fallback's also takes an `Option` of a config, for a stage that is decided while the program runs.
-//! `None` behaves as an absent stage. A stage with state [per key](PerKey) is always present. The accessor of the stage
-//! then returns an `Option` of the handle:
+//! `None` behaves as an absent stage, also in place of a stage with state [per key](PerKey). The accessor of the stage then
+//! returns an `Option` of the handle:
 //!
 //! ```
 //! use tower_reliability::{ReliabilityStack, hedge::HedgeConfig};
@@ -149,7 +149,7 @@ mod wrap;
 
 pub use await_ready::{AwaitReady, ReadyCall};
 pub use boundary::Boundary;
-pub use builder::{ConfigSlots, StackBuilder};
+pub use builder::{ConfigSlots, KeyedConfigSlots, StackBuilder};
 pub use client::{Client, ClientFuture, ClientService, Shareable};
 pub use config::StackConfig;
 pub use errors::{Errors, FlatErrors, InnerClassifier, WrappedErrors};

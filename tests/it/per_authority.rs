@@ -22,6 +22,7 @@ use tower_reliability::{
     http::{self as reliable, Authority, HttpClient},
     retry::{Jitter, RetryConfig},
     retry_budget::{RetryBudget, RetryBudgetConfig},
+    stack::StackConfig,
 };
 
 use crate::{
@@ -334,6 +335,20 @@ async fn any_request_may_have_a_key() {
     };
     assert!(matches!(rejected.reason(), Reason::CircuitOpen(_)));
     assert_eq!(client.call(Query { tenant: 2 }).await.expect("another circuit"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_gives_each_host_its_state() {
+    let file: StackConfig =
+        toml::from_str("[retry]\n[circuit_breaker]\nconsecutive_failures = 1").expect("in order");
+    let stack = reliable::stack_from(file).per_authority().resend(CloneRequest).build().expect("in range");
+    let client = stack.service(backend());
+    assert!(client.call(to("dead")).await.is_ok(), "the backend's answer");
+    assert!(client.call(to("dead")).await.is_err(), "its circuit is open");
+    assert!(client.call(to("tea")).await.is_ok());
+    assert_eq!(stack.circuit_breaker().map(|circuits| circuits.len()), Some(2));
+    assert_eq!(stack.retry().map(|retries| retries.len()), Some(2));
+    assert!(stack.hedge().is_none());
 }
 
 #[tokio::test(start_paused = true)]

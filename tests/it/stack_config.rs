@@ -203,6 +203,29 @@ fn case_84_a_stage_that_is_none_behaves_as_an_absent_stage() {
 }
 
 #[test]
+fn case_84_a_file_with_one_key_behaves_as_without_keys_and_a_stage_may_be_none() {
+    type LeaveOut = fn(&mut StackConfig);
+    let leave_out: [LeaveOut; 4] = [
+        |_| {},
+        |config| config.retry = None,
+        |config| config.hedge = None,
+        |config| config.circuit_breaker = None,
+    ];
+    for seed in 0..3 {
+        for change in leave_out {
+            let mut config = file();
+            change(&mut config);
+            let keyed = played!(seed, config.builder().per_key(|_: &u32| "one"));
+            let mut alone = played!(seed, config.builder());
+            for answer in &mut alone.answers {
+                answer.2 = answer.2.replace("circuit_breaker", "circuit_breaker:one");
+            }
+            assert_eq!(keyed, alone, "seed {seed}, {config:?}");
+        }
+    }
+}
+
+#[test]
 fn a_handle_exists_exactly_when_the_file_has_the_stage() {
     let stack = toml::from_str::<StackConfig>("[retry]").expect("in order").builder().build();
     let stack = stack.expect("in range");

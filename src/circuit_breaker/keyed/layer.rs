@@ -24,7 +24,8 @@ use crate::{
 #[derive(Clone)]
 pub struct KeyedCircuitBreakerLayer<K, F, C = StandardClassifier, D = NoDeadline> {
     spec: CircuitSpec,
-    key: F,
+    /// `None` in the layer of an absent stage.
+    key: Option<F>,
     classifier: C,
     deadlines: D,
     max_keys: usize,
@@ -32,7 +33,12 @@ pub struct KeyedCircuitBreakerLayer<K, F, C = StandardClassifier, D = NoDeadline
 }
 
 impl<K, F, C, D> KeyedCircuitBreakerLayer<K, F, C, D> {
-    pub(in crate::circuit_breaker) fn new(spec: CircuitSpec, key: F, classifier: C, deadlines: D) -> Self {
+    pub(in crate::circuit_breaker) fn new(
+        spec: CircuitSpec,
+        key: Option<F>,
+        classifier: C,
+        deadlines: D,
+    ) -> Self {
         Self { spec, key, classifier, deadlines, max_keys: MAX_KEYS, handle: Arc::default() }
     }
 

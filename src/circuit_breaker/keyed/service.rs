@@ -26,7 +26,8 @@ use crate::{
 #[derive(Clone)]
 pub struct KeyedCircuitBreaker<S, K, F, C = StandardClassifier, D = NoDeadline> {
     inner: S,
-    key: F,
+    /// `None` in the layer of an absent stage.
+    key: Option<F>,
     classifier: C,
     deadlines: D,
     handle: KeyedCircuitBreakerHandle<K>,
@@ -35,7 +36,7 @@ pub struct KeyedCircuitBreaker<S, K, F, C = StandardClassifier, D = NoDeadline> 
 impl<S, K, F, C, D> KeyedCircuitBreaker<S, K, F, C, D> {
     pub(super) fn new(
         inner: S,
-        key: F,
+        key: Option<F>,
         classifier: C,
         deadlines: D,
         handle: KeyedCircuitBreakerHandle<K>,
@@ -82,7 +83,8 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let Some(CircuitBreakerHandle { circuit }) = self.handle.for_call(&self.key.key(&request)) else {
+        let found = self.key.as_ref().and_then(|key| self.handle.for_call(&key.key(&request)));
+        let Some(CircuitBreakerHandle { circuit }) = found else {
             return ResponseFuture::unprotected(self.inner.call(request));
         };
         match circuit.admit() {

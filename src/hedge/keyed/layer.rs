@@ -24,14 +24,15 @@ use crate::{
 #[derive(Clone)]
 pub struct KeyedHedgeLayer<K, F, P = Protocol, Q = OneClass> {
     layer: HedgeLayer<P, Q>,
-    key: F,
+    /// `None` in the layer of an absent stage.
+    key: Option<F>,
     budgets: Option<BudgetsPerKey<K>>,
     max_keys: usize,
     handle: Arc<OnceLock<KeyedHedgeHandle<K>>>,
 }
 
 impl<K, F, P, Q> KeyedHedgeLayer<K, F, P, Q> {
-    pub(in crate::hedge) fn new(layer: HedgeLayer<P, Q>, key: F) -> Self {
+    pub(in crate::hedge) fn new(layer: HedgeLayer<P, Q>, key: Option<F>) -> Self {
         Self { layer, key, budgets: None, max_keys: MAX_KEYS, handle: Arc::default() }
     }
 

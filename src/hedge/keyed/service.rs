@@ -30,12 +30,13 @@ use crate::{
 pub struct KeyedHedge<S, K, F, P = Protocol, Q = OneClass> {
     /// Its handle is that of all keys without room.
     hedge: Hedge<S, P, Q>,
-    key: F,
+    /// `None` in the layer of an absent stage.
+    key: Option<F>,
     handle: KeyedHedgeHandle<K>,
 }
 
 impl<S, K, F, P, Q> KeyedHedge<S, K, F, P, Q> {
-    pub(super) const fn new(hedge: Hedge<S, P, Q>, key: F, handle: KeyedHedgeHandle<K>) -> Self {
+    pub(super) const fn new(hedge: Hedge<S, P, Q>, key: Option<F>, handle: KeyedHedgeHandle<K>) -> Self {
         Self { hedge, key, handle }
     }
 
@@ -79,7 +80,11 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let origin = self.hedge.origin.with_handle(self.handle.for_call(&self.key.key(&request)));
+        let handle = match &self.key {
+            Some(key) => self.handle.for_call(&key.key(&request)),
+            None => self.handle.others(),
+        };
+        let origin = self.hedge.origin.with_handle(handle);
         self.hedge.call_with(request, origin)
     }
 }

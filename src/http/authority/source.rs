@@ -4,8 +4,11 @@ use ::http::{Request, header::HOST, uri};
 
 use super::key::Authority;
 use crate::{
-    circuit_breaker::CircuitBreakerConfig, hedge::HedgeConfig, keyed::KeySource, retry::RetryConfig,
-    stack::PerKey,
+    circuit_breaker::CircuitBreakerConfig,
+    hedge::HedgeConfig,
+    keyed::KeySource,
+    retry::RetryConfig,
+    stack::{ConfigSlots, KeyedConfigSlots, PerKey, StackBuilder},
 };
 
 /// Reads the [`Authority`] of a request: from its extensions, else from its URI, else from its `Host` header.
@@ -68,6 +71,24 @@ impl HedgeConfig {
     #[must_use]
     pub const fn per_authority(self) -> PerAuthority<Self> {
         PerKey::new(self, ByAuthority)
+    }
+}
+
+impl<P, E, Fallback, Q> StackBuilder<P, E, ConfigSlots<Fallback>, Q> {
+    /// Keeps the state of the retry, the hedge and the breaker of a file per host and port, each if it is present.
+    ///
+    /// ```
+    /// # #[cfg(feature = "serde")] {
+    /// use tower_reliability::{http, stack::StackConfig};
+    ///
+    /// let file: StackConfig = toml::from_str("[retry]\n[circuit_breaker]")?;
+    /// let stack = http::stack_from(file).per_authority().build()?;
+    /// # let _ = stack;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn per_authority(self) -> StackBuilder<P, E, KeyedConfigSlots<Authority, ByAuthority, Fallback>, Q> {
+        self.keyed_by(ByAuthority)
     }
 }
 

@@ -27,7 +27,8 @@ use crate::{
 #[derive(Clone)]
 pub struct KeyedRetryLayer<K, F, P = Protocol, Q = OnePolicy> {
     layer: RetryLayer<P, Q>,
-    key: F,
+    /// `None` in the layer of an absent stage.
+    key: Option<F>,
     is_open: Option<OpenKeys<K>>,
     budgets: Option<BudgetsPerKey<K>>,
     max_keys: usize,
@@ -35,7 +36,7 @@ pub struct KeyedRetryLayer<K, F, P = Protocol, Q = OnePolicy> {
 }
 
 impl<K, F, P, Q> KeyedRetryLayer<K, F, P, Q> {
-    pub(in crate::retry) fn new(layer: RetryLayer<P, Q>, key: F) -> Self {
+    pub(in crate::retry) fn new(layer: RetryLayer<P, Q>, key: Option<F>) -> Self {
         Self { layer, key, is_open: None, budgets: None, max_keys: MAX_KEYS, handle: Arc::default() }
     }
 

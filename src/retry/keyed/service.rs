@@ -30,12 +30,13 @@ use crate::{
 pub struct KeyedRetry<S, K, F, P = Protocol, Q = OnePolicy> {
     /// Its handle is that of all keys without room.
     retry: Retry<S, P, Q>,
-    key: F,
+    /// `None` in the layer of an absent stage.
+    key: Option<F>,
     handle: KeyedRetryHandle<K>,
 }
 
 impl<S, K, F, P, Q> KeyedRetry<S, K, F, P, Q> {
-    pub(super) const fn new(retry: Retry<S, P, Q>, key: F, handle: KeyedRetryHandle<K>) -> Self {
+    pub(super) const fn new(retry: Retry<S, P, Q>, key: Option<F>, handle: KeyedRetryHandle<K>) -> Self {
         Self { retry, key, handle }
     }
 
@@ -79,7 +80,11 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let origin = self.retry.origin.with_handle(self.handle.for_call(&self.key.key(&request)));
+        let handle = match &self.key {
+            Some(key) => self.handle.for_call(&key.key(&request)),
+            None => self.handle.others(),
+        };
+        let origin = self.retry.origin.with_handle(handle);
         self.retry.call_with(request, origin)
     }
 }

@@ -73,6 +73,18 @@ where
     }
 }
 
+impl<K, F, C, R, D, Q> OptionalStage<CircuitBreakerConfig, Protocol<C, R, D>, Q>
+    for PerKey<CircuitBreakerConfig, K, F>
+where
+    K: Send + Sync + 'static,
+    C: Clone,
+    D: Clone,
+{
+    fn absent(common: &Common<Protocol<C, R, D>, Q>) -> Self::Layer {
+        CircuitBreakerConfig::absent(common).without_keys()
+    }
+}
+
 impl<C, D> HasHandle for CircuitBreakerLayer<C, D> {
     type Handle = CircuitBreakerHandle;
 

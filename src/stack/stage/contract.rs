@@ -49,7 +49,7 @@ impl<Config, P, Q> Stage<Config, P, Q> for Unused {
 /// Not for implementation outside this crate.
 #[diagnostic::on_unimplemented(
     message = "`Option<{Self}>` cannot be this stage of a stack",
-    note = "an `Option` can leave out a config; a fallback and a stage with state per key are always present"
+    note = "an `Option` can leave out a config, also one with state per key; a fallback is always present"
 )]
 pub trait OptionalStage<Config, P, Q>: Stage<Config, P, Q> {
     #[doc(hidden)]

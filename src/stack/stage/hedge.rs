@@ -58,6 +58,16 @@ where
     }
 }
 
+impl<K, F, P, Q> OptionalStage<HedgeConfig, P, Q> for PerKey<HedgeConfig, K, F>
+where
+    Self: Stage<HedgeConfig, P, Q, Layer = KeyedHedgeLayer<K, F, P>>,
+    P: Clone,
+{
+    fn absent(common: &Common<P, Q>) -> Self::Layer {
+        HedgeConfig::absent(common).without_keys()
+    }
+}
+
 impl<P, K> HasHandle for HedgeLayer<P, K> {
     type Handle = HedgeHandle;
 

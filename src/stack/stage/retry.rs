@@ -81,6 +81,16 @@ where
     }
 }
 
+impl<K, F, P, Q> OptionalStage<RetryConfig, P, Q> for PerKey<RetryConfig, K, F>
+where
+    Self: Stage<RetryConfig, P, Q, Layer = KeyedRetryLayer<K, F, P>>,
+    P: Clone,
+{
+    fn absent(common: &Common<P, Q>) -> Self::Layer {
+        RetryConfig::absent(common).without_keys()
+    }
+}
+
 impl<P, Q> HasHandle for RetryLayer<P, Q> {
     type Handle = RetryHandle;
 
