@@ -190,7 +190,7 @@ mod tests {
             (window(u32::MAX, SECOND), "window"),
             (new(1).window(1, Duration::ZERO), "window"),
             (new(1).window(1, Duration::MAX), "window"),
-            (new(1).max_wait(Duration::ZERO), "max_wait"),
+            (new(1).max_wait(Duration::ZERO), "queue.max_wait"),
             (RateLimitConfig::new(None, None), "per_second"),
         ] {
             assert_eq!(config.check().map_err(|error| error.field()), Err(field), "{config:?}");
