@@ -126,7 +126,13 @@ impl<S, Req> ClientService<Req> for S where S: Service<Req, Future: Send> + Shar
 
 /// A type that the calls of a [`Client`] can share: `Clone + Send + Sync + 'static`.
 ///
-/// Every such type has it. The trait exists so that the compiler prints the message of [`ClientService`].
+/// Every such type has it. The trait exists so that the compiler prints a message with the remedy.
+#[diagnostic::on_unimplemented(
+    message = "a client cannot share `{Self}`: make it `Clone + Send + Sync + 'static`",
+    label = "the calls of a client run on clones of the service, in any task",
+    note = "`tower::util::BoxCloneService` is not `Sync`; `BoxCloneSyncService` is",
+    note = "`tower::buffer::Buffer` makes a service `Clone`; an `Arc` in the place of an `Rc` makes it `Send`"
+)]
 pub trait Shareable: Clone + Send + Sync + 'static {}
 
 // Without the attribute, the compiler reports the first missing bound of a part of the service, and no remedy.
