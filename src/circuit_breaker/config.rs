@@ -25,7 +25,7 @@ use std::time::Duration;
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
+    serde(default, deny_unknown_fields, expecting = "a table, such as { failure_rate = 0.5 }")
 )]
 pub struct CircuitBreakerConfig {
     #[cfg_attr(feature = "serde", serde(with = "super::serde::rate"))]
@@ -67,7 +67,11 @@ pub enum Window {
 
 /// The threshold above which a call is slow, and the rate of slow calls that opens the circuit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields, expecting = "a table, such as { over = \"1s\", rate = 0.8 }")
+)]
 pub(super) struct SlowCall {
     #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub(super) over: Duration,

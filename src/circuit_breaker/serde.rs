@@ -10,7 +10,7 @@ pub(super) mod rate {
     use ::serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Serialize, Deserialize)]
-    #[serde(crate = "::serde", untagged, expecting = "a rate above 0 and at most 1, or \"off\"")]
+    #[serde(crate = "::serde", untagged, expecting = "expected a rate above 0 and at most 1, or \"off\"")]
     enum Rate {
         On(f64),
         Off(Off),

@@ -15,7 +15,11 @@ use crate::{call::ConfigError, wait_queue::WaitQueueConfig};
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields, expecting = "a table, such as { limit = 100 }")
+)]
 pub struct ConcurrencyLimitConfig {
     pub(super) limit: u32,
     #[cfg_attr(feature = "serde", serde(default))]

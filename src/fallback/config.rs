@@ -21,7 +21,7 @@ use crate::call::{ConfigError, ErrorClass, ErrorClasses};
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
+    serde(default, deny_unknown_fields, expecting = "a table, such as { ttl = \"1h\" }")
 )]
 pub struct FallbackConfig {
     pub(super) on: ErrorClasses,

@@ -20,7 +20,7 @@ use crate::call::{ConfigError, ErrorClass, ErrorClasses};
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
+    serde(default, deny_unknown_fields, expecting = "a table, such as { max_hedges = 1 }")
 )]
 pub struct HedgeConfig {
     #[cfg_attr(feature = "serde", serde(deserialize_with = "super::serde::after"))]

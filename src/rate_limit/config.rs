@@ -34,7 +34,11 @@ pub struct RateLimitConfig {
 
 /// So many calls in such a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields, expecting = "a table, such as { calls = 5, period = \"1m\" }")
+)]
 pub(super) struct Span {
     pub(super) calls: u32,
     #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]

@@ -7,7 +7,7 @@ use crate::wait_queue::WaitQueueConfig;
 
 /// The keys of a file.
 #[derive(serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, such as { per_second = 100 }")]
 pub(super) struct File {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     per_second: Option<u32>,
@@ -24,7 +24,7 @@ pub(super) struct File {
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, such as { calls = 10, length = \"1h\" }")]
 struct Window {
     calls: u32,
     #[serde(with = "crate::call::duration")]

@@ -24,7 +24,7 @@ use crate::call::{ConfigError, ErrorClass, ErrorClasses, PerClass};
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
+    serde(default, deny_unknown_fields, expecting = "a table, such as { max_attempts = 3 }")
 )]
 pub struct RetryConfig {
     #[cfg_attr(feature = "serde", serde(deserialize_with = "super::serde::backoff"))]

@@ -18,7 +18,7 @@ use crate::call::ConfigError;
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
+    serde(default, deny_unknown_fields, expecting = "a table, such as { ratio = 0.2 }")
 )]
 pub struct RetryBudgetConfig {
     pub(super) ratio: f64,

@@ -21,7 +21,7 @@ use crate::call::{ConfigError, Priority};
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
+    serde(default, deny_unknown_fields, expecting = "a table, such as { capacity = 100 }")
 )]
 pub struct WaitQueueConfig {
     pub(super) capacity: u32,
@@ -37,7 +37,7 @@ pub struct WaitQueueConfig {
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
+    serde(default, deny_unknown_fields, expecting = "a table, such as { low = 0.001 }")
 )]
 pub(super) struct MinimumShares {
     pub(super) critical: f64,

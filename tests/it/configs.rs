@@ -8,8 +8,10 @@ use tower_reliability::{
     circuit_breaker::{Abandoned, CircuitBreakerConfig, Window},
     fallback::FallbackConfig,
     hedge::HedgeConfig,
+    rate_limit::RateLimitConfig,
     retry::{Jitter, RetryConfig},
     retry_budget::RetryBudgetConfig,
+    stack::StackConfig,
     timeout::TimeoutConfig,
 };
 
@@ -64,7 +66,37 @@ fn a_misspelt_key_is_refused_by_its_name() {
     assert!(refused("failure_rat = 0.5").contains("failure_rat"));
     assert!(refused("open_for = \"soon\"").contains("open_for"));
     assert!(refused("window = { hours = 3 }").contains("hours"));
-    assert!(refused("failure_rate = \"on\"").contains("a rate above 0 and at most 1, or \"off\""));
+    assert!(refused("failure_rate = \"on\"").contains("expected a rate above 0 and at most 1, or \"off\""));
+}
+
+#[test]
+fn a_value_in_the_place_of_a_table_is_refused_with_an_example_of_the_table() {
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default)]
+    struct Tables {
+        fallback: FallbackConfig,
+        hedge: HedgeConfig,
+        rate_limit: Option<RateLimitConfig>,
+        retry_budget: RetryBudgetConfig,
+        stack: StackConfig,
+    }
+    for (text, table) in [
+        ("fallback = 1", "{ ttl = \"1h\" }"),
+        ("hedge = true", "{ max_hedges = 1 }"),
+        ("rate_limit = 100", "{ per_second = 100 }"),
+        ("rate_limit.per = 5", "{ calls = 5, period = \"1m\" }"),
+        ("rate_limit.window = \"1h\"", "{ calls = 10, length = \"1h\" }"),
+        ("retry_budget = 0.2", "{ ratio = 0.2 }"),
+        ("stack.circuit_breaker = true", "{ failure_rate = 0.5 }"),
+        ("stack.circuit_breaker.slow_call = \"1s\"", "{ over = \"1s\", rate = 0.8 }"),
+        ("stack.concurrency_limit = 100", "{ limit = 100 }"),
+        ("stack.concurrency_limit = { limit = 1, queue = \"off\" }", "{ capacity = 100 }"),
+        ("stack.concurrency_limit = { limit = 1, queue.minimum_shares = 0.1 }", "{ low = 0.001 }"),
+        ("stack.retry = 3", "{ max_attempts = 3 }"),
+    ] {
+        let refused = toml::from_str::<Tables>(text).expect_err(text).to_string();
+        assert!(refused.contains(&format!("expected a table, such as {table}")), "{text}: {refused}");
+    }
 }
 
 #[test]

@@ -293,7 +293,10 @@ fn an_error_begins_with_the_path_in_the_file() {
             "stack.timeout = 10",
             "stack.timeout: invalid type: integer `10`, expected a duration, such as \"10s\"",
         ),
-        ("stack.retry = true", "stack.retry: invalid type: boolean `true`, expected struct RetryConfig"),
+        (
+            "stack.retry = true",
+            "stack.retry: invalid type: boolean `true`, expected a table, such as { max_attempts = 3 }",
+        ),
         (
             "stack.retry.backoff = 'soon'",
             "stack.retry.backoff: invalid value: string \"soon\", expected \"fixed\"",
