@@ -46,7 +46,8 @@ pub type BoxError = Box<dyn error::Error + Send + Sync>;
 /// inner stack. They read a chain 64 errors deep.
 ///
 /// They need an `E` that implements [`std::error::Error`]. A [`BoxError`] does not; it carries rejections without this
-/// wrapper. In a stack around a service with a `BoxError`, call `flat_errors()`.
+/// wrapper. In a stack around a service with a `BoxError`, call `flat_errors()`, and
+/// `classify(`[`BoxErrorClassifier`](crate::BoxErrorClassifier)`)` if a stage classifies, such as a retry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error<E> {
     /// A layer on this side rejected the call.

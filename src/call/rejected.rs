@@ -81,9 +81,9 @@ impl Rejected {
     /// |---|---|
     /// | [`Timeout`](Reason::Timeout) | a failure of class [`Timeout`](ErrorClass::Timeout): the backend has not answered |
     /// | [`CircuitOpen`](Reason::CircuitOpen), [`ProbesTaken`](Reason::ProbesTaken), [`Ramping`](Reason::Ramping) | [`EndpointUnavailable`](Outcome::EndpointUnavailable): another endpoint may take the call |
-    /// | [`ConcurrencyLimited`](Reason::ConcurrencyLimited), [`QueueFull`](Reason::QueueFull), [`QueueTimeout`](Reason::QueueTimeout), [`Shed`](Reason::Shed), [`Draining`](Reason::Draining) | the same |
+    /// | [`ConcurrencyLimited`](Reason::ConcurrencyLimited), [`QueueFull`](Reason::QueueFull), [`QueueTimeout`](Reason::QueueTimeout), [`Shed`](Reason::Shed) | the same |
+    /// | [`RateLimited`](Reason::RateLimited), [`Draining`](Reason::Draining) | the same |
     /// | [`Panicked`](Reason::Panicked) | a failure of class [`Server`](ErrorClass::Server) |
-    /// | [`RateLimited`](Reason::RateLimited) | the same |
     /// | [`CostTooHigh`](Reason::CostTooHigh) | [`Ignored`](Outcome::Ignored): no endpoint behind this limit ever takes the call |
     /// | [`UploadStalled`](Reason::UploadStalled) | [`Ignored`](Outcome::Ignored): the caller stalled |
     /// | [`DeadlineExceeded`](Reason::DeadlineExceeded) | [`DeadlineExceeded`](Outcome::DeadlineExceeded) |

@@ -15,11 +15,11 @@ use crate::{
 ///
 /// An open circuit or a concurrency limit without a permit is `UNAVAILABLE`, with `grpc-retry-pushback-ms` if the
 /// rejection knows a time. A drain is `UNAVAILABLE` without a time, a timeout is `DEADLINE_EXCEEDED`, and a caught panic is
-/// `INTERNAL`. The message is one fixed sentence per code;
-/// [`detailed`](Self::detailed) adds the reason. Any other error passes unchanged.
+/// `INTERNAL`. A rate limit is `RESOURCE_EXHAUSTED`, and a cost that it never lets pass is `INVALID_ARGUMENT`. The message
+/// is one fixed sentence per code; [`detailed`](Self::detailed) adds the reason. Any other error passes unchanged.
 ///
-/// Put the layer around the layers whose rejections it answers. Without it, a server of tonic resets the stream, and
-/// a client of tonic reports `UNKNOWN`.
+/// Put the layer around the layers whose rejections it answers. The compiler does not ask for it. Without it, a server of
+/// tonic resets the stream, which its caller sees as `INTERNAL`, and a client of tonic reports `UNKNOWN`.
 ///
 /// ```
 /// use std::time::Duration;

@@ -61,11 +61,43 @@
 //! | [`priority`](RateLimitLayer::priority) | [`NoPriority`](crate::NoPriority) | |
 //! | [`deadlines`](RateLimitLayer::deadlines) | [`NoDeadline`](crate::NoDeadline) | |
 //!
+//! # In a file
+//!
+//! With the feature `serde`, a config comes from TOML, JSON or any other format of serde. Unknown keys are refused. This
+//! file has all keys. A file needs `per_second`, `per` or `window`; the other keys are optional:
+//!
+//! ```
+//! # #[cfg(feature = "serde")] {
+//! # use tower_reliability::rate_limit::RateLimitConfig;
+//! let config: RateLimitConfig = toml::from_str(r#"
+//!     per_second = 100               # or per = { calls = 5, period = "1m" }
+//!     burst = 20
+//!     window = { calls = 10000, length = "1h" }
+//!     shadow = false
+//!
+//!     [queue]                        # without it, no call waits
+//!     max_wait = "2s"
+//!     shed = "off"                   # these two are `max_wait` of the setters
+//! "#)?;
+//! # use std::time::Duration;
+//! # let hour = Duration::from_secs(60 * 60);
+//! # let set = RateLimitConfig::per_second(100).burst(20).window(10_000, hour).max_wait(Duration::from_secs(2));
+//! # assert_eq!(config, set);
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The keys of `queue` are those of [`StackConfig`](crate::stack::StackConfig#format).
+//!
 //! # Telemetry
 //!
-//! | event | severity | when |
-//! |---|---|---|
-//! | [`Reconfigured`](crate::EventKind::Reconfigured) | info | a handle has replaced the numbers |
+//! | event | when | severity | fields |
+//! |---|---|---|---|
+//! | [`Rejected`](crate::EventKind::Rejected) | the limit rejected a call | debug | `reason`, `priority`, `waited` |
+//! | [`Reconfigured`](crate::EventKind::Reconfigured) | [`update`](RateLimitHandle::update) replaced the numbers | info | |
+//!
+//! A call that waits, and passes or is dropped, emits no event; the [snapshot](RateLimitHandle::snapshot) counts it.
+//! Listeners are added by the [layer](RateLimitLayer::listen) and by the [handle](RateLimitHandle::listen).
 //!
 //! # Runtime
 //!

@@ -243,6 +243,10 @@ fn name_of(class: Option<ErrorClass>, none: &'static str) -> &'static str {
 /// A stack, its layers and their handles have a method `listen`, except handles per key. The layer calls the listener on
 /// the thread of the event, after every lock is free. So a listener may call the layer's handle. The listener should be
 /// quick, because the call waits for it. The layer catches and logs a panic of a listener.
+///
+/// A listener does not hear every rejection: those of a breaker, a rate limit per key and a drain have no event, and
+/// snapshots count them. To count all rejections by reason, look at the errors of the calls; see
+/// [`Rejected::reason`](crate::Rejected::reason).
 pub trait Listener: Send + Sync + 'static {
     /// Receives one event.
     fn on_event(&self, event: &Event);

@@ -22,6 +22,8 @@ use crate::call::{IntoRejected, Rejected};
 /// |---|---|
 /// | open circuit, probes taken, ramping, no permit of a concurrency limit | 503, with `Retry-After` where the time is known |
 /// | drain | 503, with `Connection: close` |
+/// | rate limit | 429, with `Retry-After` |
+/// | more cost than a rate limit ever lets pass | 413 |
 /// | timeout, deadline exceeded | 504 |
 /// | panic | 500 |
 /// | stalled upload | 408 |
