@@ -170,6 +170,29 @@ pub enum Reason {
     },
 }
 
+impl Reason {
+    /// The name of the reason without its numbers, such as `circuit_open`. For metrics and logs.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::CircuitOpen(_) => "circuit_open",
+            Self::ProbesTaken => "probes_taken",
+            Self::Ramping => "ramping",
+            Self::Timeout { .. } => "timeout",
+            Self::UploadStalled { .. } => "upload_stalled",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::ConcurrencyLimited { .. } => "concurrency_limited",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout { .. } => "queue_timeout",
+            Self::Shed => "shed",
+            Self::Draining => "draining",
+            Self::Panicked => "panicked",
+            Self::RateLimited => "rate_limited",
+            Self::CostTooHigh { .. } => "cost_too_high",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -179,7 +202,7 @@ impl fmt::Display for Reason {
             Self::Timeout { limit } => write!(f, "no answer within {limit:?}"),
             Self::UploadStalled { limit } => write!(f, "the request body made no progress for {limit:?}"),
             Self::DeadlineExceeded => f.write_str("deadline exceeded"),
-            Self::ConcurrencyLimited { limit } => write!(f, "{limit} calls are in flight"),
+            Self::ConcurrencyLimited { limit } => write!(f, "limit of {limit} in flight reached"),
             Self::QueueFull => f.write_str("the wait queue is full"),
             Self::QueueTimeout { max_wait } => write!(f, "no permit within {max_wait:?}"),
             Self::Shed => f.write_str("shed, calls wait too long"),

@@ -59,7 +59,7 @@ async fn case_59_a_call_without_a_permit_takes_nothing_of_the_inner_stages() {
     assert_eq!(quiet, after);
     assert_eq!((backend.calls(), stack.timeout().snapshot().timed_out), (1, 0));
     let told = told.lock().expect("no panic");
-    let rejection = "stock.concurrency_limit: normal call rejected (1 calls are in flight)";
+    let rejection = "stock.concurrency_limit: normal call rejected (limit of 1 in flight reached)";
     assert_eq!(*told, [rejection; 100], "one event per rejection, and none of another stage");
     drop(first);
     assert_eq!(stack.concurrency_limit().snapshot().in_flight, 0);
