@@ -1,13 +1,15 @@
 //! [tower] layers that keep networked clients and servers reliable: circuit breaker, retries under a budget, hedging,
-//! timeouts with deadlines, fallbacks, and concurrency limits with priorities. Each layer works alone.
+//! timeouts with deadlines, fallbacks, and limits of rate and concurrency by priority. Each layer works alone.
 //! [`ReliabilityStack`] combines them in the order in which they work together, and checks their numbers against each
 //! other. A call returns the answer of the service or a typed [rejection](Rejected). The rejection holds the layer, the
 //! reason and the time of the next try.
 //!
 //! ```text
-//! caller ─► fallback ─► timeout ─► concurrency_limit ─► retry ─► hedge ─┐  one call
-//!           ┌───────────────────────────────────────────────────────────┘
-//!           └─► circuit_breaker ─► attempt_timeout ─► service              each attempt
+//! caller ─► fallback ─► timeout ─► rate_limit ─► concurrency_limit ─┐     one call
+//!           ┌───────────────────────────────────────────────────────┘
+//!           └─► retry ─► hedge ─┐
+//!           ┌───────────────────┘
+//!           └─► pacing ─► circuit_breaker ─► attempt_timeout ─► service   each attempt
 //! ```
 //!
 //! # Which layer do I need?

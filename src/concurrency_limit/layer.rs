@@ -84,7 +84,17 @@ impl<C, P, D> ConcurrencyLimitLayer<C, P, D> {
     where
         F: Fn(&Req) -> K,
     {
-        KeyedConcurrencyLimitLayer::new(self, key)
+        self.keyed_by(key)
+    }
+
+    /// As [`keyed`](Self::keyed), with any [`KeySource`](crate::KeySource).
+    pub(crate) fn keyed_by<K, F>(self, key: F) -> KeyedConcurrencyLimitLayer<K, F, C, P, D> {
+        KeyedConcurrencyLimitLayer::new(self, Some(key))
+    }
+
+    /// The keyed layer of an optional stage that is left out: no call has a limit.
+    pub(crate) fn without_keys<K, F>(self) -> KeyedConcurrencyLimitLayer<K, F, C, P, D> {
+        KeyedConcurrencyLimitLayer::new(self, None)
     }
 
     /// Names the layer in its rejections and events, and gives it a limit of its own. Default: `concurrency_limit`.

@@ -126,6 +126,17 @@ impl RateLimitConfig {
         self
     }
 
+    /// The longest wait, if it is not the default.
+    pub(crate) fn chosen_wait(&self) -> Option<Duration> {
+        let longest = self.queue.longest_wait();
+        (self.may_wait() && longest != WaitQueueConfig::new().longest_wait()).then_some(longest)
+    }
+
+    /// Whether calls wait for their turn.
+    pub(crate) const fn may_wait(&self) -> bool {
+        !self.queue.is_none()
+    }
+
     pub(super) fn is_shadow(&self) -> bool {
         self.shadow
     }

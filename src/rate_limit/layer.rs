@@ -25,7 +25,8 @@ use crate::{
 pub struct RateLimitLayer<P = NoPriority, D = NoDeadline, K = UnitCost> {
     pub(super) priorities: P,
     pub(super) deadlines: D,
-    pub(super) costs: K,
+    /// `None` in the layer of an absent stage.
+    pub(super) costs: Option<K>,
     pub(super) handle: RateLimitHandle,
 }
 
@@ -37,8 +38,15 @@ impl RateLimitConfig {
     /// Names the first field that breaks its rule.
     pub fn build(self) -> Result<RateLimitLayer, ConfigError> {
         self.check()?;
-        let handle = RateLimitHandle::new(self, Emitter::new("rate_limit"));
-        Ok(RateLimitLayer { priorities: NoPriority, deadlines: NoDeadline, costs: UnitCost, handle })
+        Ok(RateLimitLayer::checked(self))
+    }
+}
+
+impl RateLimitLayer {
+    /// The config has been checked.
+    pub(crate) fn checked(config: RateLimitConfig) -> Self {
+        let handle = RateLimitHandle::new(config, Emitter::new("rate_limit"));
+        Self { priorities: NoPriority, deadlines: NoDeadline, costs: Some(UnitCost), handle }
     }
 }
 
@@ -65,7 +73,7 @@ impl<P, D, K> RateLimitLayer<P, D, K> {
     /// passes: it is rejected as [`CostTooHigh`](crate::Reason::CostTooHigh). Default: [`UnitCost`], one token.
     pub fn cost<K2>(self, source: K2) -> RateLimitLayer<P, D, K2> {
         let Self { priorities, deadlines, handle, .. } = self;
-        RateLimitLayer { priorities, deadlines, costs: source, handle }
+        RateLimitLayer { priorities, deadlines, costs: Some(source), handle }
     }
 
     /// Names the layer in rejections and events, and gives it a limit of its own. Default: `rate_limit`.
@@ -93,6 +101,12 @@ impl<P, D, K> RateLimitLayer<P, D, K> {
     /// The same layer under this name, with these listeners besides its own.
     pub(crate) fn joined(self, name: Name, listeners: &[Arc<dyn Listener>]) -> Self {
         Self { handle: self.handle.joined(name, listeners), ..self }
+    }
+
+    /// The layer of an optional stage that is left out: every call passes, and takes no tokens.
+    pub(crate) fn absent<K2>(self) -> RateLimitLayer<P, D, K2> {
+        let Self { priorities, deadlines, handle, .. } = self;
+        RateLimitLayer { priorities, deadlines, costs: None, handle }
     }
 
     /// The handle of this layer's limit.

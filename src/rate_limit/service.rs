@@ -73,7 +73,7 @@ where
         let is_ready = self.inner.poll_ready(cx)?.is_ready();
         self.is_ready = is_ready;
         if !is_ready {
-            if self.layer.handle.shared.has_tokens() {
+            if self.layer.costs.is_none() || self.layer.handle.shared.has_tokens() {
                 return Poll::Pending;
             }
             self.leave_inner();
@@ -83,8 +83,12 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        let Some(costs) = &self.layer.costs else {
+            self.is_ready = false;
+            return ResponseFuture::calling(self.inner.call(request));
+        };
         let shared = &self.layer.handle.shared;
-        let cost = self.layer.costs.cost(&request);
+        let cost = costs.cost(&request);
         if shared.try_take(cost) {
             if mem::take(&mut self.is_ready) {
                 return ResponseFuture::calling(self.inner.call(request));

@@ -16,6 +16,7 @@ use crate::{
     circuit_breaker::CircuitBreakerConfig,
     concurrency_limit::ConcurrencyLimitConfig,
     hedge::HedgeConfig,
+    rate_limit::RateLimitConfig,
     retry::RetryConfig,
     retry_budget::{RetryBudget, RetryBudgetConfig},
     telemetry::{Listener, Name},
@@ -60,13 +61,24 @@ impl StackConfig {
     /// [`StackBuilder::build`] checks the numbers. **For HTTP and gRPC, use `http::stack_from` and
     /// `grpc::stack_from`**: this builder takes every `Ok` for a success, and sends a POST twice.
     pub fn builder(self) -> StackBuilder<Protocol, WrappedErrors, ConfigSlots> {
-        let Self { timeout, concurrency_limit, retry, hedge, circuit_breaker, attempt_timeout, retry_budget } =
-            self;
+        let Self {
+            timeout,
+            rate_limit,
+            concurrency_limit,
+            retry,
+            hedge,
+            pacing,
+            circuit_breaker,
+            attempt_timeout,
+            retry_budget,
+        } = self;
         let mut builder = ReliabilityStack::builder()
             .timeout(timeout)
+            .rate_limit(rate_limit)
             .concurrency_limit(concurrency_limit)
             .retry(retry)
             .hedge(hedge)
+            .pacing(pacing)
             .circuit_breaker(circuit_breaker)
             .attempt_timeout(attempt_timeout);
         match retry_budget.unwrap_or_default().build() {
@@ -81,9 +93,11 @@ impl StackConfig {
 pub type ConfigSlots<Fallback = Unused> = Slots<
     Fallback,
     Option<TimeoutConfig>,
+    Option<RateLimitConfig>,
     Option<ConcurrencyLimitConfig>,
     Option<RetryConfig>,
     Option<HedgeConfig>,
+    Option<RateLimitConfig>,
     Option<CircuitBreakerConfig>,
     Option<TimeoutConfig>,
 >;
@@ -92,9 +106,11 @@ pub type ConfigSlots<Fallback = Unused> = Slots<
 pub type KeyedConfigSlots<K, F, Fallback = Unused> = Slots<
     Fallback,
     Option<TimeoutConfig>,
+    Option<RateLimitConfig>,
     Option<ConcurrencyLimitConfig>,
     Option<PerKey<RetryConfig, K, F>>,
     Option<PerKey<HedgeConfig, K, F>>,
+    Option<RateLimitConfig>,
     Option<PerKey<CircuitBreakerConfig, K, F>>,
     Option<TimeoutConfig>,
 >;
@@ -102,7 +118,8 @@ pub type KeyedConfigSlots<K, F, Fallback = Unused> = Slots<
 impl<P, E, Fallback, Q> StackBuilder<P, E, ConfigSlots<Fallback>, Q> {
     /// Keeps the state of the retry, the hedge and the breaker of a [`StackConfig`] per key, each if it is present.
     ///
-    /// Over HTTP, `per_authority()` takes host and port. Each stage has [state for up to 1 000 keys](PerKey::max_keys).
+    /// Over HTTP, `per_authority()` takes host and port. Each stage has [state for up to 1 000 keys](PerKey::max_keys). The
+    /// limits of the file stay one limit for all keys; code can set [one per key](PerKey) in their place.
     ///
     /// ```
     /// use tower_reliability::{retry::RetryConfig, stack::StackConfig};
@@ -132,9 +149,11 @@ impl<P, E, Fallback, Q> StackBuilder<P, E, ConfigSlots<Fallback>, Q> {
         self.change_slots(|slots| Slots {
             fallback: slots.fallback,
             timeout: slots.timeout,
+            rate_limit: slots.rate_limit,
             concurrency_limit: slots.concurrency_limit,
             retry: slots.retry.map(|config| PerKey::new(config, key.clone())),
             hedge: slots.hedge.map(|config| PerKey::new(config, key.clone())),
+            pacing: slots.pacing,
             circuit_breaker: slots.circuit_breaker.map(|config| PerKey::new(config, key)),
             attempt_timeout: slots.attempt_timeout,
         })
@@ -238,8 +257,8 @@ impl<P, E, S, Q> StackBuilder<P, E, S, Q> {
 
     /// Reads the priority of each request from `source`: a closure or a [`PrioritySource`](crate::PrioritySource).
     ///
-    /// The [`concurrency_limit`](Self::concurrency_limit) serves waiting calls by it. Only a call that has to wait is
-    /// asked. Default: [`NoPriority`].
+    /// The queues of [`rate_limit`](Self::rate_limit), [`concurrency_limit`](Self::concurrency_limit) and
+    /// [`pacing`](Self::pacing) serve waiting calls by it. Only a call that has to wait is asked. Default: [`NoPriority`].
     pub fn priority<Q2>(self, source: Q2) -> StackBuilder<P, E, S, Q2> {
         self.change(|protocol, _| (protocol, source))
     }

@@ -3,7 +3,8 @@
 use super::plan::Plan;
 use crate::{
     call::ConfigError, circuit_breaker::CircuitBreakerConfig, concurrency_limit::ConcurrencyLimitConfig,
-    hedge::HedgeConfig, retry::RetryConfig, retry_budget::RetryBudgetConfig, timeout::TimeoutConfig,
+    hedge::HedgeConfig, rate_limit::RateLimitConfig, retry::RetryConfig, retry_budget::RetryBudgetConfig,
+    timeout::TimeoutConfig,
 };
 
 /// The numbers of all stages of a stack, for a file.
@@ -44,10 +45,20 @@ use crate::{
 /// # #[cfg(feature = "serde")] {
 /// # use tower_reliability::{circuit_breaker::CircuitBreakerConfig, hedge::HedgeConfig, retry::RetryConfig};
 /// # use tower_reliability::{retry_budget::RetryBudgetConfig, stack::StackConfig, wait_queue::WaitQueueConfig};
-/// # use tower_reliability::concurrency_limit::ConcurrencyLimitConfig;
+/// # use tower_reliability::{concurrency_limit::ConcurrencyLimitConfig, rate_limit::RateLimitConfig};
 /// let config: StackConfig = toml::from_str(r#"
 ///     timeout = "30s"                # off; the whole call
 ///     attempt_timeout = "5s"         # off; one attempt
+///
+///     [rate_limit]                   # calls
+///     per_second = 100               # or per = { calls = 5, period = "1m" }, or a window alone
+///     burst = 100
+///     window = { calls = 100000, length = "1h" } # off
+///     queue = { max_wait = "1s", shed = "off" }  # off
+///     shadow = false
+///
+///     [pacing]                       # attempts, with the keys of rate_limit
+///     per_second = 50                # no default
 ///
 ///     [concurrency_limit]
 ///     limit = 100                    # no default
@@ -113,6 +124,9 @@ use crate::{
 /// # let retry = RetryConfig::new().max_elapsed(seconds(25)).class_delay(ErrorClass::RateLimit, seconds(1));
 /// # let queue = WaitQueueConfig::new().per_key(50);
 /// # assert_eq!(shown.concurrency_limit, Some(ConcurrencyLimitConfig::new(100).queue(queue)));
+/// # let rate = RateLimitConfig::per_second(100).burst(100).window(100_000, seconds(60 * 60));
+/// # assert_eq!(shown.rate_limit, Some(rate.max_wait(seconds(1))));
+/// # assert_eq!(shown.pacing, Some(RateLimitConfig::per_second(50)));
 /// # assert_eq!(shown.retry, Some(retry));
 /// # assert_eq!(shown.hedge, Some(HedgeConfig::new()));
 /// # let breaker = CircuitBreakerConfig::new().consecutive_failures(10).slow_call(seconds(1), 0.8);
@@ -129,6 +143,7 @@ use crate::{
 /// |---|---|---|
 /// | `timeout` | the whole call has no limit | |
 /// | `attempt_timeout` | an attempt has no limit | |
+/// | `rate_limit`, `pacing` | no limit | refused: a rate or a window has no default |
 /// | `concurrency_limit` | no limit | refused: `limit` has no default |
 /// | `retry` | no retry | [`RetryConfig::new`] |
 /// | `hedge` | no hedge | [`HedgeConfig::new`] |
@@ -158,12 +173,16 @@ use crate::{
 pub struct StackConfig {
     /// The limit of the [whole call](super::StackBuilder::timeout).
     pub timeout: Option<TimeoutConfig>,
+    /// The [limit on the rate of calls](super::StackBuilder::rate_limit).
+    pub rate_limit: Option<RateLimitConfig>,
     /// The [limit on the calls in flight](super::StackBuilder::concurrency_limit).
     pub concurrency_limit: Option<ConcurrencyLimitConfig>,
     /// The [retry](super::StackBuilder::retry).
     pub retry: Option<RetryConfig>,
     /// The [hedge](super::StackBuilder::hedge).
     pub hedge: Option<HedgeConfig>,
+    /// The [limit on the rate of attempts](super::StackBuilder::pacing).
+    pub pacing: Option<RateLimitConfig>,
     /// The [circuit breaker](super::StackBuilder::circuit_breaker).
     pub circuit_breaker: Option<CircuitBreakerConfig>,
     /// The limit of [one attempt](super::StackBuilder::attempt_timeout).
@@ -198,9 +217,11 @@ impl StackConfig {
     pub fn or(self, defaults: Self) -> Self {
         Self {
             timeout: self.timeout.or(defaults.timeout),
+            rate_limit: self.rate_limit.or(defaults.rate_limit),
             concurrency_limit: self.concurrency_limit.or(defaults.concurrency_limit),
             retry: self.retry.or(defaults.retry),
             hedge: self.hedge.or(defaults.hedge),
+            pacing: self.pacing.or(defaults.pacing),
             circuit_breaker: self.circuit_breaker.or(defaults.circuit_breaker),
             attempt_timeout: self.attempt_timeout.or(defaults.attempt_timeout),
             retry_budget: self.retry_budget.or(defaults.retry_budget),
@@ -215,14 +236,25 @@ impl StackConfig {
     ///
     /// Names the first number that breaks its rule.
     pub fn checked(self) -> Result<Self, ConfigError> {
-        let Self { timeout, concurrency_limit, retry, hedge, circuit_breaker, attempt_timeout, retry_budget } =
-            self;
-        retry_budget.unwrap_or_default().check().map_err(|error| error.within("retry_budget"))?;
-        let plan = Plan {
+        let Self {
             timeout,
+            rate_limit,
             concurrency_limit,
             retry,
             hedge,
+            pacing,
+            circuit_breaker,
+            attempt_timeout,
+            retry_budget,
+        } = self;
+        retry_budget.unwrap_or_default().check().map_err(|error| error.within("retry_budget"))?;
+        let plan = Plan {
+            timeout,
+            rate_limit,
+            concurrency_limit,
+            retry,
+            hedge,
+            pacing,
             circuit_breaker,
             attempt_timeout,
             ..Plan::default()

@@ -23,19 +23,43 @@ pub struct ReliabilityStack<E = WrappedErrors, S = Slots> {
     pub(super) layers: S,
 }
 
-impl<Svc, E, Fallback, Timeout, ConcurrencyLimit, Retry, Hedge, CircuitBreaker, AttemptTimeout> Layer<Svc>
+impl<
+    Svc,
+    E,
+    Fallback,
+    Timeout,
+    RateLimit,
+    ConcurrencyLimit,
+    Retry,
+    Hedge,
+    Pacing,
+    CircuitBreaker,
+    AttemptTimeout,
+> Layer<Svc>
     for ReliabilityStack<
         E,
-        Slots<Fallback, Timeout, ConcurrencyLimit, Retry, Hedge, CircuitBreaker, AttemptTimeout>,
+        Slots<
+            Fallback,
+            Timeout,
+            RateLimit,
+            ConcurrencyLimit,
+            Retry,
+            Hedge,
+            Pacing,
+            CircuitBreaker,
+            AttemptTimeout,
+        >,
     >
 where
     E: Layer<Boundary<Svc, false>>,
     AttemptTimeout: Layer<E::Service>,
     CircuitBreaker: Layer<AttemptTimeout::Service>,
-    Hedge: Layer<CircuitBreaker::Service>,
+    Pacing: Layer<CircuitBreaker::Service>,
+    Hedge: Layer<Pacing::Service>,
     Retry: Layer<Hedge::Service>,
     ConcurrencyLimit: Layer<Retry::Service>,
-    Timeout: Layer<ConcurrencyLimit::Service>,
+    RateLimit: Layer<ConcurrencyLimit::Service>,
+    Timeout: Layer<RateLimit::Service>,
     Fallback: Layer<Boundary<Timeout::Service, true>>,
 {
     type Service = Fallback::Service;
@@ -44,9 +68,11 @@ where
         let inner = self.errors.layer(Boundary::new(inner));
         let inner = self.layers.attempt_timeout.layer(inner);
         let inner = self.layers.circuit_breaker.layer(inner);
+        let inner = self.layers.pacing.layer(inner);
         let inner = self.layers.hedge.layer(inner);
         let inner = self.layers.retry.layer(inner);
         let inner = self.layers.concurrency_limit.layer(inner);
+        let inner = self.layers.rate_limit.layer(inner);
         let inner = self.layers.timeout.layer(inner);
         // The fallback calls code of the user, and needs no time.
         self.layers.fallback.layer(Boundary::new(inner))

@@ -1,9 +1,11 @@
 //! A layer made of layers, in the one order in which they work together.
 //!
 //! ```text
-//! caller ─► fallback ─► timeout ─► concurrency_limit ─► retry ─► hedge ─┐
-//!           ┌───────────────────────────────────────────────────────────┘
-//!           └─► circuit_breaker ─► attempt_timeout ─► service
+//! caller ─► fallback ─► timeout ─► rate_limit ─► concurrency_limit ─┐     one call
+//!           ┌───────────────────────────────────────────────────────┘
+//!           └─► retry ─► hedge ─┐
+//!           ┌───────────────────┘
+//!           └─► pacing ─► circuit_breaker ─► attempt_timeout ─► service   each attempt
 //! ```
 //!
 //! The setters come in any order. An unused stage costs nothing and asks nothing of the service. `build()` refuses
@@ -42,10 +44,16 @@
 //! Retry and hedge share one [`RetryBudget`](crate::retry_budget::RetryBudget).
 //! [`retry_budget`](StackBuilder::retry_budget) shares it with the other stacks that call the same backend.
 //!
-//! The concurrency limit is outer to the retry: a call holds one permit for all its attempts and the delays between them,
-//! and a call that is rejected takes no budget. [`priority`](StackBuilder::priority) orders the calls that wait. The total
-//! timeout limits the wait too. A permit returns with the response, or at the end of a response that the classifier
-//! [defers](crate::Outcome::Deferred).
+//! Rate limit and concurrency limit are outer to the retry: a call takes its tokens once, and holds one permit for all
+//! its attempts and the delays between them. A call that is rejected takes no budget, and nothing of the inner stages.
+//! A permit returns with the response, or at the end of a response that the classifier [defers](crate::Outcome::Deferred).
+//! Pacing is inner to the retry: each attempt takes tokens, as it does at a provider with a quota. The breaker and the
+//! attempt timeout are inner to pacing, so its wait is no time of the backend. [`priority`](StackBuilder::priority) orders
+//! the calls that wait for any of the three, and the total timeout limits each wait.
+//!
+//! The retry does not repeat an attempt that pacing rejects, and the hedge sends none beside it: every attempt of the
+//! stack passes the same limit. Such an attempt ends the call with the rejection. A retry that may use
+//! [other endpoints](crate::retry::RetryConfig::other_endpoints) repeats it.
 //!
 //! The retry is outer to the breaker: the breaker counts every attempt, and once it opens the call ends. A stack
 //! protects one backend. For several endpoints, put one stack with a breaker around each endpoint. A second stack with a
@@ -117,13 +125,15 @@
 //! | timeout, attempt timeout | [`TimedOut`](crate::EventKind::TimedOut) |
 //! | retry | [`Retried`](crate::EventKind::Retried) |
 //! | hedge | [`Hedged`](crate::EventKind::Hedged) |
+//! | rate limit, concurrency limit, pacing | [`Rejected`](crate::EventKind::Rejected) |
 //! | breaker | [`CircuitChanged`](crate::EventKind::CircuitChanged), [`CircuitWouldTrip`](crate::EventKind::CircuitWouldTrip) |
 //! | a stage with state [per key](PerKey) | [`KeysExhausted`](crate::EventKind::KeysExhausted) |
 //! | each | [`Reconfigured`](crate::EventKind::Reconfigured) |
 //!
 //! The page of each layer says when, at which severity and with which fields: [fallback](crate::fallback#telemetry),
-//! [timeout](crate::timeout#telemetry), [retry](crate::retry#telemetry), [hedge](crate::hedge#telemetry),
-//! [breaker](crate::circuit_breaker#telemetry). Events of one call come in the order in which they happen. A call that
+//! [timeout](crate::timeout#telemetry), [rate limit](crate::rate_limit#telemetry),
+//! [concurrency limit](crate::concurrency_limit#telemetry), [retry](crate::retry#telemetry),
+//! [hedge](crate::hedge#telemetry), [breaker](crate::circuit_breaker#telemetry). Events of one call come in the order in which they happen. A call that
 //! succeeds at its first attempt, in time, emits none.
 //!
 //! # Naming the type
@@ -137,6 +147,7 @@ mod boundary;
 mod builder;
 mod client;
 mod config;
+mod cost;
 mod errors;
 pub mod future;
 mod layer;
@@ -152,11 +163,12 @@ pub use boundary::Boundary;
 pub use builder::{ConfigSlots, KeyedConfigSlots, StackBuilder};
 pub use client::{Client, ClientFuture, ClientService, Shareable};
 pub use config::StackConfig;
+pub use cost::Costed;
 pub use errors::{Errors, FlatErrors, InnerClassifier, WrappedErrors};
 pub use layer::ReliabilityStack;
 pub use optional::OptionalLayer;
 pub use per_key::PerKey;
 pub use plan::StageKey;
 pub use slots::{Slots, Stages};
-pub use stage::{Common, HasHandle, OptionalStage, Stage, Unused};
+pub use stage::{Common, HasHandle, OptionalStage, RateLimitStage, Stage, Unused};
 pub use wrap::Wrap;

@@ -3,10 +3,15 @@
 use std::{any::TypeId, marker::PhantomData};
 
 use super::plan::StageKey;
-use crate::{circuit_breaker::CircuitBreakerConfig, hedge::HedgeConfig, retry::RetryConfig};
+use crate::{
+    circuit_breaker::CircuitBreakerConfig, concurrency_limit::ConcurrencyLimitConfig, hedge::HedgeConfig,
+    rate_limit::keyed::MAX_KEYS, retry::RetryConfig,
+};
 
 /// A stage with state per key. Made by `per_key` of [`CircuitBreakerConfig`],
-/// [`RetryConfig`](RetryConfig::per_key) and [`HedgeConfig`](HedgeConfig::per_key), or over HTTP by `per_authority`.
+/// [`RetryConfig`](RetryConfig::per_key), [`HedgeConfig`](HedgeConfig::per_key),
+/// [`RateLimitConfig`](crate::rate_limit::RateLimitConfig::per_key) and
+/// [`ConcurrencyLimitConfig`](ConcurrencyLimitConfig::per_key), or over HTTP by `per_authority`.
 ///
 /// ```
 /// use tower_reliability::{
@@ -65,18 +70,34 @@ impl HedgeConfig {
     }
 }
 
+impl ConcurrencyLimitConfig {
+    /// A stage of a stack with one limit and one queue per key, so that one tenant cannot take the permits of the others.
+    ///
+    /// Outside of a stack, see [`keyed`](crate::concurrency_limit::ConcurrencyLimitLayer::keyed).
+    pub fn per_key<Req, K, F: Fn(&Req) -> K>(self, key: F) -> PerKey<Self, K, F> {
+        PerKey::new(self, key)
+    }
+}
+
 impl<Config, K, F> PerKey<Config, K, F> {
     pub(crate) const fn new(config: Config, key: F) -> Self {
         Self { config, key, max_keys: 1_000, of: PhantomData }
     }
 
+    /// A rate limit per key, whose keys cost little.
+    pub(crate) const fn of_rate_limit(config: Config, key: F) -> Self {
+        Self::new(config, key).max_keys(MAX_KEYS)
+    }
+
     /// Bounds how many keys have state at a time.
     ///
-    /// [`KeyedCircuitBreakerLayer::max_keys`](crate::circuit_breaker::KeyedCircuitBreakerLayer::max_keys) and
-    /// [`KeyedRetryLayer::max_keys`](crate::retry::KeyedRetryLayer::max_keys) say which keys make room. At the bound,
-    /// and if no key makes room, calls with a new key pass the breaker unprotected, and share one retry budget.
+    /// [`KeyedCircuitBreakerLayer::max_keys`](crate::circuit_breaker::KeyedCircuitBreakerLayer::max_keys),
+    /// [`KeyedRetryLayer::max_keys`](crate::retry::KeyedRetryLayer::max_keys) and
+    /// [`KeyedRateLimitLayer::max_keys`](crate::rate_limit::keyed::KeyedRateLimitLayer::max_keys) say which keys make
+    /// room. At the bound, and if no key makes room, calls with a new key pass the breaker unprotected. They share one
+    /// retry budget, one concurrency limit, and a few rate limits.
     ///
-    /// At least 1; 0 is taken as 1. Default: 1 000 keys.
+    /// At least 1; 0 is taken as 1. Default: 1 000 keys, and 100 000 keys of a rate limit.
     #[must_use]
     pub const fn max_keys(mut self, keys: usize) -> Self {
         self.max_keys = keys;

@@ -8,6 +8,7 @@ use crate::{
     concurrency_limit::ConcurrencyLimitConfig,
     fallback::FallbackConfig,
     hedge::HedgeConfig,
+    rate_limit::RateLimitConfig,
     retry::RetryConfig,
     timeout::TimeoutConfig,
 };
@@ -17,9 +18,11 @@ use crate::{
 pub(super) struct Plan {
     pub(super) fallback: Option<FallbackConfig>,
     pub(super) timeout: Option<TimeoutConfig>,
+    pub(super) rate_limit: Option<RateLimitConfig>,
     pub(super) concurrency_limit: Option<ConcurrencyLimitConfig>,
     pub(super) retry: Option<RetryConfig>,
     pub(super) hedge: Option<HedgeConfig>,
+    pub(super) pacing: Option<RateLimitConfig>,
     pub(super) circuit_breaker: Option<CircuitBreakerConfig>,
     pub(super) attempt_timeout: Option<TimeoutConfig>,
     pub(super) keys: Keys,
@@ -28,6 +31,8 @@ pub(super) struct Plan {
 /// The keys of the stages that have state per key.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Keys {
+    pub(super) rate_limit: Option<StageKey>,
+    pub(super) pacing: Option<StageKey>,
     pub(super) retry: Option<StageKey>,
     pub(super) hedge: Option<StageKey>,
     pub(super) circuit_breaker: Option<StageKey>,
@@ -46,9 +51,11 @@ impl Plan {
         self.yield_defaults();
         check(self.fallback, "fallback", FallbackConfig::check)?;
         self.timeout.map_or(Ok(()), |timeout| timeout.check("timeout"))?;
+        check(self.rate_limit, "rate_limit", RateLimitConfig::check)?;
         check(self.concurrency_limit, "concurrency_limit", ConcurrencyLimitConfig::check)?;
         check(self.retry, "retry", RetryConfig::check)?;
         check(self.hedge, "hedge", HedgeConfig::check)?;
+        check(self.pacing, "pacing", RateLimitConfig::check)?;
         check(self.circuit_breaker, "circuit_breaker", CircuitBreakerConfig::check)?;
         self.attempt_timeout.map_or(Ok(()), |timeout| timeout.check("attempt_timeout"))?;
         self.check_keys()?;
@@ -87,10 +94,18 @@ impl Plan {
         }
     }
 
-    /// The stages inside the retry share its key.
+    /// A rate limit per key has no queue, and the stages inside the retry that judge the backend share its key.
     fn check_keys(&self) -> Result<(), ConfigError> {
         let of = |key: Option<StageKey>| key.map(|key| key.of);
-        let Keys { retry, hedge, circuit_breaker } = self.keys;
+        let Keys { rate_limit, pacing, retry, hedge, circuit_breaker } = self.keys;
+        let waits = |limit: Option<RateLimitConfig>| limit.is_some_and(|limit| limit.may_wait());
+        let text = "must be absent, because a limit per key rejects at once";
+        for (limit, key, stage) in
+            [(self.rate_limit, rate_limit, "rate_limit"), (self.pacing, pacing, "pacing")]
+        {
+            let holds = key.is_none() || !waits(limit);
+            ConfigError::check(holds, "queue", text).map_err(|error| error.within(stage))?;
+        }
         let (retry, hedge, breaker) = (of(retry), of(hedge), of(circuit_breaker));
         // The retry would look at no circuit, and replace the failure that opens a circuit by a rejection.
         let text = "must have the key of circuit_breaker: add per_authority() or per_key(..)";
@@ -122,8 +137,17 @@ impl Plan {
         let text = "must be at most timeout, which ends every attempt";
         ConfigError::check(at_most(attempt, total), "attempt_timeout", text)?;
         let max_wait = self.concurrency_limit.and_then(|limit| limit.chosen_wait());
+        let wait_of = |limit: Option<RateLimitConfig>| limit.and_then(|limit| limit.chosen_wait());
+        let (rate_limit, pacing) = (wait_of(self.rate_limit), wait_of(self.pacing));
         let text = "must be at most timeout, which ends the wait";
+        rule(at_most(rate_limit, total), "rate_limit", "queue.max_wait", text)?;
         rule(at_most(max_wait, total), "concurrency_limit", "queue.max_wait", text)?;
+        rule(at_most(pacing, total), "pacing", "queue.max_wait", text)?;
+        let text = "must be below retry.max_elapsed, or no attempt follows a wait";
+        rule(below(pacing, max_elapsed), "pacing", "queue.max_wait", text)?;
+        let fixed = hedge.filter(|_| hedge_key == "after.fixed");
+        let text = "must be at most hedge.after.fixed, or a call that waits for its turn is hedged";
+        rule(at_most(pacing, fixed), "pacing", "queue.max_wait", text)?;
         let text = "must begin below timeout, or no attempt follows the first";
         rule(below(backoff, total), "retry", "backoff", text)?;
         let text = "must be at most timeout, which ends the call";

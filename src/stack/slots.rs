@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     call::ConfigError, circuit_breaker::CircuitBreakerConfig, concurrency_limit::ConcurrencyLimitConfig,
-    fallback::FallbackConfig, hedge::HedgeConfig, retry::RetryConfig, timeout::TimeoutConfig,
+    fallback::FallbackConfig, hedge::HedgeConfig, rate_limit::RateLimitConfig, retry::RetryConfig,
+    timeout::TimeoutConfig,
 };
 
 /// Writes the slots, their setters, the accessors of the handles, and the assembly, from one entry per stage.
@@ -52,6 +53,8 @@ macro_rules! slots {
 
             fn assemble(self, mut common: Common<P, Q>) -> Result<Self::Layers, ConfigError> {
                 let keys = Keys {
+                    rate_limit: self.rate_limit.key(),
+                    pacing: self.pacing.key(),
                     retry: self.retry.key(),
                     hedge: self.hedge.key(),
                     circuit_breaker: self.circuit_breaker.key(),
@@ -104,11 +107,19 @@ slots! {
     /// short limit cuts off retries. Above 0. Default: no limit.
     timeout: Timeout of TimeoutConfig,
 
+    /// Limits the rate of calls: each takes its tokens once, before all its attempts.
+    ///
+    /// A call without tokens waits in a queue, or is rejected. The wait spends the [`timeout`](Self::timeout). The queue
+    /// reads priorities from [`priority`](Self::priority) and deadlines from [`deadlines`](Self::deadlines).
+    /// [`cost`](RateLimitConfig::cost) reads how many tokens a request takes, and [`PerKey`](super::PerKey) gives each
+    /// tenant a limit. For the quota of a provider, which counts attempts, use [`pacing`](Self::pacing). Default: no limit.
+    rate_limit: RateLimit of RateLimitConfig,
+
     /// Limits how many calls are in flight at once. Further calls wait in a queue, or are rejected.
     ///
     /// A call holds one permit for all its attempts. The queue reads priorities from [`priority`](Self::priority) and
     /// deadlines from [`deadlines`](Self::deadlines). The permit of a response that the classifier defers returns at the
-    /// end of its body. Default: no limit.
+    /// end of its body. [`PerKey`](super::PerKey) gives each tenant a limit. Default: no limit.
     concurrency_limit: ConcurrencyLimit of ConcurrencyLimitConfig,
 
     /// Retries failed calls, under the [`retry_budget`](Self::retry_budget) of the stack.
@@ -121,6 +132,16 @@ slots! {
     ///
     /// All attempts of a stack pass one breaker, so an open circuit triggers no hedge. Default: no hedge.
     hedge: Hedge of HedgeConfig,
+
+    /// Limits the rate of attempts, retries and hedges included, as the quota of a provider does.
+    ///
+    /// It takes the same numbers as [`rate_limit`](Self::rate_limit). An attempt that waits for its turn is no call of the
+    /// backend: the [breaker](Self::circuit_breaker) and the [attempt timeout](Self::attempt_timeout) count from the end of
+    /// the wait. The hedge counts the wait, because the caller does. An attempt that would wait beyond the deadline of the
+    /// request is rejected at once. The retry does not repeat a rejected attempt, unless it
+    /// [`other_endpoints`](RetryConfig::other_endpoints) may take; the rejection then is the answer of the call. So let
+    /// attempts [wait](RateLimitConfig::max_wait) if the stack retries. Default: no limit.
+    pacing: Pacing of RateLimitConfig,
 
     /// Rejects calls while the backend fails. [`PerKey`](super::PerKey) gives each host a circuit. Default: no breaker.
     circuit_breaker: CircuitBreaker of CircuitBreakerConfig,

@@ -79,5 +79,6 @@ mod server_headers;
 mod snapshots;
 mod stack_concurrency;
 mod stack_config;
+mod stack_rate_limit;
 mod testing;
 mod timeout;

@@ -11,6 +11,7 @@ use tower_reliability::{
     circuit_breaker::CircuitBreakerConfig,
     concurrency_limit::ConcurrencyLimitConfig,
     hedge::HedgeConfig,
+    rate_limit::RateLimitConfig,
     retry::{Jitter, RetryConfig},
     retry_budget::RetryBudgetConfig,
     stack::StackConfig,
@@ -24,6 +25,14 @@ use crate::scripted::{Act, Answer, ByPeer, Diary, Peer, Script};
 const FILE: &str = r#"
     timeout = "800ms"
     attempt_timeout = "300ms"
+    [rate_limit]
+    per_second = 6
+    burst = 3
+    queue = { max_wait = "300ms", shed = "off" }
+    [pacing]
+    per = { calls = 120, period = "10s" }
+    burst = 3
+    queue = { max_wait = "80ms", shed = "off" }
     [concurrency_limit]
     limit = 2
     queue = { max_wait = "60ms" }
@@ -43,6 +52,8 @@ const FILE: &str = r#"
 
 const TIMEOUT: Duration = millis(800);
 const ATTEMPT: Duration = millis(300);
+const RATE: RateLimitConfig = RateLimitConfig::per_second(6).burst(3).max_wait(millis(300));
+const PACING: RateLimitConfig = RateLimitConfig::per(120, millis(10_000)).burst(3).max_wait(millis(80));
 const LIMIT: ConcurrencyLimitConfig =
     ConcurrencyLimitConfig::new(2).queue(WaitQueueConfig::new().max_wait(millis(60)));
 const RETRY: RetryConfig = RetryConfig::linear(millis(40)).jitter(Jitter::None).max_attempts(4);
@@ -124,6 +135,7 @@ fn budget() -> tower_reliability::retry_budget::RetryBudget {
 
 #[test]
 fn case_84_a_file_setters_in_any_order_and_options_build_one_stack() {
+    let (mut too_fast, mut paced) = (0, 0);
     let (mut rejected, mut limited, mut timed_out, mut good, mut hedged, mut events) = (0, 0, 0, 0, 0, 0);
     for seed in 0..12 {
         let from_file = played!(seed, file().builder());
@@ -131,9 +143,11 @@ fn case_84_a_file_setters_in_any_order_and_options_build_one_stack() {
             seed,
             ReliabilityStack::builder()
                 .timeout(TIMEOUT)
+                .rate_limit(RATE)
                 .concurrency_limit(LIMIT)
                 .retry(RETRY)
                 .hedge(HEDGE)
+                .pacing(PACING)
                 .circuit_breaker(BREAKER)
                 .attempt_timeout(ATTEMPT)
                 .retry_budget(budget())
@@ -144,7 +158,9 @@ fn case_84_a_file_setters_in_any_order_and_options_build_one_stack() {
                 .retry_budget(budget())
                 .attempt_timeout(TimeoutConfig::new(ATTEMPT))
                 .classify(ByPeer)
+                .pacing(PACING)
                 .circuit_breaker(BREAKER)
+                .rate_limit(RATE)
                 .concurrency_limit(LIMIT)
                 .timeout(millis(1))
                 .hedge(HEDGE)
@@ -159,6 +175,8 @@ fn case_84_a_file_setters_in_any_order_and_options_build_one_stack() {
                 .hedge(Some(HEDGE))
                 .attempt_timeout(Some(ATTEMPT))
                 .circuit_breaker(Some(BREAKER))
+                .pacing(Some(PACING))
+                .rate_limit(Some(RATE))
                 .retry(Some(RETRY))
                 .retry_budget(budget())
         );
@@ -166,14 +184,16 @@ fn case_84_a_file_setters_in_any_order_and_options_build_one_stack() {
         assert_eq!(from_file, in_another_order, "seed {seed}");
         assert_eq!(from_file, from_options, "seed {seed}");
         let count = |text: &str| from_file.answers.iter().filter(|(_, _, it)| it.contains(text)).count();
+        too_fast += count("rate_limit");
+        paced += count("pacing");
         rejected += count("circuit_breaker");
         limited += count("concurrency_limit");
         timed_out += count("timeout");
         good += count("good");
-        hedged += usize::from(from_file.asked.len() > from_file.answers.len());
+        hedged += from_file.events.iter().filter(|it| matches!(it, EventKind::Hedged { .. })).count();
         events += from_file.events.len();
     }
-    let all = [rejected, limited, timed_out, good, hedged, events];
+    let all = [too_fast, paced, rejected, limited, timed_out, good, hedged, events];
     assert!(all.iter().all(|count| *count > 5), "the script shows too little: {all:?}");
 }
 
@@ -193,12 +213,14 @@ fn case_84_a_stage_that_is_none_behaves_as_an_absent_stage() {
                 assert_eq!(none, absent, "{}, seed {seed}", stringify!($stage));
             };
         }
-        check!(timeout: concurrency_limit(LIMIT), retry(RETRY), hedge(HEDGE), circuit_breaker(BREAKER), attempt_timeout(ATTEMPT));
-        check!(concurrency_limit: timeout(TIMEOUT), retry(RETRY), hedge(HEDGE), circuit_breaker(BREAKER), attempt_timeout(ATTEMPT));
-        check!(retry: timeout(TIMEOUT), concurrency_limit(LIMIT), hedge(HEDGE), circuit_breaker(BREAKER), attempt_timeout(ATTEMPT));
-        check!(hedge: timeout(TIMEOUT), concurrency_limit(LIMIT), retry(RETRY), circuit_breaker(BREAKER), attempt_timeout(ATTEMPT));
-        check!(circuit_breaker: timeout(TIMEOUT), concurrency_limit(LIMIT), retry(RETRY), hedge(HEDGE), attempt_timeout(ATTEMPT));
-        check!(attempt_timeout: timeout(TIMEOUT), concurrency_limit(LIMIT), retry(RETRY), hedge(HEDGE), circuit_breaker(BREAKER));
+        check!(timeout: rate_limit(RATE), concurrency_limit(LIMIT), retry(RETRY), hedge(HEDGE), pacing(PACING), circuit_breaker(BREAKER), attempt_timeout(ATTEMPT));
+        check!(rate_limit: timeout(TIMEOUT), concurrency_limit(LIMIT), retry(RETRY), hedge(HEDGE), pacing(PACING), circuit_breaker(BREAKER), attempt_timeout(ATTEMPT));
+        check!(concurrency_limit: timeout(TIMEOUT), rate_limit(RATE), retry(RETRY), hedge(HEDGE), pacing(PACING), circuit_breaker(BREAKER), attempt_timeout(ATTEMPT));
+        check!(retry: timeout(TIMEOUT), rate_limit(RATE), concurrency_limit(LIMIT), hedge(HEDGE), pacing(PACING), circuit_breaker(BREAKER), attempt_timeout(ATTEMPT));
+        check!(hedge: timeout(TIMEOUT), rate_limit(RATE), concurrency_limit(LIMIT), retry(RETRY), pacing(PACING), circuit_breaker(BREAKER), attempt_timeout(ATTEMPT));
+        check!(pacing: timeout(TIMEOUT), rate_limit(RATE), concurrency_limit(LIMIT), retry(RETRY), hedge(HEDGE), circuit_breaker(BREAKER), attempt_timeout(ATTEMPT));
+        check!(circuit_breaker: timeout(TIMEOUT), rate_limit(RATE), concurrency_limit(LIMIT), retry(RETRY), hedge(HEDGE), pacing(PACING), attempt_timeout(ATTEMPT));
+        check!(attempt_timeout: timeout(TIMEOUT), rate_limit(RATE), concurrency_limit(LIMIT), retry(RETRY), hedge(HEDGE), pacing(PACING), circuit_breaker(BREAKER));
     }
 }
 
@@ -214,6 +236,9 @@ fn case_84_a_file_with_one_key_behaves_as_without_keys_and_a_stage_may_be_none()
     for seed in 0..3 {
         for change in leave_out {
             let mut config = file();
+            // A breaker with one circuit sees the end of an open period earlier than one with keys: when a call that
+            // a limit then rejects finds it ready.
+            (config.rate_limit, config.pacing) = (None, None);
             change(&mut config);
             let keyed = played!(seed, config.builder().per_key(|_: &u32| "one"));
             let mut alone = played!(seed, config.builder());
@@ -231,7 +256,7 @@ fn a_handle_exists_exactly_when_the_file_has_the_stage() {
     let stack = stack.expect("in range");
     assert!(stack.retry().is_some() && stack.hedge().is_none() && stack.circuit_breaker().is_none());
     assert!(stack.timeout().is_none() && stack.attempt_timeout().is_none());
-    assert!(stack.concurrency_limit().is_none());
+    assert!(stack.concurrency_limit().is_none() && stack.rate_limit().is_none() && stack.pacing().is_none());
     let stack = file().builder().build().expect("in range");
     let retry = stack.retry().expect("the file has it");
     retry.update(RETRY.max_attempts(2)).expect("in range");
@@ -285,7 +310,7 @@ fn an_error_begins_with_the_path_in_the_file() {
     for (lines, expected) in [
         (
             "[stack]\ntimout = '1s'",
-            "stack.timout: unknown field `timout`, expected one of `timeout`, `concurrency_limit`",
+            "stack.timout: unknown field `timout`, expected one of `timeout`, `rate_limit`",
         ),
         ("[stack.fallback]", "stack.fallback: unknown field `fallback`"),
         ("[stack.retry]\nmax_atempts = 2", "stack.retry.max_atempts: unknown field `max_atempts`"),
@@ -310,6 +335,12 @@ fn an_error_begins_with_the_path_in_the_file() {
         (
             "stack.concurrency_limit = { limit = 1, queue.capacity = 2000000 }",
             "stack.concurrency_limit.queue.capacity must be at most",
+        ),
+        ("stack.pacing = {}", "stack.pacing: a rate limit needs `per_second`, `per` or `window`"),
+        ("stack.rate_limit.per_second = 0", "stack.rate_limit.per_second must be from 1 call per hour"),
+        (
+            "stack = { timeout = '1s', pacing = { per_second = 1, queue.max_wait = '2s' } }",
+            "stack.pacing.queue.max_wait must be at most timeout, which ends the wait",
         ),
         ("stack.timeout = '0s'", "stack.timeout must be above 0"),
         (

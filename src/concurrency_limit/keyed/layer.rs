@@ -22,13 +22,14 @@ use crate::{
 pub struct KeyedConcurrencyLimitLayer<K, F, C = UntilResponse, P = NoPriority, D = NoDeadline> {
     /// Its own limit is that of the keys without a place.
     layer: ConcurrencyLimitLayer<C, P, D>,
-    key: F,
+    /// `None` in the layer of an absent stage.
+    key: Option<F>,
     max_keys: usize,
     handle: Arc<OnceLock<KeyedConcurrencyLimitHandle<K>>>,
 }
 
 impl<K, F, C, P, D> KeyedConcurrencyLimitLayer<K, F, C, P, D> {
-    pub(in crate::concurrency_limit) fn new(layer: ConcurrencyLimitLayer<C, P, D>, key: F) -> Self {
+    pub(in crate::concurrency_limit) fn new(layer: ConcurrencyLimitLayer<C, P, D>, key: Option<F>) -> Self {
         Self { layer, key, max_keys: MAX_KEYS, handle: Arc::default() }
     }
 

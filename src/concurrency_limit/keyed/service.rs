@@ -27,7 +27,8 @@ pub struct KeyedConcurrencyLimit<S, K, F, C = UntilResponse, P = NoPriority, D =
     inner: S,
     /// Whether the inner service has been found ready since the last call.
     is_ready: bool,
-    key: F,
+    /// `None` in the layer of an absent stage.
+    key: Option<F>,
     layer: ConcurrencyLimitLayer<C, P, D>,
     handle: KeyedConcurrencyLimitHandle<K>,
 }
@@ -35,7 +36,7 @@ pub struct KeyedConcurrencyLimit<S, K, F, C = UntilResponse, P = NoPriority, D =
 impl<S, K, F, C, P, D> KeyedConcurrencyLimit<S, K, F, C, P, D> {
     pub(super) fn new(
         inner: S,
-        key: F,
+        key: Option<F>,
         layer: ConcurrencyLimitLayer<C, P, D>,
         handle: KeyedConcurrencyLimitHandle<K>,
     ) -> Self {
@@ -85,7 +86,11 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let limit = self.handle.for_call(&self.key.key(&request));
+        let Some(key) = &self.key else {
+            self.is_ready = false;
+            return ResponseFuture::calling(self.inner.call(request), None, self.layer.classifier.clone());
+        };
+        let limit = self.handle.for_call(&key.key(&request));
         self.layer.admit(&limit.shared, &mut self.inner, &mut self.is_ready, request)
     }
 }

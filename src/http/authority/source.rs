@@ -5,10 +5,12 @@ use ::http::{Request, header::HOST, uri};
 use super::key::Authority;
 use crate::{
     circuit_breaker::CircuitBreakerConfig,
+    concurrency_limit::ConcurrencyLimitConfig,
     hedge::HedgeConfig,
     keyed::KeySource,
+    rate_limit::RateLimitConfig,
     retry::RetryConfig,
-    stack::{ConfigSlots, KeyedConfigSlots, PerKey, StackBuilder},
+    stack::{ConfigSlots, Costed, KeyedConfigSlots, PerKey, StackBuilder},
 };
 
 /// Reads the [`Authority`] of a request: from its extensions, else from its URI, else from its `Host` header.
@@ -25,7 +27,9 @@ use crate::{
 pub struct ByAuthority;
 
 /// A stage of a stack with state per host and port. See `per_authority` of [`CircuitBreakerConfig`],
-/// [`RetryConfig`](RetryConfig::per_authority) and [`HedgeConfig`](HedgeConfig::per_authority).
+/// [`RetryConfig`](RetryConfig::per_authority), [`HedgeConfig`](HedgeConfig::per_authority),
+/// [`RateLimitConfig`](RateLimitConfig::per_authority) and
+/// [`ConcurrencyLimitConfig`](ConcurrencyLimitConfig::per_authority).
 pub type PerAuthority<Config> = PerKey<Config, Authority, ByAuthority>;
 
 impl CircuitBreakerConfig {
@@ -71,6 +75,45 @@ impl HedgeConfig {
     #[must_use]
     pub const fn per_authority(self) -> PerAuthority<Self> {
         PerKey::new(self, ByAuthority)
+    }
+}
+
+impl ConcurrencyLimitConfig {
+    /// A stage of a stack with one limit and one queue per host and port, so that one slow host does not take the permits
+    /// of the others.
+    ///
+    /// At most 1 000 hosts have a limit; [`max_keys`](PerKey::max_keys) changes that.
+    #[must_use]
+    pub const fn per_authority(self) -> PerAuthority<Self> {
+        PerKey::new(self, ByAuthority)
+    }
+}
+
+impl RateLimitConfig {
+    /// A stage of a stack with one rate limit per host and port, for hosts with a quota each.
+    ///
+    /// Such a limit rejects calls at once, so the config must have no queue. At most 100 000 hosts have state;
+    /// [`max_keys`](PerKey::max_keys) changes that.
+    ///
+    /// ```
+    /// use tower_reliability::{http, rate_limit::RateLimitConfig};
+    ///
+    /// let quota = RateLimitConfig::per_second(10);
+    /// let stack = http::stack().pacing(quota.per_authority()).build()?;
+    /// # let _ = stack;
+    /// # Ok::<(), tower_reliability::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub const fn per_authority(self) -> PerAuthority<Self> {
+        PerKey::of_rate_limit(self, ByAuthority)
+    }
+}
+
+impl<C> Costed<C> {
+    /// A stage of a stack with one rate limit [per host and port](RateLimitConfig::per_authority).
+    #[must_use]
+    pub const fn per_authority(self) -> PerAuthority<Self> {
+        PerKey::of_rate_limit(self, ByAuthority)
     }
 }
 

@@ -24,8 +24,9 @@ use crate::{
 pub struct KeyedRateLimitLayer<K, F, C = UnitCost> {
     config: RateLimitConfig,
     emitter: Emitter,
-    key: F,
-    costs: C,
+    /// `None` in the layer of an absent stage.
+    key: Option<F>,
+    costs: Option<C>,
     max_keys: usize,
     handle: Arc<OnceLock<KeyedRateLimitHandle<K>>>,
 }
@@ -47,11 +48,16 @@ impl<P, D, C> RateLimitLayer<P, D, C> {
 
     /// As [`keyed`](Self::keyed), with any [`KeySource`](crate::KeySource).
     pub(crate) fn keyed_by<K, F>(self, key: F) -> KeyedRateLimitLayer<K, F, C> {
+        KeyedRateLimitLayer { key: Some(key), ..self.without_keys() }
+    }
+
+    /// The keyed layer of an optional stage that is left out: no call has a limit.
+    pub(crate) fn without_keys<K, F>(self) -> KeyedRateLimitLayer<K, F, C> {
         let (config, emitter) = (self.handle.config(), self.handle.emitter().clone());
         KeyedRateLimitLayer {
             config,
             emitter,
-            key,
+            key: None,
             costs: self.costs,
             max_keys: MAX_KEYS,
             handle: Arc::default(),
@@ -104,4 +110,5 @@ impl<K, F, C> fmt::Debug for KeyedRateLimitLayer<K, F, C> {
     }
 }
 
-const MAX_KEYS: usize = 100_000;
+/// The default.
+pub(crate) const MAX_KEYS: usize = 100_000;

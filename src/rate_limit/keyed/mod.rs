@@ -58,5 +58,6 @@ mod store;
 
 pub use handle::KeyedRateLimitHandle;
 pub use layer::KeyedRateLimitLayer;
+pub(crate) use layer::MAX_KEYS;
 pub use service::KeyedRateLimit;
 pub use snapshot::KeyedRateLimitSnapshot;

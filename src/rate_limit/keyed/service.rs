@@ -26,13 +26,14 @@ use crate::{
 #[derive(Clone)]
 pub struct KeyedRateLimit<S, K, F, C = UnitCost> {
     inner: S,
-    key: F,
-    costs: C,
+    /// `None` in the layer of an absent stage.
+    key: Option<F>,
+    costs: Option<C>,
     handle: KeyedRateLimitHandle<K>,
 }
 
 impl<S, K, F, C> KeyedRateLimit<S, K, F, C> {
-    pub(super) fn new(inner: S, key: F, costs: C, handle: KeyedRateLimitHandle<K>) -> Self {
+    pub(super) fn new(inner: S, key: Option<F>, costs: Option<C>, handle: KeyedRateLimitHandle<K>) -> Self {
         Self { inner, key, costs, handle }
     }
 
@@ -76,8 +77,10 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let cost = self.costs.cost(&request);
-        match self.handle.admit(&self.key.key(&request), cost) {
+        let (Some(key), Some(costs)) = (&self.key, &self.costs) else {
+            return ResponseFuture::calling(self.inner.call(request));
+        };
+        match self.handle.admit(&key.key(&request), costs.cost(&request)) {
             Ok(()) => ResponseFuture::calling(self.inner.call(request)),
             Err(rejected) => ResponseFuture::rejected(rejected),
         }

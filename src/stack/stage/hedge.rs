@@ -17,8 +17,9 @@ impl<P: Clone, Q> Stage<Self, P, Q> for HedgeConfig {
     }
 
     fn assemble(self, name: &'static str, common: &Common<P, Q>) -> Self::Layer {
-        // A hedge would meet the same open circuit: every attempt of the stack passes this one breaker.
-        let config = if common.plan.circuit_breaker.is_some() { self.no_other_endpoints() } else { self };
+        // A hedge would meet the same open circuit or empty bucket: every attempt of the stack passes these stages.
+        let meets_the_same = common.plan.circuit_breaker.is_some() || common.plan.pacing.is_some();
+        let config = if meets_the_same { self.no_other_endpoints() } else { self };
         HedgeLayer::checked(config)
             .protocol(common.protocol.clone())
             .budget(common.budget.clone())

@@ -6,8 +6,10 @@ mod concurrency_limit;
 mod contract;
 mod fallback;
 mod hedge;
+mod rate_limit;
 mod retry;
 mod timeout;
 
 pub use common::Common;
 pub use contract::{HasHandle, OptionalStage, Stage, Unused};
+pub use rate_limit::RateLimitStage;
