@@ -71,7 +71,7 @@ pub fn add<const PENDING: bool>(table: &mut Table<PENDING>) {
         .expect("the quota is above 0");
     let ours = rate_limits::quota().build().expect(VALID).keyed(|_: &Request| ());
     let flat = MapErrLayer::new(Error::<Infallible>::inner);
-    row("ours, axum, keyed rate limit", route().layer((RejectionLayer, ours, flat)));
+    row("ours, axum, keyed rate limit", route().layer((RejectionLayer::new(), ours, flat)));
     row("tower_governor, axum", route().layer(GovernorLayer::new(quota)));
 }
 

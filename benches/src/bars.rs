@@ -14,7 +14,7 @@ pub struct Ratio {
 }
 
 /// The bars of calls that are pending once.
-pub const PENDING: [Ratio; 11] = [
+pub const PENDING: [Ratio; 12] = [
     at_most(0.7, "ours, stack of four", "assembly of four"),
     at_most(1.0, "ours, timeout", "tower, timeout"),
     at_most(0.6, "ours, retry", "tower, retry"),
@@ -24,6 +24,7 @@ pub const PENDING: [Ratio; 11] = [
     at_most(0.3, "ours, hedge", "tower-resilience, hedge"),
     at_most(0.7, "ours, concurrency limit", "tower, concurrency limit"),
     at_most(1.3, "ours, rate limit", "governor, check and clock"),
+    at_most(1.5, "ours, rate limit in a stack", "governor, check alone"),
     at_most(0.15, "ours, rate limit", "tower, rate limit behind a buffer"),
     at_most(1.1, "ours, keyed rate limit, 1 000 keys", "governor, keyed, 1 000 keys"),
     at_most(1.1, "ours, keyed rate limit, 100 000 keys", "governor, keyed, 100 000 keys"),

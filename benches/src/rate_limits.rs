@@ -21,7 +21,7 @@ use tower::{
     buffer::Buffer,
     limit::{RateLimit, rate::Rate},
 };
-use tower_reliability::rate_limit::RateLimitConfig;
+use tower_reliability::{ReliabilityStack, rate_limit::RateLimitConfig};
 
 use crate::{
     backend::{Backend, Down, OurError},
@@ -36,6 +36,8 @@ pub fn add<const PENDING: bool>(table: &mut Table<PENDING>) {
     table.row("ours, rate limit", quota().build().expect(VALID).layer(inner));
     let limiter = Arc::new(RateLimiter::direct_with_clock(governors_quota(), TokioClock));
     table.row("governor, check and clock", Checked { inner: bare, limiter });
+    let limiter = Arc::new(RateLimiter::direct_with_clock(governors_quota(), StoppedClock));
+    table.row("governor, check alone", Checked { inner: bare, limiter });
     let limit =
         RateLimit::new(Backend::<BoxError, PENDING>::new(), Rate::new(u64::MAX, Duration::from_secs(1)));
     table.row("tower, rate limit behind a buffer", Buffer::new(limit, 1_024));
@@ -49,6 +51,15 @@ pub fn add<const PENDING: bool>(table: &mut Table<PENDING>) {
     table.row("governor, keyed, 1 000 keys", checked(1_000));
     table.row("ours, keyed rate limit, 100 000 keys", keyed(100_000).max_keys(200_000).layer(inner));
     table.row("governor, keyed, 100 000 keys", checked(100_000));
+}
+
+/// A rate limit in a stack, over the same stack without it. The timeout has read the clock for both.
+pub fn add_in_a_stack<const PENDING: bool>(table: &mut Table<PENDING>) {
+    let bare = Backend::<Down, PENDING>::new();
+    let stack = || ReliabilityStack::builder().timeout(Duration::from_secs(30));
+    table.floor("ours, stack with a timeout", stack().build().expect(VALID).layer(bare));
+    let limited = stack().rate_limit(quota()).build().expect(VALID);
+    table.row("ours, rate limit in a stack", limited.layer(bare));
 }
 
 /// The fastest rate. Between its rounds, the bucket refills.
@@ -70,12 +81,12 @@ fn key(request: u64, keys: u64) -> u64 {
 
 /// Checks a limiter of governor before each call, which always passes.
 #[derive(Clone, Debug)]
-pub struct Checked<S> {
+pub struct Checked<S, C: Clock> {
     inner: S,
-    limiter: Arc<RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<TokioInstant>>>,
+    limiter: Arc<RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>>,
 }
 
-impl<S: Service<u64>> Service<u64> for Checked<S> {
+impl<S: Service<u64>, C: Clock> Service<u64> for Checked<S, C> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -114,6 +125,19 @@ impl<S: Service<u64>> Service<u64> for CheckedByKey<S> {
     fn call(&mut self, request: u64) -> S::Future {
         assert!(self.limiter.check_key(&key(request, self.keys)).is_ok(), "the quota lasts");
         self.inner.call(request)
+    }
+}
+
+/// A clock that stands still, so that reading it costs nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct StoppedClock;
+
+impl Clock for StoppedClock {
+    type Instant = Nanos;
+
+    #[inline]
+    fn now(&self) -> Nanos {
+        Nanos::new(0)
     }
 }
 

@@ -21,6 +21,7 @@ pub fn pending() -> Table<true> {
     stacks::add_clones(&mut table);
     http_layers::add(&mut table);
     axum_router::add(&mut table);
+    rate_limits::add_in_a_stack(&mut table);
     table
 }
 
@@ -38,6 +39,7 @@ pub fn ready() -> Table<false> {
     let clock = service_fn(|_| std::future::ready(Ok::<_, Infallible>(Instant::now())));
     table.row("tokio's `Instant::now()`", clock);
     axum_router::add(&mut table);
+    rate_limits::add_in_a_stack(&mut table);
     table
 }
 
