@@ -1,4 +1,5 @@
-//! Limits on the requests in flight, each with a queue in front that serves them by priority.
+//! Limits in front of the gateway or of an upstream: on the rate of each client, on the rate of all, and on the requests
+//! in flight.
 
 use std::{
     convert::Infallible,
@@ -7,27 +8,32 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::{
-    body::{Body, Bytes, HttpBody},
-    response::Response,
-};
-use hyper::body::{Frame, SizeHint};
+use axum::{body::Body, response::Response};
 use serde_json::{Value, json};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_reliability::{
-    Classifier, ConfigError, Deadline, DeadlineSource, Error, Outcome, PendingOutcome, Priority,
-    PrioritySource,
-    concurrency_limit::{ConcurrencyLimitConfig, ConcurrencyLimitLayer},
-    http::RejectionLayer,
+    Deadline, DeadlineSource, Error, Priority, PrioritySource,
+    concurrency_limit::{ConcurrencyLimitConfig, ConcurrencyLimitLayer, ConcurrencyLimitSnapshot},
+    http::{BodyOutcomeLayer, OutcomeBody, RejectionLayer, UntilBodyEnd},
+    rate_limit::{
+        RateLimitConfig, RateLimitLayer, RateLimitSnapshot,
+        keyed::{KeyedRateLimitLayer, KeyedRateLimitSnapshot},
+    },
 };
 
-/// A limit on the requests in flight, or none. Clones share it.
-///
-/// A request is in flight until its answer has ended, so that a client that reads slowly counts.
-#[derive(Clone, Debug)]
-pub(crate) struct Admission(Option<ConcurrencyLimitLayer<UntilEnd, ByTicket, ByTicket>>);
+use crate::{clients::ClientsConfig, config::BadConfig};
 
-/// The facts about a request by which a queue orders it.
+/// The limits of the gateway or of an upstream. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Admission {
+    per_client: Option<PerClient>,
+    rate: Option<RateLimitLayer<ByTicket, ByTicket>>,
+    concurrency: Option<ConcurrencyLimitLayer<UntilBodyEnd, ByTicket, ByTicket>>,
+}
+
+type PerClient = KeyedRateLimitLayer<u64, fn(&Admitted<'_>) -> u64>;
+
+/// The facts about a request by which a limit judges it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket {
     pub(crate) priority: Priority,
@@ -37,69 +43,96 @@ pub(crate) struct Ticket {
 }
 
 impl Admission {
-    /// A limit with this name in logs.
-    pub(crate) fn new(config: Option<ConcurrencyLimitConfig>, name: String) -> Result<Self, ConfigError> {
-        let layer = config.map(ConcurrencyLimitConfig::build).transpose()?;
-        Ok(Self(
-            layer.map(|layer| layer.classify(UntilEnd).priority(ByTicket).deadlines(ByTicket).named(name)),
-        ))
+    /// The limits with these keys in the config. In logs, they have the name as a prefix.
+    pub(crate) fn new(
+        (path, name): (&str, &str),
+        rate: Option<RateLimitConfig>,
+        concurrency: Option<ConcurrencyLimitConfig>,
+    ) -> Result<Self, BadConfig> {
+        let key = |limit| format!("{path}{limit}");
+        let bad = |limit| move |error| BadConfig::limit(&key(limit), &error);
+        let rate = rate.map(|config| config.build().map_err(bad("rate_limit"))).transpose()?;
+        let concurrency =
+            concurrency.map(|config| config.build().map_err(bad("concurrency_limit"))).transpose()?;
+        Ok(Self {
+            per_client: None,
+            rate: rate
+                .map(|layer| layer.priority(ByTicket).deadlines(ByTicket).named(format!("{name}rate_limit"))),
+            concurrency: concurrency.map(|layer| {
+                let layer = layer.classify(UntilBodyEnd).priority(ByTicket).deadlines(ByTicket);
+                layer.named(format!("{name}concurrency_limit"))
+            }),
+        })
     }
 
-    /// Answers a request as soon as the limit allows it, or refuses it with 503.
+    /// Adds the limit on the rate of each client.
+    pub(crate) fn per_client(mut self, config: &ClientsConfig) -> Result<Self, BadConfig> {
+        const KEY: &str = "clients.rate_limit";
+        if let Some(limit) = config.rate_limit {
+            let layer = limit.build().map_err(|error| BadConfig::limit(KEY, &error))?.named(KEY);
+            let client: fn(&Admitted<'_>) -> u64 = |request| request.ticket.client;
+            self.per_client = Some(layer.keyed(client).max_keys(config.max_keys));
+        }
+        Ok(self)
+    }
+
+    /// Answers a request as soon as the limits allow it, or refuses it with 429 or 503.
     pub(crate) async fn admit<F>(&self, ticket: Ticket, answer: F) -> Response
     where
-        F: Future<Output = Response>,
+        F: Future<Output = Response> + Send,
     {
-        let Some(limit) = &self.0 else { return answer.await };
+        let Self { per_client, rate, concurrency } = self;
+        if per_client.is_none() && rate.is_none() && concurrency.is_none() {
+            return answer.await;
+        }
         // The layers move a call from one place to the next, and a pointer is cheaper to move than the call.
         let answer = pin!(async { Ok(answer.await) });
-        let limited = RejectionLayer::new().layer(limit.layer(Serve));
-        limited.oneshot(Admitted { ticket, answer }).await.unwrap_or_else(|never| match never {})
+        let limits = ServiceBuilder::new()
+            // Each answer holds its place among the requests in flight until its body has ended.
+            .map_response(|answer: hyper::Response<OutcomeBody<Body>>| answer.map(Body::new))
+            .layer(BodyOutcomeLayer)
+            .layer(RejectionLayer::new())
+            // A client that is beyond its rate takes nothing of the rate of all, and waits in no queue.
+            .option_layer(per_client.clone())
+            .option_layer(rate.clone())
+            .option_layer(concurrency.clone())
+            .service(Serve);
+        limits.oneshot(Admitted { ticket, answer }).await.unwrap_or_else(|never| match never {})
     }
 
-    /// The state of the limit, for an operator.
+    /// The state of the limits, for an operator.
     pub(crate) fn status(&self) -> Value {
-        let Some(limit) = &self.0 else { return Value::Null };
-        let snapshot = limit.handle().snapshot();
-        let counts = snapshot.counts;
-        let waiting = snapshot.waiting_by_class.into_iter().map(|(priority, calls)| {
-            let name = format!("{priority:?}").to_ascii_lowercase();
-            (name, calls.into())
-        });
+        let Self { per_client, rate, concurrency } = self;
         json!({
-            "limit": snapshot.limit,
-            "in_flight": snapshot.in_flight,
-            "waiting": Value::Object(waiting.collect()),
-            "waited": counts.limited,
-            "rejected": counts.rejected_full + counts.rejected_shed + counts.rejected_max_wait
-                + counts.rejected_deadline,
+            "rate_limit_per_client": per_client.as_ref().map(|limit| of_clients(limit.handle().snapshot())),
+            "rate_limit": rate.as_ref().map(|limit| of_rate(&limit.handle().snapshot())),
+            "concurrency_limit": concurrency.as_ref().map(|limit| of_concurrency(&limit.handle().snapshot())),
         })
     }
 }
 
 /// A request and its answer to be.
-struct Admitted<F> {
+struct Admitted<'a> {
     ticket: Ticket,
-    answer: F,
+    answer: Answer<'a>,
 }
+
+type Answer<'a> = Pin<&'a mut (dyn Future<Output = Result<Response, Error<Infallible>>> + Send + 'a)>;
 
 /// Answers a request. A closure would not do: its future could not be sent to another thread.
 #[derive(Clone, Copy, Debug)]
 struct Serve;
 
-impl<F> Service<Admitted<F>> for Serve
-where
-    F: Future<Output = Result<Response, Error<Infallible>>>,
-{
+impl<'a> Service<Admitted<'a>> for Serve {
     type Response = Response;
     type Error = Error<Infallible>;
-    type Future = F;
+    type Future = Answer<'a>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Admitted<F>) -> F {
+    fn call(&mut self, request: Admitted<'a>) -> Answer<'a> {
         request.answer
     }
 }
@@ -107,64 +140,58 @@ where
 #[derive(Clone, Copy, Debug)]
 struct ByTicket;
 
-impl<F> PrioritySource<Admitted<F>> for ByTicket {
-    fn priority(&self, request: &Admitted<F>) -> Priority {
+impl PrioritySource<Admitted<'_>> for ByTicket {
+    fn priority(&self, request: &Admitted<'_>) -> Priority {
         request.ticket.priority
     }
 
-    fn queue_key(&self, request: &Admitted<F>) -> Option<u64> {
+    fn queue_key(&self, request: &Admitted<'_>) -> Option<u64> {
         Some(request.ticket.client)
     }
 }
 
-impl<F> DeadlineSource<Admitted<F>> for ByTicket {
-    fn deadline(&self, request: &Admitted<F>) -> Option<Deadline> {
+impl DeadlineSource<Admitted<'_>> for ByTicket {
+    fn deadline(&self, request: &Admitted<'_>) -> Option<Deadline> {
         Some(request.ticket.deadline)
     }
 }
 
-/// Keeps the permit of a request until its answer has ended.
-#[derive(Clone, Copy, Debug)]
-struct UntilEnd;
-
-impl<E> Classifier<Response, E> for UntilEnd {
-    fn classify(&self, answer: Result<&Response, &E>) -> Outcome {
-        // The connection does not read a body that is empty.
-        match answer {
-            Ok(answer) if !answer.body().is_end_stream() => Outcome::Deferred,
-            _ => Outcome::Success,
-        }
-    }
-
-    fn defer(&self, answer: &mut Response, permit: PendingOutcome) -> Result<(), PendingOutcome> {
-        let inner = std::mem::take(answer.body_mut());
-        *answer.body_mut() = Body::new(LimitedBody { inner, _permit: permit });
-        Ok(())
-    }
+fn of_clients(snapshot: KeyedRateLimitSnapshot) -> Value {
+    json!({
+        "clients": snapshot.keys,
+        "max_clients": snapshot.max_keys,
+        "rejected": snapshot.rejected,
+        "would_limit": snapshot.would_limit,
+        "without_room": snapshot.without_room,
+    })
 }
 
-/// The body of an answer. It has the permit of its request until it is dropped.
-struct LimitedBody {
-    inner: Body,
-    _permit: PendingOutcome,
+fn of_rate(snapshot: &RateLimitSnapshot) -> Value {
+    let counts = snapshot.counts;
+    json!({
+        "tokens": snapshot.tokens,
+        "left_in_window": snapshot.left_in_window,
+        "waiting": waiting(snapshot.waiting_by_class),
+        "waited": counts.limited,
+        "rejected": counts.rejected_full + counts.rejected_shed + counts.rejected_max_wait
+            + counts.rejected_deadline,
+        "would_limit": counts.would_limit,
+    })
 }
 
-impl HttpBody for LimitedBody {
-    type Data = Bytes;
-    type Error = axum::Error;
+fn of_concurrency(snapshot: &ConcurrencyLimitSnapshot) -> Value {
+    let counts = snapshot.counts;
+    json!({
+        "limit": snapshot.limit,
+        "in_flight": snapshot.in_flight,
+        "waiting": waiting(snapshot.waiting_by_class),
+        "waited": counts.limited,
+        "rejected": counts.rejected_full + counts.rejected_shed + counts.rejected_max_wait
+            + counts.rejected_deadline,
+        "would_wait": counts.would_wait,
+    })
+}
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.inner).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+fn waiting(by_class: [(Priority, u32); Priority::ALL.len()]) -> Value {
+    by_class.into_iter().map(|(priority, calls)| (priority.as_str(), Value::from(calls))).collect()
 }

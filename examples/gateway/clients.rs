@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use tower_reliability::{rate_limit::RateLimitConfig, wait_queue::WaitQueueConfig};
 
 use crate::{client_key::ClientKey, config::BadConfig, forwarded::Trust, priority::PriorityHeader};
 
@@ -12,6 +13,10 @@ use crate::{client_key::ClientKey, config::BadConfig, forwarded::Trust, priority
 pub(crate) struct ClientsConfig {
     pub(crate) trust: Trust,
     pub(crate) key: ClientKey,
+    /// Of the requests of each client.
+    pub(crate) rate_limit: Option<RateLimitConfig>,
+    /// The number of clients whose rates are known at a time.
+    pub(crate) max_keys: usize,
     pub(crate) priority_header: PriorityHeader,
     /// For the head of a request, from the connection or the answer before.
     #[serde(with = "humantime_serde")]
@@ -33,6 +38,13 @@ impl ClientsConfig {
                 return Err(BadConfig::new(format!("clients.{key}"), "must be above 0"));
             }
         }
+        if self.max_keys == 0 {
+            return Err(BadConfig::new("clients.max_keys", "must be above 0"));
+        }
+        if self.rate_limit.is_some_and(|limit| limit != limit.queue(WaitQueueConfig::none())) {
+            let rule = "has no effect: the limit of a client refuses requests at once";
+            return Err(BadConfig::new("clients.rate_limit.queue", rule));
+        }
         Ok(())
     }
 }
@@ -42,6 +54,8 @@ impl Default for ClientsConfig {
         Self {
             trust: Trust::default(),
             key: ClientKey::default(),
+            rate_limit: None,
+            max_keys: 100_000,
             priority_header: PriorityHeader::default(),
             header_read_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(30),

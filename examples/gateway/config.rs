@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use serde::Deserialize;
 use tower_reliability::{
     ConfigError, Priority, circuit_breaker::CircuitBreakerConfig, concurrency_limit::ConcurrencyLimitConfig,
-    retry::RetryConfig, stack::StackConfig, timeout::TimeoutConfig,
+    rate_limit::RateLimitConfig, retry::RetryConfig, stack::StackConfig, timeout::TimeoutConfig,
 };
 
 use crate::{
@@ -25,6 +25,9 @@ pub(crate) struct Config {
     pub(crate) drain: Duration,
     #[serde(default)]
     pub(crate) clients: ClientsConfig,
+    /// Of the requests to the whole gateway.
+    #[serde(default)]
+    pub(crate) rate_limit: Option<RateLimitConfig>,
     /// Of the requests in the whole gateway.
     #[serde(default)]
     pub(crate) concurrency_limit: Option<ConcurrencyLimitConfig>,
@@ -50,6 +53,9 @@ pub(crate) struct UpstreamConfig {
     #[serde(default = "defaults::body_read_timeout", with = "humantime_serde")]
     pub(crate) body_read_timeout: Duration,
     /// Of the requests to all of its servers.
+    #[serde(default)]
+    pub(crate) rate_limit: Option<RateLimitConfig>,
+    /// Of the requests to all of its servers at once.
     #[serde(default)]
     pub(crate) concurrency_limit: Option<ConcurrencyLimitConfig>,
     /// The numbers of the protections, as the file has them.
@@ -144,10 +150,9 @@ impl BadConfig {
         Self { key: key.into(), rule: rule.into() }
     }
 
-    /// A number that the limit with this key refuses. Only its own number is not in its queue.
+    /// A number that the limit with this key refuses.
     pub(crate) fn limit(key: &str, error: &ConfigError) -> Self {
-        let queue = if error.field() == "limit" { "" } else { "queue." };
-        Self::new(format!("{key}.{queue}{}", error.field()), error.rule())
+        Self::new(format!("{key}.{}", error.field()), error.rule())
     }
 
     /// A number that the upstream's stack refuses.
@@ -266,6 +271,13 @@ mod tests {
             ("clients.key.header = 'a b'", "clients.key.header: is not the name of a header"),
             ("clients.priority_header = 'all'", "clients.priority_header: unknown variant `all`"),
             ("concurrency_limit = {}", "concurrency_limit: missing field `limit`"),
+            ("rate_limit = { burst = 1 }", "rate_limit: a rate limit needs `per_second`, `per` or `window`"),
+            ("clients.rate_limit.per_minute = 1", "clients.rate_limit.per_minute: unknown field"),
+            (
+                "clients.rate_limit = { per_second = 1, queue = { max_wait = '1s' } }",
+                "clients.rate_limit.queue: has no effect",
+            ),
+            ("clients.max_keys = 0", "clients.max_keys: must be above 0"),
         ] {
             let complaint = complaint(&format!("{lines}\n{ROUTE}\nupstreams.a = {{ url = 'http://a' }}"));
             assert!(complaint.starts_with(expected), "{complaint}");

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, HttpBody},
-    http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header},
+    http::{HeaderValue, Method, Request, StatusCode, header},
     response::Response,
 };
 use hyper::body::Incoming;
@@ -87,17 +87,17 @@ impl Connection {
             line.upstream = Some(route.upstream.clone());
         }
         self.activity.finish_within(upstream.limit());
-        let ticket = self.ticket(route.priority, upstream.limit(), request.headers());
+        let ticket = self.ticket(route.priority, upstream.limit(), &request);
         let answer = upstream.call(request, ticket, &self.peer, host);
         self.gateway.admission.admit(ticket, answer).await
     }
 
     /// The facts about a request by which the queues order it. Its time passes while it waits.
-    fn ticket(&self, base: Priority, limit: Duration, headers: &HeaderMap) -> Ticket {
+    fn ticket<B>(&self, base: Priority, limit: Duration, request: &Request<B>) -> Ticket {
         let Gateway { clients, client_keys, .. } = &*self.gateway;
         Ticket {
-            priority: clients.priority_header.apply(base, headers, self.peer.is_trusted()),
-            client: client_keys.hash(&self.peer, headers),
+            priority: clients.priority_header.apply(base, request, self.peer.is_trusted()),
+            client: client_keys.hash(&self.peer, request.headers()),
             deadline: Deadline::after(limit),
         }
     }
@@ -109,13 +109,10 @@ impl Gateway {
         config: &Config,
         listener: impl Fn(&Event) + Clone + Send + Sync + 'static,
     ) -> Result<Self, BadConfig> {
-        let limit = |key: String, limit, name| {
-            Admission::new(limit, name).map_err(|error| BadConfig::limit(&key, &error))
-        };
         let mut upstreams = BTreeMap::new();
         for (name, config) in &config.upstreams {
-            let key = format!("upstreams.{name}.concurrency_limit");
-            let admission = limit(key, config.concurrency_limit, format!("{name}.concurrency_limit"))?;
+            let keys = (&*format!("upstreams.{name}."), &*format!("{name}."));
+            let admission = Admission::new(keys, config.rate_limit, config.concurrency_limit)?;
             let upstream = Upstream::new(name, config, admission, listener.clone())
                 .map_err(|error| BadConfig::upstream(name, &error))?;
             upstreams.insert(name.clone(), upstream);
@@ -126,8 +123,9 @@ impl Gateway {
         };
         let mut routes: Vec<_> = config.routes.iter().filter_map(target).collect();
         routes.sort_by_key(|target| std::cmp::Reverse(target.route.prefix.len()));
-        let (key, clients) = ("concurrency_limit".to_string(), config.clients.clone());
-        let admission = limit(key.clone(), config.concurrency_limit, key)?;
+        let clients = config.clients.clone();
+        let admission = Admission::new(("", ""), config.rate_limit, config.concurrency_limit)?;
+        let admission = admission.per_client(&clients)?;
         let client_keys = ClientKeys::new(clients.key.clone(), clients.trust.clone());
         Ok(Self { routes, upstreams, clients, client_keys, admission })
     }
@@ -150,7 +148,7 @@ impl Gateway {
     fn status(&self) -> Response {
         let upstreams = self.upstreams.iter().map(|(name, upstream)| (name.clone(), describe(upstream)));
         // The config refuses an upstream of this name.
-        let own = (RESERVED.to_string(), json!({ "concurrency_limit": self.admission.status() }));
+        let own = (RESERVED.to_string(), self.admission.status());
         let all = Value::Object(upstreams.chain([own]).collect());
         let mut response = Response::new(Body::from(all.to_string()));
         let json = HeaderValue::from_static("application/json");
@@ -161,7 +159,9 @@ impl Gateway {
 
 fn describe(upstream: &Upstream) -> Value {
     let mut status = upstream.handles().map_or_else(|| json!({}), protections);
-    status["concurrency_limit"] = upstream.admission().status();
+    if let (Value::Object(status), Value::Object(limits)) = (&mut status, upstream.admission().status()) {
+        status.extend(limits);
+    }
     status
 }
 

@@ -11,6 +11,7 @@ mod load;
 mod outages;
 mod process;
 mod proxying;
+mod rates;
 mod retries;
 mod slow_readers;
 mod upstream;
@@ -58,6 +59,26 @@ fn a_bad_config_is_refused_by_file_key_and_rule() -> Result {
         (
             &file("", "url = 'http://a'\nstack.hedge = { max_hedges = 9 }"),
             "upstreams.payments.stack.hedge.max_hedges: must be at least 1 and at most 8",
+        ),
+        (
+            &file("", "url = 'http://a'\nrate_limit.per_second = 0"),
+            "upstreams.payments.rate_limit.per_second: must be from 1 call per hour",
+        ),
+        (
+            &file(
+                "rate_limit = { per_second = 1, queue = { max_wait = '0s' } }\n\
+                 routes = [{ prefix = '/', upstream = 'payments' }]",
+                "url = 'http://a'",
+            ),
+            "rate_limit.queue.max_wait: must be above 0 and at most 1 day",
+        ),
+        (
+            &file(
+                "clients.rate_limit = { per_second = 1, burst = 0 }\n\
+                 routes = [{ prefix = '/', upstream = 'payments' }]",
+                "url = 'http://a'",
+            ),
+            "clients.rate_limit.burst: must be 1 to 1000000",
         ),
         (&file("", "url = 'http://a'\ncolour = 1"), "upstreams.payments.colour: unknown field `colour`"),
         (&file("", "url = 'ftp://a'"), "upstreams.payments.url: must be http://host"),
