@@ -14,6 +14,7 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_reliability::{
     Deadline, DeadlineSource, Error, Priority, PrioritySource,
     concurrency_limit::{ConcurrencyLimitConfig, ConcurrencyLimitLayer, ConcurrencyLimitSnapshot},
+    drain::DrainLayer,
     http::{BodyOutcomeLayer, OutcomeBody, RejectionLayer, UntilBodyEnd},
     rate_limit::{
         RateLimitConfig, RateLimitLayer, RateLimitSnapshot,
@@ -26,6 +27,7 @@ use crate::{clients::ClientsConfig, config::BadConfig};
 /// The limits of the gateway or of an upstream. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Admission {
+    drain: Option<DrainLayer<UntilBodyEnd>>,
     per_client: Option<PerClient>,
     rate: Option<RateLimitLayer<ByTicket, ByTicket>>,
     concurrency: Option<ConcurrencyLimitLayer<UntilBodyEnd, ByTicket, ByTicket>>,
@@ -55,6 +57,7 @@ impl Admission {
         let concurrency =
             concurrency.map(|config| config.build().map_err(bad("concurrency_limit"))).transpose()?;
         Ok(Self {
+            drain: None,
             per_client: None,
             rate: rate
                 .map(|layer| layer.priority(ByTicket).deadlines(ByTicket).named(format!("{name}rate_limit"))),
@@ -76,13 +79,18 @@ impl Admission {
         Ok(self)
     }
 
+    /// Counts the requests in flight, and refuses further ones once the drain has closed its gate.
+    pub(crate) fn drain(self, layer: DrainLayer) -> Self {
+        Self { drain: Some(layer.classify(UntilBodyEnd)), ..self }
+    }
+
     /// Answers a request as soon as the limits allow it, or refuses it with 429 or 503.
     pub(crate) async fn admit<F>(&self, ticket: Ticket, answer: F) -> Response
     where
         F: Future<Output = Response> + Send,
     {
-        let Self { per_client, rate, concurrency } = self;
-        if per_client.is_none() && rate.is_none() && concurrency.is_none() {
+        let Self { drain, per_client, rate, concurrency } = self;
+        if drain.is_none() && per_client.is_none() && rate.is_none() && concurrency.is_none() {
             return answer.await;
         }
         // The layers move a call from one place to the next, and a pointer is cheaper to move than the call.
@@ -92,6 +100,7 @@ impl Admission {
             .map_response(|answer: hyper::Response<OutcomeBody<Body>>| answer.map(Body::new))
             .layer(BodyOutcomeLayer)
             .layer(RejectionLayer::new())
+            .option_layer(drain.clone())
             // A client that is beyond its rate takes nothing of the rate of all, and waits in no queue.
             .option_layer(per_client.clone())
             .option_layer(rate.clone())
@@ -102,7 +111,7 @@ impl Admission {
 
     /// The state of the limits, for an operator.
     pub(crate) fn status(&self) -> Value {
-        let Self { per_client, rate, concurrency } = self;
+        let Self { per_client, rate, concurrency, .. } = self;
         json!({
             "rate_limit_per_client": per_client.as_ref().map(|limit| of_clients(limit.handle().snapshot())),
             "rate_limit": rate.as_ref().map(|limit| of_rate(&limit.handle().snapshot())),

@@ -23,6 +23,9 @@ pub(crate) struct Config {
     /// The time that open requests have to finish after a signal to stop.
     #[serde(default = "defaults::drain", with = "humantime_serde")]
     pub(crate) drain: Duration,
+    /// The time from the signal on in which the gateway serves as before, and says that it is about to stop.
+    #[serde(default, with = "humantime_serde")]
+    pub(crate) drain_delay: Duration,
     #[serde(default)]
     pub(crate) clients: ClientsConfig,
     /// Of the requests to the whole gateway.

@@ -10,7 +10,10 @@ use axum::{
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tower_reliability::{
-    Deadline, Event, Priority, circuit_breaker::CircuitBreakerHandle, hedge::HedgeHandle,
+    Deadline, Event, Priority,
+    circuit_breaker::CircuitBreakerHandle,
+    drain::{DrainConfig, DrainHandle},
+    hedge::HedgeHandle,
 };
 
 use crate::{
@@ -34,6 +37,7 @@ pub(crate) struct Gateway {
     clients: ClientsConfig,
     client_keys: ClientKeys,
     admission: Admission,
+    drain: DrainHandle,
 }
 
 struct Target {
@@ -72,11 +76,18 @@ impl Connection {
         line: &mut Option<Box<LogLine>>,
     ) -> Response {
         let path = request.uri().path();
-        if path == "/-/status" {
-            return match *request.method() {
-                Method::GET | Method::HEAD => self.gateway.status(),
-                _ => problem::answer(StatusCode::METHOD_NOT_ALLOWED, "The status can only be read."),
-            };
+        if matches!(path, "/-/ready" | "/-/status")
+            && !matches!(*request.method(), Method::GET | Method::HEAD)
+        {
+            return problem::answer(StatusCode::METHOD_NOT_ALLOWED, "The state can only be read.");
+        }
+        match path {
+            "/-/ready" if self.gateway.drain.is_draining() => {
+                return problem::answer(StatusCode::SERVICE_UNAVAILABLE, "The gateway is about to stop.");
+            }
+            "/-/ready" => return Response::new(Body::from("ready\n")),
+            "/-/status" => return self.gateway.status(),
+            _ => {}
         }
         let mut targets = self.gateway.routes.iter();
         let target = targets.find(|target| routes::is_within(path, &target.route.prefix));
@@ -125,9 +136,11 @@ impl Gateway {
         routes.sort_by_key(|target| std::cmp::Reverse(target.route.prefix.len()));
         let clients = config.clients.clone();
         let admission = Admission::new(("", ""), config.rate_limit, config.concurrency_limit)?;
-        let admission = admission.per_client(&clients)?;
+        let drain = DrainConfig::new().delay(config.drain_delay).limit(config.drain).build();
+        let drain = drain.map_err(|error| BadConfig::new("drain", error.rule()))?;
+        let (admission, drain) = (admission.per_client(&clients)?.drain(drain.clone()), drain.handle());
         let client_keys = ClientKeys::new(clients.key.clone(), clients.trust.clone());
-        Ok(Self { routes, upstreams, clients, client_keys, admission })
+        Ok(Self { routes, upstreams, clients, client_keys, admission, drain })
     }
 
     /// The gateway, to be shared by its connections.
@@ -138,6 +151,10 @@ impl Gateway {
     /// Writes a line per request to the standard output.
     pub(crate) const fn log_access(&mut self, yes: bool) {
         self.clients.access_log = yes;
+    }
+
+    pub(crate) const fn drain(&self) -> &DrainHandle {
+        &self.drain
     }
 
     pub(crate) const fn clients(&self) -> &ClientsConfig {

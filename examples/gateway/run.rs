@@ -1,8 +1,8 @@
 //! The real gateway: from a config file until a signal.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{cell::Cell, io, path::Path, sync::Arc, time::Duration};
 
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::sleep};
 use tower_reliability::Event;
 
 use crate::{
@@ -18,6 +18,7 @@ pub(crate) struct Ready {
     listeners: Listeners,
     app: Arc<Gateway>,
     drain: Duration,
+    drain_delay: Duration,
     /// The routes, to be printed.
     routes: String,
 }
@@ -37,7 +38,8 @@ pub(crate) fn prepare(file: &Path, access_log: bool) -> Result<Ready, BadConfig>
     let (config, mut gateway) = load(file)?;
     gateway.log_access(access_log);
     let listeners = config.listen.bind().map_err(|error| BadConfig::new("listen", error.to_string()))?;
-    Ok(Ready { listeners, app: gateway.app(), drain: config.drain, routes: config.to_string() })
+    let Config { drain, drain_delay, .. } = config;
+    Ok(Ready { listeners, app: gateway.app(), drain, drain_delay, routes: config.to_string() })
 }
 
 impl Ready {
@@ -53,17 +55,34 @@ impl Ready {
         println!("{}", self.routes.trim_end());
 
         let signals = Mutex::new(&mut signals);
+        let next = async || signals.lock().await.next().await;
+        let at_once = |signal| println!("{signal}: stopping at once");
+        let (drain, is_hurried) = (self.app.drain().clone(), Cell::new(false));
         let stop = async {
-            let signal = signals.lock().await.next().await;
-            let drain = humantime::format_duration(self.drain);
+            let signal = next().await;
+            let limit = humantime::format_duration(self.drain);
             println!(
-                "{signal}: stopping; open requests have {drain} to finish, another signal ends them now"
+                "{signal}: stopping; open requests have {limit} to finish, another signal ends them now"
             );
+            drain.begin();
+            tokio::select! {
+                () = sleep(self.drain_delay) => {}
+                signal = next() => { at_once(signal); is_hurried.set(true); }
+            }
         };
         let enough = async || {
+            if is_hurried.get() {
+                return;
+            }
+            let limit = sleep(self.drain);
+            let drained = async {
+                let _ = drain.drain().await;
+                // The last answers are on their way to their clients.
+                limit.await;
+            };
             tokio::select! {
-                () = tokio::time::sleep(self.drain) => {}
-                signal = async { signals.lock().await.next().await } => println!("{signal}: stopping at once"),
+                () = drained => {}
+                signal = next() => at_once(signal),
             }
         };
         let cut_off = server::serve_gateway(self.listeners, self.app, stop, enough).await;

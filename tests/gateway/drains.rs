@@ -88,6 +88,26 @@ async fn a_burst_of_clients_is_accepted_although_the_gateway_is_busy() -> Result
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_is_about_to_stop_says_so_and_still_serves_for_the_delay() -> Result {
+    let upstream = Upstream::start().await?;
+    let gateway = Running::start(&format!("drain_delay = '1500ms'\n{}", upstream.config()))?;
+    let status =
+        async |path: &str| -> Result<u16> { Ok(reqwest::get(gateway.url(path)).await?.status().as_u16()) };
+    assert_eq!(status("/-/ready").await?, 200);
+    let began = Instant::now();
+    gateway.signal("TERM")?;
+    while status("/-/ready").await? == 200 {
+        assert!(began.elapsed() < Duration::from_secs(1), "it does not say that it is about to stop");
+    }
+    assert_eq!(status("/payments/echo").await?, 200, "a load balancer needs time to notice");
+
+    let (code, output) = tokio::task::spawn_blocking(move || gateway.wait()).await??;
+    assert!(began.elapsed() >= Duration::from_millis(1_400), "{:?}", began.elapsed());
+    assert_eq!(code, Some(0), "{output}");
+    Ok(())
+}
+
 /// The kernel's limit on the connections that wait for a socket. Outside Linux, the limit of most other systems.
 fn longest_backlog() -> usize {
     let somaxconn = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
