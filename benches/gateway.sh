@@ -5,6 +5,8 @@
 #   benches/gateway.sh 9 6        nine rounds of 6 s
 #   GATEWAY=path benches/gateway.sh   measures this program instead of building one
 #
+# A second table has the CPU time of a request that a limit refuses, as a ratio of a served one in the same round.
+#
 # CPU time of the process, and not throughput: it depends less on what else the machine does. The proxies are measured
 # in turn, round after round, and ratios are taken within a round. Each proxy has core 0 for itself. wrk and the
 # upstream, which is nginx with a small fixed answer, have core 1. Wherever the machine is busy, CLIENT_CORE=0 puts all of
@@ -64,10 +66,11 @@ CONF
     pids[$1]=$!
 }
 
-# gateway NAME LINES: starts the gateway with these lines in its upstream.
+# gateway NAME LINES TOP: starts the gateway with these lines in its upstream, and these at the top.
 gateway_with() {
     cat >"$dir/$1.toml" <<CONF
 listen = "127.0.0.1:0"
+${3:-}
 routes = [{ prefix = "/", upstream = "service" }]
 [upstreams.service]
 url = "http://127.0.0.1:$upstream"
@@ -87,17 +90,25 @@ cpu() {
         awk '{ sum += $1 } END { printf "%.0f", sum }'
 }
 
-# load PORT SECONDS: the number of requests that were answered with 200.
+# load PORT SECONDS REFUSED: the number of requests that were answered with 200, or all refused.
 load() {
-    local report
+    local report requests refused
     report=$(taskset -c "$client_core" wrk -t1 -c"$connections" -d"$2"s "http://127.0.0.1:$1/")
-    if grep -qE 'Non-2xx|Socket errors' <<<"$report"; then echo "$report" >&2; exit 1; fi
-    awk '/requests in/ { print $1 }' <<<"$report"
+    requests=$(awk '/requests in/ { print $1 }' <<<"$report")
+    refused=$(awk '/Non-2xx/ { print $NF }' <<<"$report")
+    if grep -q 'Socket errors' <<<"$report" || [ "${refused:-0}" != "$([ -n "${3:-}" ] && echo "$requests" || echo 0)" ]; then
+        echo "$report" >&2
+        exit 1
+    fi
+    echo "$requests"
 }
 
 declare -A pids ports
 upstream=$(free_port)
-nginx_with upstream "$client_core" "server { listen 127.0.0.1:$upstream; return 200 'hello from the upstream'; }"
+nginx_with upstream "$client_core" "server { listen 127.0.0.1:$upstream; client_body_timeout 1h;
+    location / { return 200 'hello from the upstream'; }
+    # Waits for the end of the upload.
+    location = /hold { proxy_pass http://127.0.0.1:$upstream/; } }"
 ports[nginx]=$(free_port)
 nginx_with nginx 0 "upstream service { server 127.0.0.1:$upstream; keepalive 64; keepalive_requests 1000000000; }
     server { listen 127.0.0.1:${ports[nginx]}; location / {
@@ -112,15 +123,31 @@ gateway_with all "fallback = 'http://127.0.0.1:$upstream'
 hedge = { min_delay = '1s', max_delay = '4s', start = '1s' }
 circuit_breaker = { window = { time = '10s' }, slow_call = { over = '1s', rate = 0.8 }, consecutive_failures = 10 }"
 
-proxies=(nginx none default all)
+# An upload that does not end has the only place, or the only token of the hour.
+gateway_with full "body_read_timeout = '1h'
+stack = { timeout = '1h', attempt_timeout = '1h' }" "concurrency_limit = { limit = 1, queue = { capacity = 0 } }"
+gateway_with rate "body_read_timeout = '1h'
+stack = { timeout = '1h', attempt_timeout = '1h' }" "rate_limit = { per = { calls = 1, period = '1h' } }"
+gateway_with client "body_read_timeout = '1h'
+stack = { timeout = '1h', attempt_timeout = '1h' }" "clients.rate_limit = { per = { calls = 1, period = '1h' } }"
+for proxy in full rate client; do
+    exec {upload}<>"/dev/tcp/127.0.0.1/${ports[$proxy]}"
+    printf 'POST /hold HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n' >&"$upload"
+done
+sleep 0.5
+
+proxies=(nginx none default all full rate client)
+declare -A refuses=([full]=yes [rate]=yes [client]=yes)
 for proxy in "${proxies[@]}"; do
-    curl --silent --fail --retry 20 --retry-connrefused --retry-delay 1 "http://127.0.0.1:${ports[$proxy]}/" >/dev/null
-    load "${ports[$proxy]}" 1 >/dev/null
+    if [ -z "${refuses[$proxy]:-}" ]; then
+        curl --silent --fail --retry 20 --retry-connrefused --retry-delay 1 "http://127.0.0.1:${ports[$proxy]}/" >/dev/null
+    fi
+    load "${ports[$proxy]}" 1 "${refuses[$proxy]:-}" >/dev/null
 done
 for ((round = 1; round <= rounds; round++)); do
     for proxy in "${proxies[@]}"; do
         before=$(cpu "${pids[$proxy]}")
-        requests=$(load "${ports[$proxy]}" "$seconds")
+        requests=$(load "${ports[$proxy]}" "$seconds" "${refuses[$proxy]:-}")
         after=$(cpu "${pids[$proxy]}")
         echo "$round $proxy $requests $((after - before))" >>"$dir/samples"
     done
@@ -154,6 +181,20 @@ awk -v rounds="$rounds" '
             }
             print "| " label[name] " | " cell("%.1f", own) " | " \
                 (p < 3 ? "" : cell("%.1f %%", over)) " | " (p < 2 ? "" : cell("%.2f", beside)) " |"
+        }
+        print ""
+        print "| CPU time of a refused request | µs | ÷ a served one, default protections |"
+        print "|---|---:|---:|"
+        split("full rate client", names)
+        label["full"] = "503 by `concurrency_limit`"; label["rate"] = "429 by `rate_limit`"
+        label["client"] = "429 by `clients.rate_limit`"
+        for (p = 1; p <= 3; p++) {
+            name = names[p]
+            for (r = 1; r <= rounds; r++) {
+                own[r] = us[name, r]
+                beside[r] = us[name, r] / us["default", r]
+            }
+            print "| " label[name] " | " cell("%.1f", own) " | " cell("%.2f", beside) " |"
         }
     }' "$dir/samples" >"$dir/table"
 cat "$dir/table"
