@@ -121,7 +121,7 @@ impl<T: Default> State<T> {
         let until = deadline.map_or(max_wait, |deadline| deadline.min(max_wait));
         let refusal = if self.config.queue.is_none() {
             Refusal::Full
-        } else if self.turn(bucket, priority, cost, now) < until {
+        } else if self.turn(bucket, &newcomer.arrival, now) < until {
             return Entry::MayWait;
         } else if deadline == Some(until) {
             Refusal::Deadline
@@ -248,13 +248,13 @@ impl<T: Default> State<T> {
             Refusal::Deadline => Reason::DeadlineExceeded,
             Refusal::Full | Refusal::Shed | Refusal::MaxWait => Reason::RateLimited,
         };
-        let retry_at = Some(self.turn(bucket, arrival.priority, arrival.cost, now));
+        let retry_at = Some(self.turn(bucket, arrival, now));
         Refused { reason, priority: arrival.priority, since, retry_at }
     }
 
     /// When a newcomer gets its tokens, if no call joins after it.
-    fn turn(&mut self, bucket: &Bucket, priority: Priority, cost: u32, now: Instant) -> Instant {
-        let cost = self.queue.ahead(priority).saturating_add(cost.into());
+    pub(super) fn turn(&mut self, bucket: &Bucket, arrival: &Arrival, now: Instant) -> Instant {
+        let cost = self.queue.ahead(arrival.priority).saturating_add(arrival.cost.into());
         self.limits.free_at(bucket, cost, now)
     }
 

@@ -18,6 +18,8 @@ use crate::{
 pub(super) struct Waiter {
     shared: Arc<RateLimitShared>,
     newcomer: Newcomer,
+    /// From here on the call serves the calls ahead of it too: their tasks may not run.
+    turn: Instant,
     /// `None` before the first poll, and once the call has its verdict.
     ticket: Option<Ticket>,
 }
@@ -32,10 +34,11 @@ pub(super) enum Progress {
 
 impl Waiter {
     pub(super) fn new(shared: Arc<RateLimitShared>, newcomer: Newcomer) -> Self {
-        Self { shared, newcomer, ticket: None }
+        Self { shared, newcomer, turn: newcomer.at, ticket: None }
     }
 
-    /// Waits for the verdict. The call at the head of the queue keeps the time for all.
+    /// Waits for the verdict. The call at the head of the queue keeps the time for all. A call that has missed its turn
+    /// keeps it too: the task of the head may not run.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Progress {
         let now = clock::now();
         self.shared.clamp_debt(now);
@@ -53,26 +56,35 @@ impl Waiter {
                 drop(state);
                 return Progress::Ended(self.end(now, ends));
             }
-            let expires = state.expires(ticket);
-            if !state.is_head(ticket) {
-                drop(state);
-                if ends {
-                    self.shared.wake_head();
+            let (expires, is_head) = (state.expires(ticket), state.is_head(ticket));
+            if is_head || self.turn <= now {
+                let step = state.step(&self.shared.bucket, now);
+                self.shared.publish(&state);
+                match step {
+                    Step::Dequeued(dequeued) => {
+                        drop(state);
+                        wake(dequeued.payload);
+                        ends = true;
+                        continue;
+                    }
+                    Step::Due(due) if is_head => return Progress::Until(due.min(expires)),
+                    // The calls ahead were late, and may be late again.
+                    Step::Due(due) if ends => self.turn = due,
+                    // More important calls have come.
+                    Step::Due(due) => {
+                        self.turn = state.turn(&self.shared.bucket, &self.newcomer.arrival, now).max(due);
+                    }
+                    Step::Empty => unreachable!("this call waits"),
                 }
-                if expires <= now {
-                    return Progress::Ended(self.end(now, false));
-                }
-                return Progress::Until(expires);
             }
-            let step = state.step(&self.shared.bucket, now);
-            self.shared.publish(&state);
             drop(state);
-            match step {
-                Step::Dequeued(dequeued) => wake(dequeued.payload),
-                Step::Due(due) => return Progress::Until(due.min(expires)),
-                Step::Empty => unreachable!("this call waits"),
+            if ends {
+                self.shared.wake_head();
             }
-            ends = true;
+            if expires <= now {
+                return Progress::Ended(self.end(now, false));
+            }
+            return Progress::Until(self.turn.min(expires));
         }
     }
 
@@ -85,6 +97,7 @@ impl Waiter {
             Ok(None) => {}
         }
         let mut state = lock(&shared.state);
+        self.turn = state.turn(&shared.bucket, &self.newcomer.arrival, now);
         let enqueued = state.enqueue(&shared.bucket, &self.newcomer, None, now);
         shared.publish(&state);
         drop(state);

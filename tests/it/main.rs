@@ -55,6 +55,7 @@ mod http_server;
 mod http_upload;
 mod http_vectors;
 mod keyed_handles;
+mod limits_runtimes;
 mod outage;
 mod panic_guard;
 mod peers;
