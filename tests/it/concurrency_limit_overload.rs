@@ -19,14 +19,14 @@ const TAKES: Duration = Duration::from_millis(50);
 const EVERY: Duration = Duration::from_micros(500);
 const CALLS: u32 = 40_000;
 
-struct Call {
-    priority: Priority,
+pub(crate) struct Call {
+    pub(crate) priority: Priority,
     start: Instant,
     takes: Duration,
 }
 
 /// One call of each class in each round, in a random order.
-fn even_calls(rng: &mut StdRng) -> Vec<Call> {
+pub(crate) fn even_calls(rng: &mut StdRng) -> Vec<Call> {
     let begin = Instant::now();
     let rounds = (0..CALLS / 4).flat_map(|_| {
         let mut order = Priority::ALL;
@@ -40,7 +40,7 @@ fn even_calls(rng: &mut StdRng) -> Vec<Call> {
 }
 
 /// Random classes, gaps and durations, the last two with exponential distributions.
-fn random_calls(rng: &mut StdRng) -> Vec<Call> {
+pub(crate) fn random_calls(rng: &mut StdRng) -> Vec<Call> {
     let mut start = Instant::now();
     let around = |rng: &mut StdRng, mean: Duration| mean.mul_f64(-(1.0 - rng.random::<f64>()).ln());
     (0..CALLS)
@@ -51,11 +51,27 @@ fn random_calls(rng: &mut StdRng) -> Vec<Call> {
         .collect()
 }
 
-/// Prints what became of the calls. Returns the ratio of successes by class, in the order of `Priority::ALL`.
+/// Takes the time that the call says.
+pub(crate) fn backend()
+-> impl Service<Call, Response = (), Error = BoxError, Future: Send> + Clone + Send + 'static {
+    service_fn(|call: Call| sleep(call.takes).map(Ok::<_, BoxError>))
+}
+
+/// Sends the calls to such a limit. Returns the ratio of successes by class, in the order of `Priority::ALL`.
 async fn run(name: &str, queue: WaitQueueConfig, calls: Vec<Call>) -> [f64; 4] {
     let layer = ConcurrencyLimitConfig::new(LIMIT).queue(queue).build().expect("valid");
     let layer = layer.priority(|call: &Call| call.priority);
-    let service = layer.layer(service_fn(|call: Call| sleep(call.takes).map(Ok::<_, BoxError>)));
+    let rates = send(name, layer.layer(backend()), calls).await;
+    let snapshot = layer.handle().snapshot();
+    assert_eq!((snapshot.in_flight, snapshot.waiting), (0, 0));
+    rates
+}
+
+/// Prints what became of the calls. Returns the ratio of successes by class, in the order of `Priority::ALL`.
+pub(crate) async fn send<S>(name: &str, service: S, calls: Vec<Call>) -> [f64; 4]
+where
+    S: Service<Call, Response = (), Error = BoxError, Future: Send> + Clone + Send + 'static,
+{
     let calls: Vec<_> = calls
         .into_iter()
         .map(|call| {
@@ -73,7 +89,7 @@ async fn run(name: &str, queue: WaitQueueConfig, calls: Vec<Call>) -> [f64; 4] {
     for call in calls {
         ended.push(call.await.expect("no call panics"));
     }
-    let rates = Priority::ALL.map(|class| {
+    Priority::ALL.map(|class| {
         let of_class = || ended.iter().filter(|(priority, ..)| *priority == class);
         let mut waits: Vec<_> = of_class().map(|(.., waited)| *waited).collect();
         waits.sort_unstable();
@@ -83,10 +99,7 @@ async fn run(name: &str, queue: WaitQueueConfig, calls: Vec<Call>) -> [f64; 4] {
         let p99 = waits[waits.len() * 99 / 100].as_millis();
         println!("{name}, {class:?}: {:.2} % succeeded, p99 of the wait {p99} ms", rate * 100.0);
         rate
-    });
-    let snapshot = layer.handle().snapshot();
-    assert_eq!((snapshot.in_flight, snapshot.waiting), (0, 0));
-    rates
+    })
 }
 
 #[tokio::test(start_paused = true)]
