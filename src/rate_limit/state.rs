@@ -123,10 +123,9 @@ impl<T: Default> State<T> {
             Refusal::Full
         } else if self.turn(bucket, &newcomer.arrival, now) < until {
             return Entry::MayWait;
-        } else if deadline == Some(until) {
-            Refusal::Deadline
         } else {
-            Refusal::MaxWait
+            self.queue.refuse(priority);
+            if deadline == Some(until) { Refusal::Deadline } else { Refusal::MaxWait }
         };
         self.counts.limited += 1;
         self.count(Verdict::Refused(refusal));

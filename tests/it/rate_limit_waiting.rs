@@ -108,6 +108,23 @@ async fn case_29_a_storm_of_newcomers_does_not_overtake() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn case_30_a_class_whose_calls_would_all_come_too_late_gets_its_share() {
+    let queue = WaitQueueConfig::new().max_wait(SECOND).without_shedding();
+    let queue = queue.minimum_share(Priority::Low, 0.005);
+    let (service, handle, seen) = limited!(RateLimitConfig::per_second(100).burst(1).queue(queue));
+    // Twice the rate for a minute. The calls that wait need the whole rate until `max_wait`.
+    for _ in 0..12_000 {
+        tokio::spawn(service.clone().oneshot(request(0, Priority::Critical)));
+        tokio::spawn(service.clone().oneshot(request(1, Priority::Low)));
+        tokio::time::sleep(SECOND / 200).await;
+    }
+    let low = seen().iter().filter(|(id, _)| *id == 1).count();
+    let served = handle.snapshot().counts.served;
+    println!("{low} of {served} served calls were low");
+    assert!((25..=31).contains(&low) && served >= 5_900, "{low} of {served}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_window_serves_waiting_calls_as_its_calls_leave() {
     let config = RateLimitConfig::sliding_window(2, SECOND).max_wait(3 * SECOND);
     let (service, _, seen) = limited!(config);

@@ -128,7 +128,7 @@ impl<T: Default> WaitQueue<T> {
         let max_wait = after(now, self.config.max_wait);
         let until = arrival.deadline.map_or(max_wait, |deadline| deadline.min(max_wait));
         if until <= now || until < start {
-            self.classes[arrival.priority as usize].was_too_late = true;
+            self.refuse(arrival.priority);
             return Err(arrival.expired(until));
         }
         let worst = self.call_to_evict(&arrival)?;
@@ -136,6 +136,12 @@ impl<T: Default> WaitQueue<T> {
         let index = self.entries.insert(Entry { arrival, since: now, until, verdict: None, payload });
         self.link(index);
         Ok(Enqueued { ticket: Ticket(index), evicted })
+    }
+
+    /// A call of this class does not join, because its turn would come too late. Without this, a class all of whose calls
+    /// are refused would never be owed a turn.
+    pub(crate) fn refuse(&mut self, priority: Priority) {
+        self.classes[priority as usize].was_too_late = true;
     }
 
     /// The next call that stops waiting: shed, expired, or served if `admit` grants its cost. `None` if no call waits or
