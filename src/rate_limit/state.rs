@@ -229,9 +229,12 @@ impl<T: Default> State<T> {
         self.queue.remove(ticket)
     }
 
-    /// Returns the tokens of a call that was served and did not use them.
+    /// Returns the tokens of a call that was served and did not use them. A limit that only counts has served calls that
+    /// took none.
     pub(super) fn refund(&mut self, bucket: &Bucket, cost: u32) {
-        self.limits.refund(bucket, cost);
+        if !self.config.shadow {
+            self.limits.refund(bucket, cost);
+        }
     }
 
     /// The reason of a refusal, and when a call like this would get its turn.

@@ -356,6 +356,19 @@ async fn case_64_other_numbers_reach_the_calls_that_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_a_shadow_let_pass_returns_no_tokens() {
+    let config = RateLimitConfig::per_second(1).burst(1).max_wait(10 * SECOND);
+    let (mut service, handle, _) = limited!(config);
+    service.call(request(0, Priority::Normal)).await.expect("the only token");
+    let mut waiting = spawn(service.call(request(1, Priority::Normal)));
+    assert_pending!(waiting.poll());
+    handle.update(config.shadow(true)).expect("valid");
+    drop(waiting);
+    handle.update(config).expect("valid");
+    assert_eq!(handle.snapshot().tokens, Some(0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn case_61_and_32_counts_are_exact_after_ten_thousand_random_drops() {
     for seed in 0..4 {
         let mut rng = StdRng::seed_from_u64(seed);
