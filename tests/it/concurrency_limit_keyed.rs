@@ -1,7 +1,10 @@
 //! One limit per key: shares, bounds, and new numbers.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_reliability::{
     BoxError, Event, EventKind, Reason, Rejected,
-    concurrency_limit::{ConcurrencyLimitConfig, KeyedConcurrencyLimitLayer},
+    concurrency_limit::{ConcurrencyLimitConfig, KeyedConcurrencyLimitHandle, KeyedConcurrencyLimitLayer},
     wait_queue::WaitQueueConfig,
 };
 
@@ -96,4 +99,35 @@ async fn case_64_new_numbers_hold_for_known_and_for_later_keys() {
     }
     drop(service.call(2));
     assert_eq!(handle.get(&2).expect("it is known").config(), ConcurrencyLimitConfig::new(3));
+}
+
+#[test]
+fn case_64_of_updates_that_overlap_one_holds_for_all_keys() {
+    let (slot, updated) =
+        (Arc::new(OnceLock::<KeyedConcurrencyLimitHandle<u32>>::new()), AtomicBool::new(false));
+    let handle = Arc::clone(&slot);
+    let layer = layer(ConcurrencyLimitConfig::new(1));
+    let handle_of_layer = slot.get_or_init(|| layer.handle());
+    handle_of_layer.listen(move |event: &Event| {
+        if matches!(event.kind, EventKind::Reconfigured) && !updated.swap(true, Ordering::Relaxed) {
+            handle.get().expect("it is set").update(ConcurrencyLimitConfig::new(5)).expect("valid");
+        }
+    });
+    drop(layer.layer(backend()).call(1));
+    handle_of_layer.update(ConcurrencyLimitConfig::new(3)).expect("valid");
+    let one = handle_of_layer.get(&1).expect("it is known").config();
+    assert_eq!((one, one), (handle_of_layer.config(), handle_of_layer.others().config()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_of_the_handle_hears_all_keys_and_the_calls_without_room() {
+    let layer = layer(ConcurrencyLimitConfig::new(1).queue(WaitQueueConfig::none())).max_keys(1);
+    let (mut service, told) = (layer.layer(backend()), Arc::new(Mutex::new(Vec::new())));
+    let log = Arc::clone(&told);
+    let _held = [1, 2].map(|client| service.call(client));
+    layer.handle().listen(move |event: &Event| log.lock().expect("no panic").push(event.layer.to_string()));
+    for client in [1, 2] {
+        assert!(service.call(client).await.is_err());
+    }
+    assert_eq!(*told.lock().expect("no panic"), ["clients:1", "clients"]);
 }

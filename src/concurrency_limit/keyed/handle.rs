@@ -1,7 +1,6 @@
 //! The handle of the limits of a keyed layer.
 
 use std::{
-    cell::Cell,
     fmt::{self, Display},
     hash::Hash,
     sync::Arc,
@@ -11,9 +10,8 @@ use std::{
 use crate::{
     call::ConfigError,
     concurrency_limit::{config::ConcurrencyLimitConfig, handle::ConcurrencyLimitHandle},
-    keyed::{KeyedState, Registry},
-    rt::descent,
-    telemetry::{EventKind, Name},
+    keyed::{ConfiguredState, KeyedState, States},
+    telemetry::{Listener, Name},
 };
 
 /// The handle of the limits of a keyed layer.
@@ -26,15 +24,34 @@ pub struct KeyedConcurrencyLimitHandle<K> {
 }
 
 struct KeyedShared<K> {
-    max_keys: usize,
-    limits: Registry<K, ConcurrencyLimitHandle>,
+    limits: States<K, ConcurrencyLimitHandle>,
     /// The limit of calls whose key finds no place. It has the name and the numbers of the layer.
     others: ConcurrencyLimitHandle,
 }
 
 impl<K> KeyedConcurrencyLimitHandle<K> {
-    pub(super) fn new(others: ConcurrencyLimitHandle, max_keys: usize) -> Self {
-        Self { shared: Arc::new(KeyedShared { max_keys, limits: Registry::new(max_keys), others }) }
+    /// The limits have the numbers, the name and the listeners of this one.
+    pub(super) fn new(layer: &ConcurrencyLimitHandle, max_keys: usize) -> Self {
+        let limits = States::new(layer.config(), layer.shared.emitter.clone(), max_keys);
+        let others = ConcurrencyLimitHandle::new(limits.config(), limits.emitter_of_others());
+        Self { shared: Arc::new(KeyedShared { limits, others }) }
+    }
+
+    /// The layer's name. The name of a key's limit is `name:key`.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        self.shared.limits.name()
+    }
+
+    /// The numbers in force.
+    #[must_use]
+    pub fn config(&self) -> ConcurrencyLimitConfig {
+        self.shared.limits.config()
+    }
+
+    /// Adds a listener, which hears the events of the layer and of every key from now on.
+    pub fn listen(&self, listener: impl Listener) {
+        self.shared.limits.listen(listener);
     }
 
     /// How many keys have a limit.
@@ -78,36 +95,15 @@ impl<K: Hash + Eq + Clone + Display> KeyedConcurrencyLimitHandle<K> {
     ///
     /// Names the first field that breaks its rule. The old numbers stay in force then.
     pub fn update(&self, config: ConcurrencyLimitConfig) -> Result<(), ConfigError> {
-        self.shared.others.update(config)?;
-        for (_, limit) in self.all() {
-            limit.apply(config);
-        }
+        config.check()?;
+        self.shared.limits.update(config, Some(&self.shared.others));
         Ok(())
     }
 
-    /// The limit for a call with this key.
+    /// The limit for a call with this key, or that of all others if there is no room.
     pub(super) fn for_call(&self, key: &K) -> ConcurrencyLimitHandle {
-        let KeyedShared { max_keys, limits, others } = &*self.shared;
-        let is_new = Cell::new(false);
-        let new = || {
-            is_new.set(true);
-            others.joined(Name::from(format!("{}:{key}", others.name().as_str())), &[])
-        };
-        match limits.for_call(key, new, descent::now()) {
-            Ok(limit) => {
-                // An update may have passed over a limit that was made and not yet listed.
-                if is_new.get() && limit.config() != others.config() {
-                    limit.apply(others.config());
-                }
-                limit
-            }
-            Err(exhausted) => {
-                if exhausted.first {
-                    others.shared.emitter.emit(EventKind::KeysExhausted { max_keys: *max_keys });
-                }
-                others.clone()
-            }
-        }
+        let KeyedShared { limits, others } = &*self.shared;
+        limits.for_call(key, ConcurrencyLimitHandle::new).unwrap_or_else(|| others.clone())
     }
 }
 
@@ -123,6 +119,14 @@ impl KeyedState for ConcurrencyLimitHandle {
     }
 }
 
+impl ConfiguredState for ConcurrencyLimitHandle {
+    type Config = ConcurrencyLimitConfig;
+
+    fn replace(&self, config: ConcurrencyLimitConfig) {
+        self.apply(config);
+    }
+}
+
 impl<K> Clone for KeyedConcurrencyLimitHandle<K> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }
@@ -132,7 +136,7 @@ impl<K> Clone for KeyedConcurrencyLimitHandle<K> {
 impl<K> fmt::Debug for KeyedConcurrencyLimitHandle<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedConcurrencyLimitHandle")
-            .field("name", self.shared.others.name())
+            .field("name", self.name())
             .field("keys", &self.len())
             .finish()
     }

@@ -20,7 +20,7 @@ use crate::{
 /// All services made by this layer and by its clones share the limits.
 #[derive(Clone)]
 pub struct KeyedConcurrencyLimitLayer<K, F, C = UntilResponse, P = NoPriority, D = NoDeadline> {
-    /// Its own limit is that of the keys without a place.
+    /// Its own limit stands for no key.
     layer: ConcurrencyLimitLayer<C, P, D>,
     /// `None` in the layer of an absent stage.
     key: Option<F>,
@@ -50,7 +50,7 @@ impl<K, F, C, P, D> KeyedConcurrencyLimitLayer<K, F, C, P, D> {
     /// The handle of the limits.
     #[must_use]
     pub fn handle(&self) -> KeyedConcurrencyLimitHandle<K> {
-        let new = || KeyedConcurrencyLimitHandle::new(self.layer.handle(), self.max_keys);
+        let new = || KeyedConcurrencyLimitHandle::new(&self.layer.handle, self.max_keys);
         self.handle.get_or_init(new).clone()
     }
 }
