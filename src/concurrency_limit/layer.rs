@@ -149,6 +149,6 @@ impl<S, C: Clone, P: Clone, D: Clone> Layer<S> for ConcurrencyLimitLayer<C, P, D
     type Service = ConcurrencyLimit<S, C, P, D>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ConcurrencyLimit { inner, is_ready: false, layer: self.clone() }
+        ConcurrencyLimit { inner, is_ready: false, is_pending: false, layer: self.clone() }
     }
 }

@@ -35,6 +35,8 @@ pub struct ConcurrencyLimit<S, C = UntilResponse, P = NoPriority, D = NoDeadline
     pub(super) inner: S,
     /// Whether the inner service has been found ready since the last call.
     pub(super) is_ready: bool,
+    /// Whether the inner service was pending when it was last asked. It may then get a place for the next call.
+    pub(super) is_pending: bool,
     pub(super) layer: ConcurrencyLimitLayer<C, P, D>,
 }
 
@@ -74,9 +76,12 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         if self.layer.is_absent || self.layer.handle.shared.permits.has_free() {
-            self.is_ready = false;
+            (self.is_ready, self.is_pending) = (false, true);
             ready!(self.inner.poll_ready(cx))?;
-            self.is_ready = true;
+            (self.is_ready, self.is_pending) = (true, false);
+        } else if mem::take(&mut self.is_pending) {
+            // The call with the last permit may wait for the place that this service would get.
+            self.inner = self.inner.clone();
         }
         Poll::Ready(Ok(()))
     }
@@ -143,7 +148,7 @@ impl<C, P, D> ConcurrencyLimitLayer<C, P, D> {
 impl<S: Clone, C: Clone, P: Clone, D: Clone> Clone for ConcurrencyLimit<S, C, P, D> {
     fn clone(&self) -> Self {
         // The clone of a ready service is not ready.
-        Self { inner: self.inner.clone(), is_ready: false, layer: self.layer.clone() }
+        Self { inner: self.inner.clone(), is_ready: false, is_pending: false, layer: self.layer.clone() }
     }
 }
 

@@ -235,6 +235,26 @@ async fn case_09_a_call_that_waits_holds_no_place_of_the_inner_service() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn case_09_a_call_that_waits_gives_up_the_place_that_its_service_waited_for() {
+    let service = config(1).build().expect("valid").layer(TowerLimit::new(1).layer(backend()));
+    let (mut first, mut second, mut third) = (service.clone(), service.clone(), service);
+    first.ready().await.expect("it has the place of the inner service");
+    spawn(()).enter(|cx, _| assert_pending!(second.poll_ready(cx)));
+    let ((end, running), (third_end, request_3)) = (request(), request());
+    let mut running = spawn(first.call(running));
+    assert_pending!(running.poll());
+    let mut has_permit = spawn(third.ready().await.expect("no permit is free").call(request_3));
+    assert_pending!(has_permit.poll());
+    end.send(1).expect("it is received");
+    assert!(assert_ready!(running.poll()).is_ok());
+    // The second service is the next in the inner queue, and waits for the permit now.
+    let _waiting = second.ready().await.expect("no permit is free").call(endless());
+    third_end.send(3).expect("it is received");
+    assert!(has_permit.is_woken());
+    assert_eq!(assert_ready!(has_permit.poll()).expect("served"), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn case_04_a_ready_service_is_served_even_if_the_permit_is_gone_by_then() {
     let layer = config(1).build().expect("valid");
     let mut clones = vec![layer.layer(backend()); 5];
