@@ -80,11 +80,12 @@ impl Plan {
         let (attempt, max_elapsed) =
             (self.attempt_timeout.map(|attempt| attempt.limit()), self.max_elapsed());
         let backoff = self.backoff();
+        let longest_wait = self.waits().into_iter().filter_map(|(_, wait)| wait).max();
         if let Some(timeout) = &mut self.timeout
             && timeout.yields()
         {
             let limit = above(timeout.limit(), [hedge, backoff]);
-            let least = [attempt, max_elapsed].into_iter().flatten().max();
+            let least = [attempt, max_elapsed, longest_wait].into_iter().flatten().max();
             *timeout = TimeoutConfig::new(least.map_or(limit, |least| limit.max(least)));
         }
         if let (Some(breaker), Some(attempt)) = (&mut self.circuit_breaker, attempt)
@@ -136,13 +137,12 @@ impl Plan {
         };
         let text = "must be at most timeout, which ends every attempt";
         ConfigError::check(at_most(attempt, total), "attempt_timeout", text)?;
-        let max_wait = self.concurrency_limit.and_then(|limit| limit.chosen_wait());
-        let wait_of = |limit: Option<RateLimitConfig>| limit.and_then(|limit| limit.chosen_wait());
-        let (rate_limit, pacing) = (wait_of(self.rate_limit), wait_of(self.pacing));
         let text = "must be at most timeout, which ends the wait";
-        rule(at_most(rate_limit, total), "rate_limit", "queue.max_wait", text)?;
-        rule(at_most(max_wait, total), "concurrency_limit", "queue.max_wait", text)?;
-        rule(at_most(pacing, total), "pacing", "queue.max_wait", text)?;
+        let waits = self.waits();
+        for (stage, wait) in waits {
+            rule(at_most(wait, total), stage, "queue.max_wait", text)?;
+        }
+        let [.., (_, pacing)] = waits;
         let text = "must be below retry.max_elapsed, or no attempt follows a wait";
         rule(below(pacing, max_elapsed), "pacing", "queue.max_wait", text)?;
         let fixed = hedge.filter(|_| hedge_key == "after.fixed");
@@ -170,6 +170,16 @@ impl Plan {
     fn backoff(&self) -> Option<Duration> {
         let first = self.retry?.first_delay();
         (first != RetryConfig::new().first_delay()).then_some(first)
+    }
+
+    /// The longest wait of each limit, if it is chosen.
+    fn waits(&self) -> [(&'static str, Option<Duration>); 3] {
+        let of_rate = |limit: Option<RateLimitConfig>| limit?.chosen_wait();
+        [
+            ("rate_limit", of_rate(self.rate_limit)),
+            ("concurrency_limit", self.concurrency_limit.and_then(|limit| limit.chosen_wait())),
+            ("pacing", of_rate(self.pacing)),
+        ]
     }
 
     fn max_elapsed(&self) -> Option<Duration> {
@@ -220,6 +230,7 @@ fn at_most(a: Option<Duration>, b: Option<Duration>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wait_queue::WaitQueueConfig;
 
     const fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -325,6 +336,8 @@ mod tests {
         let default = |limit| Some(TimeoutConfig::new(seconds(limit)).yielding());
         let chosen = |limit| Some(TimeoutConfig::new(seconds(limit)));
         let new = CircuitBreakerConfig::new();
+        let queue = WaitQueueConfig::new().max_wait(seconds(60));
+        let limit = ConcurrencyLimitConfig::new(9).queue(queue);
         let defaults = Plan { timeout: default(30), attempt_timeout: default(5), ..Plan::default() };
         for (plan, timeout, attempt) in [
             (defaults, 30, 5),
@@ -334,6 +347,7 @@ mod tests {
             (Plan { retry: Some(RetryConfig::fixed(seconds(5))), ..defaults }, 30, 5),
             (Plan { retry: Some(RetryConfig::fixed(seconds(30)).max_delay(seconds(30))), ..defaults }, 60, 5),
             (Plan { retry: Some(RetryConfig::new().max_elapsed(seconds(50))), ..defaults }, 50, 5),
+            (Plan { concurrency_limit: Some(limit), ..defaults }, 60, 5),
             (Plan { circuit_breaker: Some(new.slow_call(seconds(6), 0.5)), ..defaults }, 30, 12),
             (Plan { circuit_breaker: Some(new.probe_timeout(seconds(3))), ..defaults }, 30, 3),
             (Plan { circuit_breaker: Some(new.window(Window::Time(seconds(4)))), ..defaults }, 30, 2),
