@@ -240,7 +240,7 @@ fn name_of(class: Option<ErrorClass>, none: &'static str) -> &'static str {
 /// # Ok::<(), tower_reliability::ConfigError>(())
 /// ```
 ///
-/// A stack, its layers and their handles have a method `listen`, except handles per key. The layer calls the listener on
+/// A stack, its layers and their handles have a method `listen`. The layer calls the listener on
 /// the thread of the event, after every lock is free. So a listener may call the layer's handle. The listener should be
 /// quick, because the call waits for it. The layer catches and logs a panic of a listener.
 ///

@@ -191,6 +191,16 @@ async fn a_flood_of_new_keys_is_told_once_a_minute() {
     assert!((snapshot.keys, snapshot.max_keys) == (10, 10) && snapshot.without_room > 10_000, "{snapshot:?}");
 }
 
+#[test]
+fn a_listener_of_the_handle_hears_new_numbers() {
+    let layer = RateLimitConfig::per_second(1).build().expect("valid").keyed(|key: &u32| *key);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&told);
+    layer.handle().listen(move |event: &Event| log.lock().expect("no panic").push(event.kind));
+    layer.handle().update(RateLimitConfig::per_second(2)).expect("valid");
+    assert_eq!(*told.lock().expect("no panic"), [EventKind::Reconfigured]);
+}
+
 #[tokio::test]
 async fn case_07_a_call_that_is_dropped_has_spent_its_token_and_a_rejected_call_does_not_reach_the_backend() {
     let layer =

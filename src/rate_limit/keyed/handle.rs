@@ -14,7 +14,7 @@ use crate::{
         descent,
         sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
     },
-    telemetry::{Emitter, EventKind, Name},
+    telemetry::{Emitter, EventKind, Listener, Name},
 };
 
 /// Reads a keyed rate limit and changes its numbers.
@@ -100,6 +100,11 @@ impl<K> KeyedRateLimitHandle<K> {
         drop(current);
         shared.emitter.emit(EventKind::Reconfigured);
         Ok(())
+    }
+
+    /// Adds a listener, which hears every [event](super#telemetry) from now on.
+    pub fn listen(&self, listener: impl Listener) {
+        self.shared.emitter.add(listener);
     }
 }
 
