@@ -45,7 +45,7 @@
 //! | [`KeysExhausted`](crate::EventKind::KeysExhausted) | warning | a new key finds no room; at most once a minute |
 //! | [`Reconfigured`](crate::EventKind::Reconfigured) | info | a handle has replaced the numbers |
 //!
-//! A rejection emits no event: the [snapshot](KeyedRateLimitHandle::snapshot) counts it.
+//! A rejected call emits no event: the [snapshot](KeyedRateLimitHandle::snapshot) counts it.
 
 pub mod future;
 mod handle;
