@@ -72,7 +72,8 @@ impl<C, P, D> ConcurrencyLimitLayer<C, P, D> {
 
     /// Reads the deadline of each request from `deadlines`. A call does not wait beyond its deadline.
     ///
-    /// Only a call that finds no free permit is asked. Default: [`NoDeadline`].
+    /// A call that waits hands its deadline on to the inner layers. A closure is no source of deadlines: its limits are for
+    /// timeouts. Only a call that finds no free permit is asked. Default: [`NoDeadline`].
     pub fn deadlines<D2>(self, deadlines: D2) -> ConcurrencyLimitLayer<C, P, D2> {
         self.change(|classifier, priorities, _| (classifier, priorities, deadlines))
     }

@@ -102,7 +102,7 @@ impl<C, P, D> ConcurrencyLimitLayer<C, P, D> {
         limit: &Arc<ConcurrencyLimitShared>,
         inner: &mut S,
         is_ready: &mut bool,
-        request: Req,
+        mut request: Req,
     ) -> ResponseFuture<S, Req, C>
     where
         S: Service<Req> + Clone,
@@ -110,19 +110,26 @@ impl<C, P, D> ConcurrencyLimitLayer<C, P, D> {
         P: PrioritySource<Req>,
         D: DeadlineSource<Req>,
     {
-        let permit = match limit.try_acquire() {
-            Some(permit) => permit,
-            None => match limit.acquire(self.arrival(&request)) {
+        let permit = if let Some(permit) = limit.try_acquire() {
+            permit
+        } else {
+            let arrival = self.arrival(&request);
+            match limit.acquire(arrival) {
                 Ok(Acquired::Permit(permit)) => permit,
                 Ok(Acquired::Waiting(waiter)) => {
+                    if let Some(deadline) = arrival.deadline {
+                        // An inner layer that reads a time to wait would begin it anew.
+                        self.deadlines.propagate(&mut request, Deadline::at(deadline));
+                    }
                     if mem::take(is_ready) {
                         // A ready service may hold a place that another call could use meanwhile.
                         *inner = inner.clone();
                     }
-                    return ResponseFuture::queued(inner.clone(), request, waiter, self.classifier.clone());
+                    let classifier = self.classifier.clone();
+                    return ResponseFuture::queued(inner.clone(), request, waiter, classifier);
                 }
                 Err(rejected) => return ResponseFuture::rejected(rejected),
-            },
+            }
         };
         let classifier = self.classifier.clone();
         if mem::take(is_ready) {

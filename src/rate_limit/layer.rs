@@ -61,7 +61,8 @@ impl<P, D, K> RateLimitLayer<P, D, K> {
 
     /// Reads the deadline of each request from `deadlines`. A call does not wait beyond its deadline.
     ///
-    /// Only a call that finds too few tokens is asked. Default: [`NoDeadline`].
+    /// A call that waits hands its deadline on to the inner layers. A closure is no source of deadlines: its limits are for
+    /// timeouts. Only a call that finds too few tokens is asked. Default: [`NoDeadline`].
     pub fn deadlines<D2>(self, deadlines: D2) -> RateLimitLayer<P, D2, K> {
         let Self { priorities, costs, handle, .. } = self;
         RateLimitLayer { priorities, deadlines, costs, handle }

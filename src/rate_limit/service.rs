@@ -82,7 +82,7 @@ where
     }
 
     #[inline]
-    fn call(&mut self, request: Req) -> Self::Future {
+    fn call(&mut self, mut request: Req) -> Self::Future {
         let Some(costs) = &self.layer.costs else {
             self.is_ready = false;
             return ResponseFuture::calling(self.inner.call(request));
@@ -108,6 +108,10 @@ where
             }
             Ok(Entered::Passed(tokens)) => ResponseFuture::readying(self.inner.clone(), request, tokens),
             Ok(Entered::Waits(waiter)) => {
+                if let Some(deadline) = arrival.deadline {
+                    // An inner layer that reads a time to wait would begin it anew.
+                    self.layer.deadlines.propagate(&mut request, Deadline::at(deadline));
+                }
                 if mem::take(&mut self.is_ready) {
                     self.leave_inner();
                 }

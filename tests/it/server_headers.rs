@@ -11,23 +11,29 @@ use std::{
 
 use axum::{
     Router,
-    http::{HeaderMap, HeaderName, StatusCode},
+    http::{HeaderMap, HeaderName, Request, StatusCode},
     routing::get,
 };
-use tokio::{sync::Semaphore, time::sleep};
-use tower::ServiceBuilder;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reliability::{
-    Error, ReliabilityStack,
+    BoxError, Error, Reason, Rejected, ReliabilityStack,
     circuit_breaker::CircuitBreakerConfig,
     concurrency_limit::ConcurrencyLimitConfig,
     http::{HttpClassifier, PriorityHeader, RejectionLayer, TimeoutHeader},
+    rate_limit::RateLimitConfig,
+    timeout::TimeoutConfig,
 };
 
 use crate::peers::serve;
 
+const HEADER: HeaderName = HeaderName::from_static("x-request-timeout");
+
 #[tokio::test]
 async fn an_expired_request_is_rejected_before_the_handler() {
-    const HEADER: HeaderName = HeaderName::from_static("x-request-timeout");
     let calls = Arc::new(AtomicU32::new(0));
     let stack = ReliabilityStack::builder()
         .timeout(Duration::from_secs(5))
@@ -58,6 +64,38 @@ async fn an_expired_request_is_rejected_before_the_handler() {
         let (status, left) = send(long).await;
         assert!(status == 200 && (4.0..=5.0).contains(&left.parse::<f64>().expect("a number")), "{left}");
     }
+}
+
+/// The second of two requests, which has a second, waits for 0.9 s, and so does the handler.
+async fn assert_waits_within_its_time<S>(service: S)
+where
+    S: Service<Request<()>, Response = (), Error = BoxError, Future: Send + 'static> + Clone + Send + 'static,
+{
+    let first = tokio::spawn(service.clone().oneshot(Request::new(())));
+    tokio::task::yield_now().await;
+    let begin = Instant::now();
+    let request = Request::get("/").header(HEADER, "1").body(()).expect("a request");
+    let error = service.oneshot(request).await.expect_err("its time is over");
+    assert_eq!(begin.elapsed(), Duration::from_secs(1));
+    let rejected = error.downcast_ref::<Rejected>().expect("by the timeout");
+    assert_eq!((rejected.layer().as_str(), rejected.reason()), ("timeout", Reason::DeadlineExceeded));
+    first.await.expect("no panic").expect("it is served");
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_41_the_wait_for_a_limit_is_part_of_the_time_in_the_header() {
+    const TAKES: Duration = Duration::from_millis(900);
+    let header = TimeoutHeader::seconds(HEADER);
+    let handler = service_fn(|_: Request<()>| async {
+        sleep(TAKES).await;
+        Ok::<_, BoxError>(())
+    });
+    let timeout = TimeoutConfig::new(Duration::from_secs(5)).build().expect("valid");
+    let inner = timeout.deadlines(header.clone()).layer(handler);
+    let limit = ConcurrencyLimitConfig::new(1).build().expect("valid").deadlines(header.clone());
+    assert_waits_within_its_time(limit.layer(inner.clone())).await;
+    let limit = RateLimitConfig::per(1, TAKES).max_wait(2 * TAKES).build().expect("valid");
+    assert_waits_within_its_time(limit.deadlines(header).layer(inner)).await;
 }
 
 #[tokio::test]
