@@ -83,7 +83,8 @@ impl Bucket {
         }
     }
 
-    fn full_at(&self) -> Option<Nanos> {
+    /// When the bucket is full again. `None` if no token was ever taken.
+    pub(super) fn full_at(&self) -> Option<Nanos> {
         let read = |full_at| Err::<((), Nanos), _>(full_at);
         self.0.measure_and_replace(&NotKeyed::NonKey, read).err().flatten()
     }

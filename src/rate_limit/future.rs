@@ -29,7 +29,8 @@ use crate::{
 /// # Cancellation
 ///
 /// Dropping the future before it has called the inner service returns the place in the queue or the tokens, which go to
-/// the next call. Tokens of a call that has reached the inner service are spent.
+/// the next call. Tokens are spent once the call has reached the inner service, or has waited for it so long that the
+/// bucket could be full again.
 ///
 /// # Panics
 ///

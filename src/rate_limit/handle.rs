@@ -11,6 +11,7 @@ use std::{
 use super::{
     bucket::Bucket,
     config::RateLimitConfig,
+    limits::Taken,
     rate::{Epoch, Rate},
     snapshot::RateLimitSnapshot,
     state::{Entry, Newcomer, Refused, State, Step},
@@ -56,6 +57,7 @@ pub(super) struct RateLimitShared {
 pub(super) struct Tokens {
     shared: Arc<RateLimitShared>,
     cost: u32,
+    taken: Taken,
 }
 
 /// A call that did not pass at once.
@@ -250,9 +252,11 @@ impl RateLimitShared {
         Rate { interval: self.interval.load(Ordering::Relaxed), burst: burst.unwrap_or(NonZeroU32::MIN) }
     }
 
-    /// The tokens of a call that has passed.
+    /// The tokens of a call that has just passed.
     pub(super) fn tokens(self: &Arc<Self>, cost: u32) -> Tokens {
-        Tokens { shared: Arc::clone(self), cost }
+        let at = self.epoch.nanos(descent::now());
+        let taken = Taken { at, full_at: self.bucket.full_at().unwrap_or(at) };
+        Tokens { shared: Arc::clone(self), cost, taken }
     }
 
     pub(super) fn reject(&self, refused: Refused) -> Rejected {
@@ -273,8 +277,9 @@ impl Tokens {
 impl Drop for Tokens {
     fn drop(&mut self) {
         if self.cost > 0 {
-            lock(&self.shared.state).refund(&self.shared.bucket, self.cost);
-            self.shared.serve(clock::now());
+            let now = clock::now();
+            lock(&self.shared.state).refund(&self.shared.bucket, self.cost, self.taken, now);
+            self.shared.serve(now);
             // The next call gets its tokens earlier than its timer says.
             self.shared.wake_head();
         }

@@ -22,6 +22,14 @@ pub(super) struct Limits {
     most: u32,
 }
 
+/// When a call took its tokens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    pub(super) at: Nanos,
+    /// The bucket was not full before this instant.
+    pub(super) full_at: Nanos,
+}
+
 impl Limits {
     /// For a checked config.
     pub(super) fn new(config: &RateLimitConfig, epoch: Epoch) -> Self {
@@ -80,13 +88,19 @@ impl Limits {
         Ok(())
     }
 
-    /// Returns what a call took and did not use.
-    pub(super) fn refund(&mut self, bucket: &Bucket, cost: u32) {
+    /// Returns what a call took and did not use, as far as it has not come back by itself. Without this, calls that wait
+    /// for the inner service would collect tokens for a burst.
+    pub(super) fn refund(&mut self, bucket: &Bucket, cost: u32, taken: Taken, now: Instant) {
         let Some(cost) = NonZeroU32::new(cost.min(self.most)) else { return };
-        if let Some(rate) = self.rate {
+        let now = self.epoch.nanos(now);
+        if let Some(rate) = self.rate
+            && taken.full_at > now
+        {
             bucket.refund(rate, cost);
         }
-        if let Some(window) = &mut self.window {
+        if let Some(window) = &mut self.window
+            && window.counts(taken.at, now)
+        {
             window.refund(cost.get());
         }
     }

@@ -6,7 +6,11 @@ use std::{
 };
 
 use super::{
-    bucket::Bucket, config::RateLimitConfig, limits::Limits, rate::Epoch, snapshot::RateLimitCounts,
+    bucket::Bucket,
+    config::RateLimitConfig,
+    limits::{Limits, Taken},
+    rate::Epoch,
+    snapshot::RateLimitCounts,
 };
 use crate::{
     algo::after,
@@ -231,9 +235,9 @@ impl<T: Default> State<T> {
 
     /// Returns the tokens of a call that was served and did not use them. A limit that only counts has served calls that
     /// took none.
-    pub(super) fn refund(&mut self, bucket: &Bucket, cost: u32) {
+    pub(super) fn refund(&mut self, bucket: &Bucket, cost: u32, taken: Taken, now: Instant) {
         if !self.config.shadow {
-            self.limits.refund(bucket, cost);
+            self.limits.refund(bucket, cost, taken, now);
         }
     }
 

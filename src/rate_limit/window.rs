@@ -77,6 +77,11 @@ impl Window {
         }
     }
 
+    /// Whether a call that passed at this instant still counts.
+    pub(super) fn counts(&self, at: Nanos, now: Nanos) -> bool {
+        at.as_u64().saturating_add(self.length) > now.as_u64()
+    }
+
     /// Returns the places of a call that did not use them.
     ///
     /// The oldest entries lose them: the younger ones hold up later calls for longer, and so the limit still holds.

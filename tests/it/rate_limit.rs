@@ -9,7 +9,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -249,6 +249,47 @@ async fn case_07_a_call_dropped_while_the_inner_service_is_not_ready_returns_its
         let snapshot = layer.handle().snapshot();
         assert_eq!(snapshot.tokens, Some(5));
         assert!(snapshot.left_in_window.is_none_or(|left| left == 5));
+    }
+}
+
+/// Ready once it is open.
+#[derive(Clone, Default)]
+struct Gate(Arc<AtomicBool>);
+
+impl Service<u32> for Gate {
+    type Response = u32;
+    type Error = BoxError;
+    type Future = Ready<Result<u32, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if self.0.load(Ordering::Relaxed) { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn call(&mut self, it: u32) -> Self::Future {
+        ready(Ok(it))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_28_calls_that_wait_for_the_inner_service_collect_no_burst() {
+    let bucket = RateLimitConfig::per_second(10).burst(2);
+    for config in [bucket, RateLimitConfig::sliding_window(2, SECOND / 5)] {
+        let (gate, layer) = (Gate::default(), config.build().expect("valid"));
+        let mut service = layer.layer(gate.clone());
+        let mut waiting = Vec::new();
+        for id in 0..50 {
+            let mut call = spawn(service.call(id));
+            assert_pending!(call.poll());
+            waiting.push(call);
+            advance(SECOND / 10).await;
+        }
+        gate.0.store(true, Ordering::Relaxed);
+        let mut passed = 0;
+        for call in waiting {
+            passed += u32::from(service.call(100).await.is_ok());
+            drop(call);
+        }
+        assert!((1..=2).contains(&passed), "{passed} at once, with {config:?}");
     }
 }
 
