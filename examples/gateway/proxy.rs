@@ -1,6 +1,6 @@
 //! The gateway: it chooses the upstream of each request.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, HttpBody},
@@ -99,7 +99,8 @@ impl Connection {
         }
         self.activity.finish_within(upstream.limit());
         let ticket = self.ticket(route.priority, upstream.limit(), &request);
-        let answer = upstream.call(request, ticket, &self.peer, host);
+        // The limits get a pointer, so that a refusal does not copy the call.
+        let answer = pin!(upstream.call(request, ticket, &self.peer, host));
         self.gateway.admission.admit(ticket, answer).await
     }
 

@@ -1,6 +1,6 @@
 //! An upstream: its servers, with a stack around them.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use axum::{
     body::Body,
@@ -158,7 +158,8 @@ impl Upstream {
         peer: &Peer,
         host: Option<HeaderValue>,
     ) -> Response {
-        self.admission.admit(ticket, self.pass(request, ticket.deadline, peer, host)).await
+        let answer = pin!(self.pass(request, ticket.deadline, peer, host));
+        self.admission.admit(ticket, answer).await
     }
 
     async fn pass(
