@@ -61,6 +61,26 @@ async fn wrk_sees_no_failure_after_the_first_second_of_an_outage() -> Result {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_hangs_at_twice_a_limit() -> Result {
+    if !wrk_is_here().await {
+        return Ok(());
+    }
+    let upstream = Upstream::start().await?;
+    for limit in [
+        "concurrency_limit = { limit = 8, queue = { capacity = 8, max_wait = '500ms', shed = 'off' } }",
+        "rate_limit = { per_second = 40, burst = 8, queue = { capacity = 8, max_wait = '500ms', shed = 'off' } }",
+        "clients.rate_limit = { per_second = 40, burst = 8 }",
+    ] {
+        let gateway = Running::start(&format!("{limit}\n{}", upstream.config()))?;
+        let report = wrk(&gateway, "/payments/slow", 3).await??;
+        let (requests, failures) = read(&report)?;
+        println!("{limit}: {requests} requests, {failures:?}");
+        assert!(requests > 100 && failures.len() == 1 && failures[0].contains("Non-2xx"), "{report}");
+    }
+    Ok(())
+}
+
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_at_twice_the_limit_cuts_no_request_off() -> Result {
