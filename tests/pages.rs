@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 /// The examples, and the function of each that sets its layers up.
 const SET_UPS: &[(&str, &str)] = &[
     ("client_hyper", "fn new("),
+    ("client_quota", "fn new("),
     ("client_reqwest", "fn new("),
     ("grpc_tonic", "fn client("),
     ("grpc_tonic", "async fn serve("),

@@ -138,9 +138,9 @@ slots! {
     /// It takes the same numbers as [`rate_limit`](Self::rate_limit). An attempt that waits for its turn is no call of the
     /// backend: the [breaker](Self::circuit_breaker) and the [attempt timeout](Self::attempt_timeout) count from the end of
     /// the wait. The hedge counts the wait, because the caller does. An attempt that would wait beyond the deadline of the
-    /// request is rejected at once. The retry does not repeat a rejected attempt, unless it
-    /// [`other_endpoints`](RetryConfig::other_endpoints) may take; the rejection then is the answer of the call. So let
-    /// attempts [wait](RateLimitConfig::max_wait) if the stack retries. Default: no limit.
+    /// request is rejected at once. The retry repeats a rejected attempt only at
+    /// [other endpoints](RetryConfig::other_endpoints); otherwise the rejection is the answer of the call. So let attempts
+    /// [wait](RateLimitConfig::max_wait) if the stack retries. Default: no limit.
     pacing: Pacing of RateLimitConfig,
 
     /// Rejects calls while the backend fails. [`PerKey`](super::PerKey) gives each host a circuit. Default: no breaker.
