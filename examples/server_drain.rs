@@ -7,12 +7,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, http::StatusCode, routing::get};
 use tokio::{net::TcpListener, signal::ctrl_c, sync::oneshot, time::sleep};
-use tower::ServiceBuilder;
 use tower_reliability::{
-    BoxError, ConfigError, Error,
+    BoxError, ConfigError,
     drain::{DrainConfig, DrainHandle},
-    http::{BodyOutcomeLayer, RejectionLayer, UntilBodyEnd},
-    panic_guard::PanicGuardLayer,
+    http,
 };
 
 #[tokio::main]
@@ -40,19 +38,15 @@ async fn main() -> Result<(), BoxError> {
 }
 
 fn app() -> Result<(Router, DrainHandle), ConfigError> {
-    let config = DrainConfig::new().delay(Duration::from_millis(200)).limit(Duration::from_secs(20));
-    let drain = config.build()?.classify(UntilBodyEnd);
-    let handle = drain.handle();
-    let layers = ServiceBuilder::new()
-        .layer(BodyOutcomeLayer)
-        .layer(RejectionLayer::new())
-        .layer(PanicGuardLayer::new())
-        .layer(drain)
-        .map_err(Error::inner);
+    let server = http::server()
+        .drain(DrainConfig::new().delay(Duration::from_millis(200)).limit(Duration::from_secs(20)))
+        .timeout(Duration::from_secs(10))
+        .build()?;
+    let handle = server.drain();
     let pages = Router::new()
         .route("/slow", get(async || sleep(Duration::from_millis(500)).await))
         .route("/broken", get(async || -> &'static str { panic!("a defect") }))
-        .layer(layers);
+        .layer(server);
 
     // The readiness endpoint stands outside of the drain, which would reject it.
     let readiness = handle.clone();

@@ -28,7 +28,8 @@
 //! | one client of many sends more than its share | [`rate_limit::keyed`] |
 //! | a server stops, and must finish its calls first | [`drain`] |
 //! | a handler panics, and the server must go on | [`panic_guard`] |
-//! | several of these | [`stack`] |
+//! | several of these, in a client | [`stack`] |
+//! | several of these, in a server | [`stack::server`] |
 //! | a request body must be sent twice | [`http::ReplayLayer`] |
 //! | a reused keep-alive connection was closed by the server | [`http::ReconnectLayer`] |
 //! | a server must answer rejected requests | [`http::RejectionLayer`], [`grpc::GrpcRejectionLayer`] |

@@ -10,6 +10,7 @@ const SET_UPS: &[(&str, &str)] = &[
     ("grpc_tonic", "fn client("),
     ("grpc_tonic", "async fn serve("),
     ("server_axum", "fn app("),
+    ("server_priorities", "fn app("),
     ("own_error", "fn prices("),
     ("stack_from_toml", "fn new("),
     ("observe", "fn new("),

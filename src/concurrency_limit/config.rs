@@ -67,6 +67,11 @@ impl ConcurrencyLimitConfig {
         (longest != WaitQueueConfig::new().longest_wait()).then_some(longest)
     }
 
+    /// The longest wait. `None` if no call may wait.
+    pub(crate) fn longest_wait(&self) -> Option<Duration> {
+        (!self.queue.is_none()).then_some(self.queue.longest_wait())
+    }
+
     /// Names the first field that breaks its rule.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let limit = (1..=MAX_LIMIT).contains(&self.limit);

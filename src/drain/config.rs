@@ -56,6 +56,11 @@ impl DrainConfig {
         self
     }
 
+    /// The longest wait for the calls in flight.
+    pub(crate) const fn longest_wait(&self) -> Duration {
+        self.limit
+    }
+
     /// Names the first field that breaks its rule.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         ConfigError::check(!self.limit.is_zero(), "limit", "must be above 0")

@@ -34,8 +34,15 @@ impl DrainConfig {
     /// Names the first field that breaks its rule.
     pub fn build(self) -> Result<DrainLayer, ConfigError> {
         self.check()?;
-        let handle = DrainHandle::new(self, Emitter::new("drain"));
-        Ok(DrainLayer { classifier: UntilResponse, handle })
+        Ok(DrainLayer::checked(self))
+    }
+}
+
+impl DrainLayer {
+    /// The config has been checked.
+    pub(crate) fn checked(config: DrainConfig) -> Self {
+        let handle = DrainHandle::new(config, Emitter::new("drain"));
+        Self { classifier: UntilResponse, handle }
     }
 }
 

@@ -3,6 +3,7 @@
 //! | to | use |
 //! |---|---|
 //! | build a stack that knows gRPC | [`stack`], [`protocol`], or [`standard`] with numbers |
+//! | protect a server | [`server`](server()), [`server_from`] |
 //! | put it around a channel, for generated clients | [`GrpcChannel`] |
 //! | classify answers and errors | [`GrpcClassifier`] |
 //! | resend calls | [`GrpcResend`], with an outer [`ReplayLayer`](crate::http::ReplayLayer) |
@@ -64,6 +65,7 @@ mod errors;
 mod pushback;
 mod rejection;
 mod resend;
+mod server;
 mod stack;
 mod status;
 pub mod stream_outcome;
@@ -75,6 +77,7 @@ pub use rejection::{
     DetailedGrpcAnswers, DetailedGrpcRejectionLayer, GrpcAnswers, GrpcRejection, GrpcRejectionLayer,
 };
 pub use resend::GrpcResend;
+pub use server::{server, server_from};
 pub use stack::{protocol, stack, stack_from, standard};
 pub use stream_outcome::{GrpcOutcomeBody, StreamOutcome, StreamOutcomeLayer};
 pub use timeout::GrpcTimeout;

@@ -10,7 +10,8 @@ use ::http::{HeaderName, HeaderValue, Request};
 
 use crate::{
     keyed::KeySource,
-    rate_limit::{RateLimitLayer, keyed::KeyedRateLimitLayer},
+    rate_limit::{RateLimitConfig, RateLimitLayer, keyed::KeyedRateLimitLayer},
+    stack::PerKey,
 };
 
 /// The key of a client: a hash of the value that names it, in one word, however long that value is.
@@ -54,7 +55,7 @@ impl<P, D, C> RateLimitLayer<P, D, C> {
     /// ```
     #[must_use]
     pub fn per_header(self, name: HeaderName) -> KeyedRateLimitLayer<ClientKey, ByHeader, C> {
-        self.keyed_by(ByHeader { name, hasher: RandomState::new() })
+        self.keyed_by(ByHeader::new(name))
     }
 
     /// Gives each value of this type in the extensions a limit of its own, such as the user whom an outer layer has
@@ -76,7 +77,34 @@ impl<P, D, C> RateLimitLayer<P, D, C> {
     pub fn per_extension<T: Hash + Send + Sync + 'static>(
         self,
     ) -> KeyedRateLimitLayer<ClientKey, ByExtension<T>, C> {
-        self.keyed_by(ByExtension { hasher: RandomState::new(), of: PhantomData })
+        self.keyed_by(ByExtension::new())
+    }
+}
+
+impl RateLimitConfig {
+    /// A stage of a stack with a limit for each value of a header. See [`RateLimitLayer::per_header`].
+    #[must_use]
+    pub fn per_header(self, name: HeaderName) -> PerKey<Self, ClientKey, ByHeader> {
+        PerKey::new(self, ByHeader::new(name)).max_keys(MAX_KEYS)
+    }
+
+    /// A stage of a stack with a limit for each value of this type in the extensions. See
+    /// [`RateLimitLayer::per_extension`].
+    #[must_use]
+    pub fn per_extension<T: Hash + Send + Sync + 'static>(self) -> PerKey<Self, ClientKey, ByExtension<T>> {
+        PerKey::new(self, ByExtension::new()).max_keys(MAX_KEYS)
+    }
+}
+
+impl ByHeader {
+    fn new(name: HeaderName) -> Self {
+        Self { name, hasher: RandomState::new() }
+    }
+}
+
+impl<T> ByExtension<T> {
+    fn new() -> Self {
+        Self { hasher: RandomState::new(), of: PhantomData }
     }
 }
 
@@ -105,13 +133,16 @@ impl<T> fmt::Debug for ByExtension<T> {
     }
 }
 
+/// The default of [`KeyedRateLimitLayer::max_keys`].
+const MAX_KEYS: usize = 100_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_client_is_its_header_or_its_extension() {
-        let by_header = ByHeader { name: HeaderName::from_static("client"), hasher: RandomState::new() };
+        let by_header = ByHeader::new(HeaderName::from_static("client"));
         let of_header = |value: &[u8]| {
             by_header.key(&Request::get("/").header("client", value).body(()).expect("a request"))
         };
@@ -126,7 +157,7 @@ mod tests {
             by_header.clone().key(&Request::get("/").header("client", "a").body("x").expect("a request"))
         );
 
-        let by_extension = ByExtension::<u32> { hasher: RandomState::new(), of: PhantomData };
+        let by_extension = ByExtension::<u32>::new();
         let of_extension = |value: u32| {
             let mut request = Request::new(());
             request.extensions_mut().insert(value);
@@ -140,7 +171,7 @@ mod tests {
     #[test]
     fn case_74_no_client_can_compute_the_key_of_another() {
         let key = || {
-            let by_header = ByHeader { name: HeaderName::from_static("client"), hasher: RandomState::new() };
+            let by_header = ByHeader::new(HeaderName::from_static("client"));
             by_header.key(&Request::get("/").header("client", "a").body(()).expect("a request"))
         };
         assert_ne!(key(), key(), "each layer has a secret of its own");

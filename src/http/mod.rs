@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`standard`] | a stack for HTTP clients, with numbers that suit most of them |
 //! | [`stack`], [`protocol`] | a stack, or single layers, for HTTP clients |
+//! | [`server`](server()), [`server_from`] | a stack for HTTP servers |
 //! | [`ByAuthority`], [`Authority`] | circuits and retry budgets per host and port |
 //! | [`HttpClient`], `ReqwestClient` | clients that a struct can name |
 //! | [`HttpClassifier`] | the outcome of a response or an error |
@@ -56,19 +57,23 @@
 //!
 //! # Servers
 //!
-//! Rejections become answers, so the stack fits into a `Router`:
+//! [`server`](server()) builds one layer with all stages of a server, which fits into a `Router`:
 //!
 //! ```
 //! use std::time::Duration;
 //! use axum::{Router, routing::get};
-//! use tower_reliability::{ReliabilityStack, http::RejectionLayer};
+//! use tower_reliability::{drain::DrainConfig, http};
 //!
-//! let stack = ReliabilityStack::builder().timeout(Duration::from_secs(2)).build()?;
-//! let app: Router = Router::new()
-//!     .route("/", get(|| async { "hello" }))
-//!     .layer((RejectionLayer::new(), stack));
+//! let server = http::server()
+//!     .drain(DrainConfig::new())
+//!     .timeout(Duration::from_secs(2))
+//!     .build()?;
+//! let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(server);
+//! # let _ = app;
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
+//!
+//! Around single layers, or a [`stack`], [`RejectionLayer`] turns rejections into answers.
 //!
 //! # Disclosure
 //!
@@ -103,6 +108,7 @@ pub mod reqwest_client;
 pub(crate) mod resend;
 mod retry_after;
 pub(crate) mod retry_attempt;
+mod server;
 pub(crate) mod stack;
 mod timeout_header;
 
@@ -123,5 +129,6 @@ pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};
 #[cfg(feature = "reqwest")]
 pub use reqwest_client::{ReqwestClient, ReqwestRequest};
 pub use resend::HttpResend;
+pub use server::{ServerEdge, ServerProtocol, server, server_from};
 pub use stack::{Standard, protocol, stack, stack_from, standard};
 pub use timeout_header::TimeoutHeader;

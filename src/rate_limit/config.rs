@@ -166,6 +166,11 @@ impl RateLimitConfig {
         self.queue.check()
     }
 
+    /// The longest wait. `None` if no call may wait.
+    pub(crate) fn longest_wait(&self) -> Option<Duration> {
+        self.may_wait().then_some(self.queue.longest_wait())
+    }
+
     /// The rate of the bucket. The config has been checked.
     pub(super) fn bucket(&self) -> Option<Rate> {
         let Span { calls, period } = self.rate?;

@@ -7,7 +7,6 @@ use super::{
     errors::{Errors, FlatErrors, WrappedErrors},
     layer::ReliabilityStack,
     per_key::PerKey,
-    plan::Plan,
     slots::{Slots, Stages},
     stage::{Common, Unused},
 };
@@ -18,7 +17,7 @@ use crate::{
     hedge::HedgeConfig,
     rate_limit::RateLimitConfig,
     retry::RetryConfig,
-    retry_budget::{RetryBudget, RetryBudgetConfig},
+    retry_budget::RetryBudget,
     telemetry::{Listener, Name},
     timeout::TimeoutConfig,
 };
@@ -40,17 +39,7 @@ pub struct StackBuilder<P = Protocol, E = WrappedErrors, S = Slots, Q = NoPriori
 impl ReliabilityStack {
     /// A builder without any stage.
     pub fn builder() -> StackBuilder {
-        let common = Common {
-            name: None,
-            protocol: Protocol::new(),
-            priorities: NoPriority,
-            budget: RetryBudget::checked(RetryBudgetConfig::new()),
-            listeners: Vec::new(),
-            circuit: Arc::default(),
-            circuits: Arc::default(),
-            budgets: Arc::default(),
-            plan: Plan::default(),
-        };
+        let common = Common::new(Protocol::new());
         StackBuilder { common, refused: None, errors: WrappedErrors, slots: Slots::default() }
     }
 }

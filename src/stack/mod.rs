@@ -154,6 +154,7 @@ mod layer;
 mod optional;
 mod per_key;
 mod plan;
+pub mod server;
 mod slots;
 mod stage;
 mod wrap;

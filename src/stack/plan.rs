@@ -204,12 +204,12 @@ fn window(breaker: CircuitBreakerConfig) -> Option<Duration> {
 }
 
 /// This default limit, or twice the longest of the chosen numbers that it is not above.
-fn above(limit: Duration, chosen: [Option<Duration>; 2]) -> Duration {
+pub(super) fn above(limit: Duration, chosen: [Option<Duration>; 2]) -> Duration {
     let longest = chosen.into_iter().flatten().filter(|delay| *delay >= limit).max();
     longest.map_or(limit, |delay| delay.saturating_mul(2))
 }
 
-fn check<T>(
+pub(super) fn check<T>(
     config: Option<T>,
     stage: &'static str,
     check: impl FnOnce(&T) -> Result<(), ConfigError>,
@@ -218,12 +218,12 @@ fn check<T>(
 }
 
 /// Whether `a` is below `b`; true if one of them is missing.
-fn below(a: Option<Duration>, b: Option<Duration>) -> bool {
+pub(super) fn below(a: Option<Duration>, b: Option<Duration>) -> bool {
     a.zip(b).is_none_or(|(a, b)| a < b)
 }
 
 /// Whether `a` is at most `b`; true if one of them is missing.
-fn at_most(a: Option<Duration>, b: Option<Duration>) -> bool {
+pub(super) fn at_most(a: Option<Duration>, b: Option<Duration>) -> bool {
     a.zip(b).is_none_or(|(a, b)| a <= b)
 }
 

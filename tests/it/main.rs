@@ -82,6 +82,8 @@ mod retry_upload;
 mod retry_vectors;
 mod scripted;
 mod server_headers;
+mod server_stack;
+mod server_stack_grpc;
 mod shed_vectors;
 mod snapshots;
 mod stack_concurrency;

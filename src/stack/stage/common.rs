@@ -7,8 +7,10 @@ use std::{
 };
 
 use crate::{
+    call::NoPriority,
     circuit_breaker::CircuitBreakerHandle,
-    retry_budget::RetryBudget,
+    drain::DrainConfig,
+    retry_budget::{RetryBudget, RetryBudgetConfig},
     stack::plan::Plan,
     telemetry::{Listener, Name},
 };
@@ -28,13 +30,34 @@ pub struct Common<P, Q> {
     /// The budgets that a retry and a hedge with state per key share.
     pub(in crate::stack) budgets: Arc<OnceLock<AnyKey>>,
     pub(in crate::stack) plan: Plan,
+    /// The numbers of the drain of a server, adapted to its other stages.
+    pub(in crate::stack) drain: Option<DrainConfig>,
+}
+
+impl<P> Common<P, NoPriority> {
+    /// Without name and listeners, and with a budget of its own.
+    pub(in crate::stack) fn new(protocol: P) -> Self {
+        Self {
+            name: None,
+            protocol,
+            priorities: NoPriority,
+            budget: RetryBudget::checked(RetryBudgetConfig::new()),
+            listeners: Vec::new(),
+            circuit: Arc::default(),
+            circuits: Arc::default(),
+            budgets: Arc::default(),
+            plan: Plan::default(),
+            drain: None,
+        }
+    }
 }
 
 impl<P, Q> Common<P, Q> {
     pub(in crate::stack) fn change<P2, Q2>(self, change: impl FnOnce(P, Q) -> (P2, Q2)) -> Common<P2, Q2> {
-        let Self { name, protocol, priorities, budget, listeners, circuit, circuits, budgets, plan } = self;
+        let Self { name, protocol, priorities, budget, listeners, circuit, circuits, budgets, plan, drain } =
+            self;
         let (protocol, priorities) = change(protocol, priorities);
-        Common { name, protocol, priorities, budget, listeners, circuit, circuits, budgets, plan }
+        Common { name, protocol, priorities, budget, listeners, circuit, circuits, budgets, plan, drain }
     }
 
     pub(in crate::stack) fn name(&self, stage: &'static str) -> Name {

@@ -4,6 +4,7 @@ mod circuit_breaker;
 mod common;
 mod concurrency_limit;
 mod contract;
+mod drain;
 mod fallback;
 mod hedge;
 mod rate_limit;

@@ -1,0 +1,343 @@
+//! The server stack around an axum server, over real sockets.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    http::{HeaderName, Request, StatusCode},
+    routing::get,
+};
+use futures::{StreamExt, stream};
+use tokio::{sync::Semaphore, task::JoinHandle, time::sleep};
+use tower::service_fn;
+use tower_reliability::{
+    EventKind,
+    concurrency_limit::ConcurrencyLimitConfig,
+    drain::DrainConfig,
+    http::{self, PriorityHeader, TimeoutHeader},
+    rate_limit::RateLimitConfig,
+    stack::server::ServerConfig,
+    timeout::TimeoutConfig,
+    wait_queue::WaitQueueConfig,
+};
+
+use crate::peers::serve;
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
+const CLIENT: HeaderName = HeaderName::from_static("x-client");
+
+/// A client of one server.
+#[derive(Clone)]
+struct Visitor {
+    client: reqwest::Client,
+    address: String,
+}
+
+impl Visitor {
+    async fn of(app: Router) -> Self {
+        Self { client: reqwest::Client::new(), address: serve(app).await }
+    }
+
+    async fn send(&self, path: &str, header: Option<(HeaderName, &str)>) -> reqwest::Response {
+        let mut request = self.client.get(format!("http://{}{path}", self.address));
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        request.send().await.expect("an answer")
+    }
+
+    async fn status(&self, path: &str, header: Option<(HeaderName, &str)>) -> u16 {
+        let response = self.send(path, header).await;
+        let status = response.status().as_u16();
+        response.bytes().await.expect("a whole body");
+        status
+    }
+
+    fn spawn(&self, path: &'static str, header: (HeaderName, &'static str)) -> JoinHandle<u16> {
+        let visitor = self.clone();
+        tokio::spawn(async move { visitor.status(path, Some(header)).await })
+    }
+}
+
+/// Waits until the condition holds.
+async fn until(holds: impl Fn() -> bool) {
+    while !holds() {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn case_59_a_rejected_request_takes_nothing_of_an_inner_stage() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let handler = {
+        let calls = Arc::clone(&calls);
+        async move || {
+            calls.fetch_add(1, Ordering::Relaxed);
+            sleep(Duration::from_millis(300)).await;
+        }
+    };
+    let server = http::server()
+        .timeout(Duration::from_millis(200))
+        .concurrency_limit(ConcurrencyLimitConfig::new(1).queue(WaitQueueConfig::none()))
+        .rate_limit(RateLimitConfig::per(1, HOUR).burst(3))
+        .deadlines(TimeoutHeader::seconds(TIMEOUT))
+        .drain(DrainConfig::new())
+        .build()
+        .expect("valid");
+    let visitor = Visitor::of(Router::new().route("/", get(handler)).layer(server.clone())).await;
+    let tokens = || server.rate_limit().snapshot().tokens;
+    let limited = || server.concurrency_limit().snapshot().counts.limited;
+    let calls = || calls.load(Ordering::Relaxed);
+
+    assert_eq!(visitor.status("/", Some((TIMEOUT, "0"))).await, 504);
+    assert_eq!((server.expired(), tokens(), limited(), calls()), (1, Some(3), 0, 0), "an expired deadline");
+
+    let slow = visitor.spawn("/", (TIMEOUT, "5"));
+    until(|| calls() == 1).await;
+    assert_eq!(visitor.status("/", None).await, 503);
+    assert_eq!((tokens(), limited(), calls()), (Some(1), 1, 1), "no permit");
+    assert_eq!(slow.await.expect("no panic"), 504);
+    assert_eq!(server.timeout().snapshot().timed_out, 1);
+
+    assert_eq!(visitor.status("/", None).await, 504);
+    let response = visitor.send("/", None).await;
+    assert_eq!((response.status().as_u16(), response.headers().contains_key("retry-after")), (429, true));
+    assert_eq!((tokens(), limited(), calls()), (Some(0), 1, 2), "no token");
+
+    server.drain().begin();
+    assert_eq!(visitor.status("/", Some((TIMEOUT, "0"))).await, 503);
+    assert_eq!((server.expired(), server.drain().snapshot().rejected), (1, 1), "a drain");
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_and_returns_every_place() {
+    let panics = Arc::new(AtomicU32::new(0));
+    let server = http::server()
+        .drain(DrainConfig::new())
+        .concurrency_limit(ConcurrencyLimitConfig::new(1).queue(WaitQueueConfig::none()))
+        .named("shop")
+        .listen({
+            let panics = Arc::clone(&panics);
+            move |event: &tower_reliability::Event| {
+                let is_panic = matches!(event.kind, EventKind::Panicked);
+                assert!(!is_panic || event.layer.as_str() == "shop.panic_guard");
+                panics.fetch_add(is_panic.into(), Ordering::Relaxed);
+            }
+        })
+        .build()
+        .expect("valid");
+    let broken = get(async || -> &'static str { panic!("a defect") });
+    let app = Router::new().route("/", get(async || "fine")).route("/broken", broken).layer(server.clone());
+    let visitor = Visitor::of(app).await;
+    for _ in 0..3 {
+        let response = visitor.send("/broken", None).await;
+        assert_eq!(response.status().as_u16(), 500);
+        let text = response.text().await.expect("a body");
+        assert!(!text.contains("defect") && !text.contains("shop"), "{text}");
+        assert_eq!(visitor.status("/", None).await, 200);
+    }
+    assert_eq!((server.panic_guard().snapshot().panicked, panics.load(Ordering::Relaxed)), (3, 3));
+    until(|| server.concurrency_limit().snapshot().in_flight == 0).await;
+    until(|| server.drain().snapshot().in_flight == 0).await;
+}
+
+#[tokio::test]
+async fn case_63_a_drain_waits_for_the_body_and_readiness_stands_outside() {
+    let server = http::server()
+        .drain(DrainConfig::new())
+        .concurrency_limit(ConcurrencyLimitConfig::new(1).queue(WaitQueueConfig::none()))
+        .build()
+        .expect("valid");
+    let parts = Arc::new(Semaphore::new(1));
+    let streamed = {
+        let parts = Arc::clone(&parts);
+        async move || {
+            Body::from_stream(stream::iter(0..2).then(move |_| {
+                let parts = Arc::clone(&parts);
+                async move {
+                    parts.acquire().await.expect("it is not closed").forget();
+                    Ok::<_, Infallible>(Bytes::from_static(b"part"))
+                }
+            }))
+        }
+    };
+    let drain = server.drain();
+    let ready = {
+        let drain = drain.clone();
+        get(async move || if drain.is_draining() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK })
+    };
+    let app = Router::new().route("/", get(streamed)).layer(server.clone()).route("/ready", ready);
+    let visitor = Visitor::of(app).await;
+    let response = visitor.send("/", None).await;
+    assert_eq!((response.status().as_u16(), visitor.status("/ready", None).await), (200, 200));
+    assert_eq!(visitor.status("/", None).await, 503, "the body holds the permit");
+
+    let report = tokio::spawn({
+        let drain = drain.clone();
+        async move { drain.drain().await }
+    });
+    until(|| drain.is_draining()).await;
+    let rejected = visitor.send("/", None).await;
+    assert_eq!(
+        (rejected.status().as_u16(), rejected.headers()["connection"].as_bytes()),
+        (503, &b"close"[..])
+    );
+    assert_eq!(visitor.status("/ready", None).await, 503);
+    assert!(!report.is_finished());
+    parts.add_permits(1);
+    assert_eq!(response.text().await.expect("a whole body"), "partpart");
+    let report = report.await.expect("no panic");
+    assert_eq!((report.finished, report.left), (1, 0));
+}
+
+#[tokio::test]
+async fn the_queue_serves_by_priority_and_no_wait_outlasts_the_deadline() {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let gate = Arc::new(Semaphore::new(0));
+    let handler = {
+        let (order, gate) = (Arc::clone(&order), Arc::clone(&gate));
+        async move |request: Request<Body>| {
+            order
+                .lock()
+                .expect("no panic")
+                .push(request.headers()["priority"].to_str().expect("ASCII").to_owned());
+            gate.acquire().await.expect("it is not closed").forget();
+        }
+    };
+    let queue = WaitQueueConfig::new().max_wait(Duration::from_secs(20)).without_shedding();
+    let server = http::server()
+        .priority(PriorityHeader::new().trusted())
+        .deadlines(TimeoutHeader::millis(TIMEOUT))
+        .concurrency_limit(ConcurrencyLimitConfig::new(1).queue(queue))
+        .build()
+        .expect("valid");
+    let visitor = Visitor::of(Router::new().route("/", get(handler)).layer(server.clone())).await;
+    let priority = HeaderName::from_static("priority");
+    let waiting = || server.concurrency_limit().snapshot().waiting;
+    let mut answers = vec![visitor.spawn("/", (priority.clone(), "u=3"))];
+    until(|| order.lock().expect("no panic").len() == 1).await;
+    for (before, urgency) in (0..).zip(["u=7", "u=0", "u=1"]) {
+        answers.push(visitor.spawn("/", (priority.clone(), urgency)));
+        until(|| waiting() == before + 1).await;
+    }
+    assert_eq!(visitor.status("/", Some((TIMEOUT, "50"))).await, 504);
+    let counts = server.concurrency_limit().snapshot().counts;
+    assert_eq!((counts.rejected_deadline, waiting(), server.expired()), (1, 3, 0));
+    gate.add_permits(4);
+    for answer in answers {
+        assert_eq!(answer.await.expect("no panic"), 200);
+    }
+    assert_eq!(*order.lock().expect("no panic"), ["u=3", "u=0", "u=1", "u=7"]);
+}
+
+#[tokio::test]
+async fn a_greedy_client_leaves_the_polite_client_its_share() {
+    let server = http::server()
+        .rate_limit(RateLimitConfig::per(1, HOUR).burst(5).per_header(CLIENT))
+        .build()
+        .expect("valid");
+    let visitor = Visitor::of(Router::new().route("/", get(async || "hello")).layer(server.clone())).await;
+    let greedy = tokio::spawn({
+        let visitor = visitor.clone();
+        async move {
+            let mut passed = 0;
+            for _ in 0..100 {
+                passed += u32::from(visitor.status("/", Some((CLIENT, "greedy"))).await == 200);
+            }
+            passed
+        }
+    });
+    for _ in 0..5 {
+        assert_eq!(visitor.status("/", Some((CLIENT, "polite"))).await, 200);
+    }
+    assert_eq!(greedy.await.expect("no panic"), 5);
+    let snapshot = server.rate_limit().snapshot();
+    assert_eq!((snapshot.keys, snapshot.rejected), (2, 95));
+}
+
+#[tokio::test]
+async fn case_84_a_file_makes_the_same_stack_and_absent_stages_let_all_pass() {
+    let text = "timeout = '60s'\n[drain]\n[rate_limit]\nper = { calls = 1, period = '1h' }\n[concurrency_limit]\nlimit = 7";
+    let config: ServerConfig = toml::from_str(text).expect("valid");
+    let server = http::server_from(config).build().expect("valid");
+    let limit = ConcurrencyLimitConfig::new(7);
+    assert_eq!(server.concurrency_limit().map(|handle| handle.config()), Some(limit));
+    assert_eq!(server.rate_limit().map(|handle| handle.config()), Some(RateLimitConfig::per(1, HOUR)));
+    assert_eq!(server.timeout().map(|handle| handle.limit()), Some(Duration::from_secs(60)));
+    let drain = DrainConfig::new().limit(Duration::from_secs(61));
+    assert_eq!(server.drain().map(|handle| handle.config()), Some(drain), "the default has adapted");
+    let checked = config.checked().expect("valid");
+    assert_eq!((checked.drain, checked.timeout), (Some(drain), config.timeout));
+    let by_setters = http::server()
+        .concurrency_limit(limit)
+        .drain(DrainConfig::new())
+        .timeout(TimeoutConfig::new(Duration::from_secs(60)))
+        .rate_limit(RateLimitConfig::per(1, HOUR))
+        .build()
+        .expect("valid");
+    assert_eq!(by_setters.drain().config(), drain);
+
+    let absent = http::server_from(ServerConfig::default());
+    let absent = absent.build().expect("valid");
+    let all = (absent.drain(), absent.rate_limit(), absent.concurrency_limit(), absent.timeout());
+    assert!(matches!(all, (None, None, None, None)));
+    let visitor = Visitor::of(Router::new().route("/", get(async || "hello")).layer(absent)).await;
+    for _ in 0..20 {
+        assert_eq!(visitor.status("/", Some((TIMEOUT, "0"))).await, 200);
+    }
+    for (text, expected) in [
+        ("[drain]\nlimit = '1s'\n[concurrency_limit]\nlimit = 0", "concurrency_limit.limit must be"),
+        ("timeout = '2s'\n[drain]\nlimit = '1s'", "drain.limit must be at least timeout"),
+    ] {
+        let config: ServerConfig = toml::from_str(text).expect("valid");
+        let error = http::server_from(config).build().expect_err(expected).to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    assert!(toml::from_str::<ServerConfig>("retry = {}").is_err());
+}
+
+/// In paused time: the layers of the stack share one reading of the clock, and one timer wakes the call.
+#[tokio::test(start_paused = true)]
+async fn the_handler_has_its_whole_time_after_a_wait() {
+    use tower::{Layer, Service, ServiceExt};
+    use tower_reliability::{Deadline, http::RejectionLayer};
+
+    let queue = WaitQueueConfig::new().max_wait(Duration::from_millis(900)).without_shedding();
+    let server = http::server()
+        .answers(RejectionLayer::new().detailed())
+        .concurrency_limit(ConcurrencyLimitConfig::new(1).queue(queue))
+        .timeout(Duration::from_secs(1))
+        .build()
+        .expect("valid");
+    let slow = service_fn(async |request: Request<()>| {
+        let wait = *request.extensions().get::<Duration>().expect("set below");
+        sleep(wait).await;
+        Ok::<_, Infallible>(axum::response::Response::new(Body::empty()))
+    });
+    let service = server.layer(slow);
+    let call = |wait, deadline: Option<u64>| {
+        let mut request = Request::new(());
+        request.extensions_mut().insert(Duration::from_millis(wait));
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(Deadline::after(Duration::from_millis(deadline)));
+        }
+        let mut service = service.clone();
+        async move {
+            let response = service.ready().await.expect("ready").call(request).await.expect("an answer");
+            response.status().as_u16()
+        }
+    };
+    let statuses = tokio::join!(call(800, None), call(900, None), call(800, Some(1_900)));
+    assert_eq!(statuses, (200, 200, 503), "the third would wait for 1.7 s");
+    let statuses = tokio::join!(call(800, None), call(900, Some(1_000)));
+    assert_eq!(statuses, (200, 504), "the deadline ends the handler");
+}
