@@ -111,6 +111,11 @@ impl Config {
                 let rule = format!("belongs to the upstream: upstreams.{name}.concurrency_limit");
                 return refuse(&format!("upstreams.{name}.stack.concurrency_limit"), &rule);
             }
+            for (limit, key) in [(config.stack.rate_limit, "rate_limit"), (config.stack.pacing, "pacing")] {
+                if limit.is_some() {
+                    return refuse(&format!("upstreams.{name}.stack.{key}"), "has no effect in a gateway");
+                }
+            }
             // The numbers of a config are private; its file is not. The crate allows up to ten retries per request,
             // which is right for a client with a few calls and never for a gateway.
             let budget = serde_json::to_value(config.stack.retry_budget).unwrap_or_default();
@@ -287,6 +292,8 @@ mod tests {
         }
         let budget = about_upstream("url = 'http://a'\nstack.retry_budget.ratio = 1.5");
         assert_eq!(budget, "upstreams.a.stack.retry_budget.ratio: must be at most 1");
+        let pacing = about_upstream("url = 'http://a'\nstack.pacing = { per_second = 1 }");
+        assert_eq!(pacing, "upstreams.a.stack.pacing: has no effect in a gateway");
         let limit = about_upstream("url = 'http://a'\nstack.concurrency_limit = { limit = 1 }");
         assert_eq!(
             limit,
