@@ -110,14 +110,12 @@ where
         // Classified while the phase holds the permit: a panic of the classifier returns it.
         let is_deferred =
             permit.is_some() && matches!(&result, Ok(it) if classifier.classify(Ok(it)) == Outcome::Deferred);
-        // Calling => Done
-        let PhaseOwned::Calling { permit, classifier, .. } = phase.project_replace(Phase::Done) else {
-            unreachable!("the call has just ended")
-        };
-        Poll::Ready(match permit {
-            Some(permit) if is_deferred => defer(&classifier, result, permit),
-            _ => result,
-        })
+        if is_deferred {
+            return Poll::Ready(defer(phase, result));
+        }
+        // Calling => Done. The content is dropped in its place: to move it out would copy the whole future.
+        phase.set(Phase::Done);
+        Poll::Ready(result)
     }
 }
 
@@ -179,12 +177,20 @@ fn poll_permit(
 }
 
 /// Leaves the permit with the response, until the response ends. If the classifier returns it, the call has ended.
-#[cold]
-fn defer<C, R, E>(classifier: &C, mut result: Result<R, E>, permit: Permit) -> Result<R, E>
+// Out of line: most permits return with the response.
+#[inline(never)]
+fn defer<S, Req, C>(
+    phase: Pin<&mut Phase<S, Req, C>>,
+    mut result: Result<S::Response, S::Error>,
+) -> Result<S::Response, S::Error>
 where
-    C: Classifier<R, E>,
+    S: Service<Req>,
+    C: Classifier<S::Response, S::Error>,
 {
-    if let Ok(response) = &mut result {
+    // Calling => Done
+    let owned = phase.project_replace(Phase::Done);
+    if let (PhaseOwned::Calling { permit: Some(permit), classifier, .. }, Ok(response)) = (owned, &mut result)
+    {
         // An error is the pending outcome, whose drop returns the permit.
         drop(classifier.defer(response, PendingOutcome::hold(permit)));
     }
