@@ -138,9 +138,11 @@ impl<K: Hash + Eq> Shard<K> {
             self.entries.reserve_exact(self.entries.len() / 8 + 4);
         }
         let place = u32::try_from(self.entries.len()).expect("a store has fewer keys");
-        self.entries.push(Entry { key: key.clone(), limits });
         let rehash = |place: &u32| hasher.hash_one(&self.entries[index(*place)].key);
+        // All code of the key runs first: if it panics, the place and the entry are both missing.
+        let entry = Entry { key: key.clone(), limits };
         self.places.insert_unique(hash, place, rehash);
+        self.entries.push(entry);
         (taken, true)
     }
 
@@ -161,15 +163,16 @@ impl<K: Hash + Eq> Shard<K> {
     }
 
     fn take_out(&mut self, at: usize, hasher: &RandomState) {
-        let gone = self.entries.swap_remove(at);
-        let place = self.places.find_entry(hasher.hash_one(&gone.key), |place| index(*place) == at);
+        let last = self.entries.len() - 1;
+        // All code of the key runs before the first change, or after the last one: it may panic.
+        let [gone, moved] = [at, last].map(|place| hasher.hash_one(&self.entries[place].key));
+        let place = self.places.find_entry(gone, |place| index(*place) == at);
         place.expect("every entry has its place").remove();
-        let last = self.entries.len();
         if at < last {
-            let hash = hasher.hash_one(&self.entries[at].key);
-            let place = self.places.find_mut(hash, |place| index(*place) == last);
+            let place = self.places.find_mut(moved, |place| index(*place) == last);
             *place.expect("every entry has its place") = u32::try_from(at).expect("it was a place");
         }
+        self.entries.swap_remove(at);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     hash::{BuildHasher, Hash, RandomState},
+    mem,
     num::NonZeroU32,
     time::Instant,
 };
@@ -91,7 +92,8 @@ impl<K: Hash + Eq + Clone> Store<K> {
         let hash = self.hasher.hash_one(key);
         // The table within a shard uses the lowest and the highest bits.
         let [_, _, _, byte, ..] = hash.to_le_bytes();
-        let mut shard = lock(&self.shards[usize::from(byte) % self.shards.len()].0);
+        // A mask instead of a division: the number of shards is a power of two.
+        let mut shard = lock(&self.shards[usize::from(byte) & (self.shards.len() - 1)].0);
         match shard.take(hash, key, cost, self.epoch.nanos(now)) {
             Some(result) => Taken { result, exhausts: false },
             None => self.take_new(&mut shard, hash, key, cost),
@@ -110,9 +112,10 @@ impl<K: Hash + Eq + Clone> Store<K> {
         if !has_room && !shard.evict_one(now, &self.hasher) {
             return Taken { result: shard.take_shared(hash, cost, now), exhausts: self.is_to_be_told(now) };
         }
+        let room = Room(&self.keys);
         let (result, is_kept) = shard.take_new(hash, key, cost, now, &self.hasher);
-        if !is_kept {
-            self.keys.fetch_sub(1, Ordering::Relaxed);
+        if is_kept {
+            mem::forget(room);
         }
         Taken { result, exhausts: false }
     }
@@ -123,6 +126,16 @@ impl<K: Hash + Eq + Clone> Store<K> {
             is_due.then_some(now.as_u64().max(1))
         };
         self.told_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, tell).is_ok()
+    }
+}
+
+/// A place that is counted and has no key yet. Its drop gives it back, also by a panic of the key's `Clone`.
+struct Room<'a>(&'a AtomicU64);
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        // Relaxed: the count guards no other memory.
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The store beside naive buckets, at its bound, and under storms of new keys.
 
-use std::{cell::Cell, collections::HashMap, hash::Hasher, time::Duration};
+use std::{cell::Cell, collections::HashMap, hash::Hasher, panic, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -91,7 +91,7 @@ async fn case_34_a_store_that_evicts_answers_as_one_that_forgets_nothing() {
             let now = clock::now();
             if rng.random_bool(0.01) {
                 let new = per_second(rng.random_range(1..100), rng.random_range(1..10));
-                naive.change_rate(std::mem::replace(&mut rate, new), new, now);
+                naive.change_rate(mem::replace(&mut rate, new), new, now);
                 store.update(Numbers::new(&new));
             }
             // A few keys call often, and many fill the store.
@@ -188,6 +188,26 @@ async fn case_81_a_storm_of_new_keys_costs_a_few_hashes_per_call() {
             // One for the call, two for an eviction, and the rest for growth.
             assert!(HASHED.get() < 6 * 20_000, "{} hashes with at most {max_keys} keys", HASHED.get());
         }
+    }
+}
+
+/// Its clone panics.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Uncloneable(u32);
+
+impl Clone for Uncloneable {
+    fn clone(&self) -> Self {
+        panic!("a key without a clone")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_clone_panics_takes_no_place() {
+    let store = store(per_second(1, 1), 1);
+    for key in 0..2 {
+        let asks = panic::AssertUnwindSafe(|| store.ask(&Uncloneable(key), 1, clock::now()));
+        assert!(panic::catch_unwind(asks).is_err());
+        assert_eq!((store.len(), store.counts().without_room), (0, 0));
     }
 }
 
