@@ -286,8 +286,11 @@ async fn case_84_a_file_makes_the_same_stack_and_absent_stages_let_all_pass() {
         .expect("valid");
     assert_eq!(by_setters.drain().config(), drain);
 
+    let per_client = || config.rate_limit.map(|limit| limit.per_header(CLIENT));
+    let keyed = http::server_from(config).rate_limit(per_client()).build().expect("valid");
+    assert_eq!(keyed.rate_limit().map(|limit| limit.snapshot().max_keys), Some(100_000));
     let absent = http::server_from(ServerConfig::default());
-    let absent = absent.build().expect("valid");
+    let absent = absent.rate_limit(per_client().filter(|_| false)).build().expect("valid");
     let all = (absent.drain(), absent.rate_limit(), absent.concurrency_limit(), absent.timeout());
     assert!(matches!(all, (None, None, None, None)));
     let visitor = Visitor::of(Router::new().route("/", get(async || "hello")).layer(absent)).await;

@@ -42,8 +42,8 @@ impl<Edge, P, Q, Drain, RateLimit, ConcurrencyLimit, Timeout>
         })
     }
 
-    /// Limits how many requests pass per second: of all clients together, or of each with
-    /// `per_header`.
+    /// Limits how many requests pass per second: of all clients together, or of each with `per_header` or
+    /// [`per_key`](RateLimitConfig::per_key).
     ///
     /// A rejected request takes no permit of the concurrency limit. The longest wait is below
     /// [`timeout`](Self::timeout); a limit per key lets no call wait. Default: no limit.
