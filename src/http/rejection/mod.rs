@@ -5,6 +5,7 @@ pub mod future;
 mod jitter;
 mod service;
 
+#[cfg(feature = "grpc")]
 pub(crate) use jitter::Jitter;
 
 pub use answer::{Answers, DetailedProblem, Problem};
