@@ -5,7 +5,6 @@ use std::time::Duration;
 /// The end of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[must_use]
 #[non_exhaustive]
 pub struct DrainReport {
     /// The calls that finished after the drain had begun, by an answer, an error or a drop.
