@@ -13,7 +13,7 @@ use crate::{client_key::ClientKey, config::BadConfig, forwarded::Trust, priority
 pub(crate) struct ClientsConfig {
     pub(crate) trust: Trust,
     pub(crate) key: ClientKey,
-    /// Of the requests of each client.
+    /// Limits the rate of the requests of each client.
     pub(crate) rate_limit: Option<RateLimitConfig>,
     /// The number of clients whose rates are known at a time.
     pub(crate) max_keys: usize,

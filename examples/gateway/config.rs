@@ -28,10 +28,10 @@ pub(crate) struct Config {
     pub(crate) drain_delay: Duration,
     #[serde(default)]
     pub(crate) clients: ClientsConfig,
-    /// Of the requests to the whole gateway.
+    /// Limits the rate of the requests to the whole gateway.
     #[serde(default)]
     pub(crate) rate_limit: Option<RateLimitConfig>,
-    /// Of the requests in the whole gateway.
+    /// Limits the requests in flight in the whole gateway.
     #[serde(default)]
     pub(crate) concurrency_limit: Option<ConcurrencyLimitConfig>,
     pub(crate) routes: Vec<Route>,
@@ -55,10 +55,10 @@ pub(crate) struct UpstreamConfig {
     /// The longest silence of a client that uploads a request body.
     #[serde(default = "defaults::body_read_timeout", with = "humantime_serde")]
     pub(crate) body_read_timeout: Duration,
-    /// Of the requests to all of its servers.
+    /// Limits the rate of the requests to all of its servers together.
     #[serde(default)]
     pub(crate) rate_limit: Option<RateLimitConfig>,
-    /// Of the requests to all of its servers at once.
+    /// Limits the requests in flight at all of its servers together.
     #[serde(default)]
     pub(crate) concurrency_limit: Option<ConcurrencyLimitConfig>,
     /// The numbers of the protections, as the file has them.

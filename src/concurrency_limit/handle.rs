@@ -56,7 +56,7 @@ pub(super) struct Waiter {
     ticket: Option<Ticket>,
 }
 
-/// What a call that found no free permit at first gets.
+/// The result of a call that found no free permit at first.
 #[derive(Debug)]
 pub(super) enum Acquired {
     Permit(Permit),

@@ -95,7 +95,7 @@ impl Permits {
     }
 }
 
-/// What a call gets under the lock.
+/// The result of an attempt to take a permit under the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grant {
     Permit,

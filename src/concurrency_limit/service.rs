@@ -118,7 +118,7 @@ impl<C, P, D> ConcurrencyLimitLayer<C, P, D> {
                 Ok(Acquired::Permit(permit)) => permit,
                 Ok(Acquired::Waiting(waiter)) => {
                     if let Some(deadline) = arrival.deadline {
-                        // An inner layer that reads a time to wait would begin it anew.
+                        // Without this, an inner layer that reads a time from a header would start that time again.
                         self.deadlines.propagate(&mut request, Deadline::at(deadline));
                     }
                     if mem::take(is_ready) {

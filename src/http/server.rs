@@ -16,7 +16,8 @@ pub type ServerProtocol<D = RequestExtensions> = Protocol<UntilBodyEnd, CloneReq
 /// The stack is one layer of a `Router`: `.layer(server)`. Rejections become answers, as
 /// [`RejectionLayer`] says. The [page of the module](crate::stack::server) has the order of the stages.
 ///
-/// A readiness endpoint stands outside of the stack, because the drain rejects the requests inside:
+/// A readiness endpoint stands outside of the stack, because the drain rejects the requests inside. A limit per header
+/// needs a header that a proxy or an outer layer has checked: a client that may send any value gets a new limit with each.
 ///
 /// ```
 /// use std::time::Duration;

@@ -11,8 +11,8 @@ use super::{
     window::Window,
 };
 
-/// What has to grant a call, besides the queue. The bucket is not part of it, because most calls take from it without the
-/// lock of the limit.
+/// The rate and the window, which together with the bucket grant a call. The bucket is not part of it, because most calls
+/// take from the bucket without the lock of the limit.
 #[derive(Debug)]
 pub(super) struct Limits {
     epoch: Epoch,

@@ -109,7 +109,7 @@ where
             Ok(Entered::Passed(tokens)) => ResponseFuture::readying(self.inner.clone(), request, tokens),
             Ok(Entered::Waits(waiter)) => {
                 if let Some(deadline) = arrival.deadline {
-                    // An inner layer that reads a time to wait would begin it anew.
+                    // Without this, an inner layer that reads a time from a header would start that time again.
                     self.layer.deadlines.propagate(&mut request, Deadline::at(deadline));
                 }
                 if mem::take(&mut self.is_ready) {

@@ -24,7 +24,7 @@ pub(super) struct Waiter {
     ticket: Option<Ticket>,
 }
 
-/// Where a call that waits stands.
+/// The progress of a call that waits.
 #[derive(Debug)]
 pub(super) enum Progress {
     Ended(Result<Tokens, Rejected>),

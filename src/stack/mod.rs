@@ -125,7 +125,8 @@
 //! | timeout, attempt timeout | [`TimedOut`](crate::EventKind::TimedOut) |
 //! | retry | [`Retried`](crate::EventKind::Retried) |
 //! | hedge | [`Hedged`](crate::EventKind::Hedged) |
-//! | rate limit, concurrency limit, pacing | [`Rejected`](crate::EventKind::Rejected) |
+//! | rate limit, pacing | [`Rejected`](crate::EventKind::Rejected); a limit per key only counts a rejection |
+//! | concurrency limit | [`Rejected`](crate::EventKind::Rejected), [`SheddingChanged`](crate::EventKind::SheddingChanged) |
 //! | breaker | [`CircuitChanged`](crate::EventKind::CircuitChanged), [`CircuitWouldTrip`](crate::EventKind::CircuitWouldTrip) |
 //! | a stage with state [per key](PerKey) | [`KeysExhausted`](crate::EventKind::KeysExhausted) |
 //! | each | [`Reconfigured`](crate::EventKind::Reconfigured) |
@@ -133,8 +134,8 @@
 //! The page of each layer says when, at which severity and with which fields: [fallback](crate::fallback#telemetry),
 //! [timeout](crate::timeout#telemetry), [rate limit](crate::rate_limit#telemetry),
 //! [concurrency limit](crate::concurrency_limit#telemetry), [retry](crate::retry#telemetry),
-//! [hedge](crate::hedge#telemetry), [breaker](crate::circuit_breaker#telemetry). Events of one call come in the order in which they happen. A call that
-//! succeeds at its first attempt, in time, emits none.
+//! [hedge](crate::hedge#telemetry), [breaker](crate::circuit_breaker#telemetry). Events of one call come in the order in
+//! which they happen. A call that succeeds at its first attempt, in time, emits none.
 //!
 //! # Naming the type
 //!

@@ -1,4 +1,4 @@
-//! Where a request says which backend it goes to.
+//! The part of a request that names its backend.
 
 use ::http::{Request, header::HOST, uri};
 

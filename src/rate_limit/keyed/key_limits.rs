@@ -20,7 +20,7 @@ pub(super) struct Numbers {
     most: u32,
 }
 
-/// What the calls of one key have taken. A new one has everything left.
+/// The tokens and the room in the window that the calls of one key have taken. A new key has everything left.
 #[derive(Clone, Debug, Default)]
 pub(super) struct KeyLimits {
     bucket: Bucket,

@@ -31,7 +31,7 @@ pub struct KeyedRetryHandle<K> {
 struct KeyedShared<K> {
     spec: RetrySpec,
     is_open: Option<OpenKeys<K>>,
-    /// Of an inner hedge too.
+    /// The retry shares these budgets with an inner hedge.
     budgets: Option<BudgetsPerKey<K>>,
     states: States<K, RetryHandle>,
     others: RetryHandle,

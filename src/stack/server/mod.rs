@@ -41,7 +41,7 @@
 //! | answers | outermost | they turn the rejections of all inner stages into responses, and hold permits until the body ends |
 //! | panic guard | around all stages | a panic returns every permit, and the connection goes on |
 //! | drain | outer to the limits | requests in a queue are in flight, and finish |
-//! | deadline | outer to the limits | a request that nobody waits for takes no token |
+//! | deadline | outer to the limits | a request whose caller has given up takes no token |
 //! | rate limit | outer to the concurrency limit | a greedy client takes no permits |
 //! | concurrency limit | outer to the timeout | the handler has its whole time, however long its request waited |
 //! | timeout | innermost | it limits the handler alone, or ends it at the deadline of its request |
@@ -73,7 +73,9 @@
 //! | panic guard | [`Panicked`](crate::EventKind::Panicked) |
 //! | drain | [`DrainBegan`](crate::EventKind::DrainBegan), [`DrainEnded`](crate::EventKind::DrainEnded) |
 //! | deadline, timeout | [`TimedOut`](crate::EventKind::TimedOut) |
-//! | rate limit, concurrency limit | [`Rejected`](crate::EventKind::Rejected), [`SheddingChanged`](crate::EventKind::SheddingChanged), [`KeysExhausted`](crate::EventKind::KeysExhausted) |
+//! | rate limit | [`Rejected`](crate::EventKind::Rejected) |
+//! | rate limit per key | [`KeysExhausted`](crate::EventKind::KeysExhausted); a rejection is only counted |
+//! | concurrency limit | [`Rejected`](crate::EventKind::Rejected), [`SheddingChanged`](crate::EventKind::SheddingChanged); per key, [`KeysExhausted`](crate::EventKind::KeysExhausted) too |
 //! | each but the panic guard and the deadline | [`Reconfigured`](crate::EventKind::Reconfigured) |
 
 mod builder;
