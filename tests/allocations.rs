@@ -156,6 +156,9 @@ fn case_62_a_call_of_a_known_key_passes_without_an_allocation() {
     let mut service = layer.layer(Backend);
     assert_eq!(allocations(10_000, || assert!(call(&mut service.clone(), true).is_ok())), 0);
     assert!(call(&mut service, false).is_err(), "the backend fails");
+    for key in [true, false] {
+        assert_eq!(allocations(10_000, || assert!(layer.handle().quotas(&key).window.is_none())), 0);
+    }
 }
 
 #[test]

@@ -39,6 +39,7 @@ const PURE: &[&str] = &[
     "rate_limit/keyed/key_limits.rs",
     "rate_limit/keyed/shard.rs",
     "rate_limit/limits.rs",
+    "rate_limit/quota.rs",
     "rate_limit/rate.rs",
     "rate_limit/window.rs",
     "telemetry/circuit.rs",

@@ -177,6 +177,14 @@ impl RateLimitConfig {
         let burst = self.burst.unwrap_or(calls.min(MAX_BURST));
         Some(Rate::new(NonZeroU32::new(calls)?, period, NonZeroU32::new(burst)?))
     }
+
+    /// The time in which the bucket fills up. Its [`Rate`] has that time too, rounded up by up to 1 ns per token.
+    pub(super) fn fills_in(&self) -> Option<Duration> {
+        let Span { calls, period } = self.rate?;
+        let burst = u128::from(self.bucket()?.burst.get());
+        let nanos = period.as_nanos() * burst / u128::from(calls);
+        Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+    }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -232,5 +240,10 @@ mod tests {
         assert_eq!(burst(RateLimitConfig::per_second(7).burst(2)), Some(2));
         assert_eq!(burst(RateLimitConfig::per(2_000_000, SLOWEST)), Some(MAX_BURST));
         assert_eq!(burst(RateLimitConfig::sliding_window(7, SECOND)), None);
+        let fills_in = |config: RateLimitConfig| config.fills_in();
+        assert_eq!(fills_in(RateLimitConfig::per_second(7)), Some(SECOND));
+        assert_eq!(fills_in(RateLimitConfig::per(60, 60 * SECOND).burst(7)), Some(7 * SECOND));
+        let longest = RateLimitConfig::per(1, SLOWEST).burst(MAX_BURST);
+        assert_eq!(fills_in(longest), Some(MAX_BURST * SLOWEST));
     }
 }

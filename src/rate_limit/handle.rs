@@ -12,6 +12,7 @@ use super::{
     bucket::Bucket,
     config::RateLimitConfig,
     limits::Taken,
+    quota::Quotas,
     rate::{Epoch, Rate},
     snapshot::RateLimitSnapshot,
     state::{Entry, Newcomer, Refused, State, Step},
@@ -104,6 +105,13 @@ impl RateLimitHandle {
             waiting_by_class: Priority::ALL.map(|priority| (priority, state.waiting_of(priority))),
             counts: state.counts(),
         }
+    }
+
+    /// The quotas, and how much of them is left for the next call. It takes a short lock.
+    #[must_use]
+    pub fn quotas(&self) -> Quotas {
+        let now = clock::now();
+        lock(&self.shared.state).quotas(&self.shared.bucket, now)
     }
 
     /// The numbers in force.

@@ -4,7 +4,13 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::{config::RateLimitConfig, cost::UnitCost, handle::RateLimitHandle, service::RateLimit};
+use super::{
+    config::RateLimitConfig,
+    cost::UnitCost,
+    handle::RateLimitHandle,
+    quota::{QuotaSource, Quotas},
+    service::RateLimit,
+};
 use crate::{
     call::{ConfigError, NoDeadline, NoPriority},
     telemetry::{Emitter, Listener, Name},
@@ -122,5 +128,15 @@ impl<S, P: Clone, D: Clone, K: Clone> Layer<S> for RateLimitLayer<P, D, K> {
 
     fn layer(&self, inner: S) -> Self::Service {
         RateLimit { inner, is_ready: false, layer: self.clone() }
+    }
+}
+
+impl<Req, P, D, K> QuotaSource<Req> for RateLimitLayer<P, D, K> {
+    type Key = ();
+
+    fn key(&self, _: &Req) {}
+
+    fn quotas(&self, (): &()) -> Option<Quotas> {
+        self.costs.is_some().then(|| self.handle.quotas())
     }
 }

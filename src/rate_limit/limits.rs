@@ -7,6 +7,7 @@ use governor::nanos::Nanos;
 use super::{
     bucket::Bucket,
     config::RateLimitConfig,
+    quota::Quotas,
     rate::{Epoch, Rate},
     window::Window,
 };
@@ -114,6 +115,11 @@ impl Limits {
             later if later > at => self.epoch.instant(later),
             _ => now,
         }
+    }
+
+    /// The quotas of these numbers, and what is left of them.
+    pub(super) fn quotas(&mut self, config: &RateLimitConfig, bucket: &Bucket, now: Instant) -> Quotas {
+        Quotas::new(config, bucket, self.window.as_mut(), self.epoch.nanos(now))
     }
 
     /// The tokens in the bucket, and the calls that the window has room for.

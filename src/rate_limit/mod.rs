@@ -117,6 +117,7 @@ mod handle;
 pub mod keyed;
 mod layer;
 mod limits;
+mod quota;
 mod rate;
 #[cfg(feature = "serde")]
 mod serde;
@@ -130,5 +131,6 @@ pub use config::RateLimitConfig;
 pub use cost::{CostSource, UnitCost};
 pub use handle::RateLimitHandle;
 pub use layer::RateLimitLayer;
+pub use quota::{Quota, QuotaSource, Quotas};
 pub use service::RateLimit;
 pub use snapshot::{RateLimitCounts, RateLimitSnapshot};

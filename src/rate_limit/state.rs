@@ -9,6 +9,7 @@ use super::{
     bucket::Bucket,
     config::RateLimitConfig,
     limits::{Limits, Taken},
+    quota::Quotas,
     rate::Epoch,
     snapshot::RateLimitCounts,
 };
@@ -95,6 +96,11 @@ impl<T: Default> State<T> {
     /// The tokens in the bucket, and the room in the window.
     pub(super) fn left(&mut self, bucket: &Bucket, now: Instant) -> (Option<u32>, Option<u32>) {
         self.limits.left(bucket, now)
+    }
+
+    /// The quotas, and what is left of them.
+    pub(super) fn quotas(&mut self, bucket: &Bucket, now: Instant) -> Quotas {
+        self.limits.quotas(&self.config, bucket, now)
     }
 
     /// Whether the bucket alone decides on a newcomer: no call waits, and there is no window.

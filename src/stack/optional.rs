@@ -2,6 +2,8 @@
 
 use tower_layer::Layer;
 
+use crate::rate_limit::{QuotaSource, Quotas};
+
 /// The layer of a stage that was given as an `Option`: it remembers whether the stage is present.
 ///
 /// An absent stage has the same layer, which hands every call on. So the types are the same in both cases: an optional
@@ -28,5 +30,17 @@ impl<S, L: Layer<S>> Layer<S> for OptionalLayer<L> {
 
     fn layer(&self, inner: S) -> L::Service {
         self.layer.layer(inner)
+    }
+}
+
+impl<Req, L: QuotaSource<Req>> QuotaSource<Req> for OptionalLayer<L> {
+    type Key = L::Key;
+
+    fn key(&self, request: &Req) -> L::Key {
+        self.layer.key(request)
+    }
+
+    fn quotas(&self, key: &L::Key) -> Option<Quotas> {
+        self.get_ref()?.quotas(key)
     }
 }

@@ -72,6 +72,7 @@ mod public_types;
 mod rate_limit;
 mod rate_limit_keyed;
 mod rate_limit_overload;
+mod rate_limit_quotas;
 mod rate_limit_vectors;
 mod rate_limit_waiting;
 mod retry_cancellation;

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     call::{ConfigError, Reason, Rejected},
-    rate_limit::config::RateLimitConfig,
+    rate_limit::{config::RateLimitConfig, quota::Quotas},
     rt::{
         descent,
         sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
@@ -109,6 +109,15 @@ impl<K> KeyedRateLimitHandle<K> {
 }
 
 impl<K: Hash + Eq + Clone> KeyedRateLimitHandle<K> {
+    /// The quotas of this key, and how much of them is left for its next call.
+    ///
+    /// It takes the same lock as a call of the key, for one look, and allocates nothing. A key that made no call gets no
+    /// state by it. Such a key has everything left; if there is no room for new keys, it has what those share.
+    #[must_use]
+    pub fn quotas(&self, key: &K) -> Quotas {
+        self.shared.store.quotas(key)
+    }
+
     /// Takes the cost of a call of this key.
     #[inline]
     pub(super) fn admit(&self, key: &K, cost: u32) -> Result<(), Rejected> {

@@ -7,6 +7,7 @@ use governor::nanos::Nanos;
 use crate::rate_limit::{
     bucket::Bucket,
     config::{RateLimitConfig, Span},
+    quota::Quotas,
     rate::Rate,
     window::Window,
 };
@@ -18,6 +19,7 @@ pub(super) struct Numbers {
     window: Option<Span>,
     /// No call that costs more ever passes.
     most: u32,
+    config: RateLimitConfig,
 }
 
 /// The tokens and the room in the window that the calls of one key have taken. A new key has everything left.
@@ -43,7 +45,7 @@ impl Numbers {
         let rate = config.bucket();
         let of_bucket = rate.map_or(u32::MAX, |rate| rate.burst.get());
         let most = config.window.map_or(of_bucket, |span| of_bucket.min(span.calls));
-        Self { rate, window: config.window, most }
+        Self { rate, window: config.window, most, config: *config }
     }
 }
 
@@ -91,6 +93,11 @@ impl KeyLimits {
                 .window
                 .zip(self.window.as_mut())
                 .is_none_or(|(span, window)| window.left(now) == span.calls)
+    }
+
+    /// The quotas of the key, and what is left of them. It allocates nothing.
+    pub(super) fn quotas(&mut self, numbers: &Numbers, now: Nanos) -> Quotas {
+        Quotas::new(&numbers.config, &self.bucket, self.window.as_deref_mut(), now)
     }
 
     /// Goes on with other numbers. The tokens that were taken stay taken, up to the new burst; the calls in the window

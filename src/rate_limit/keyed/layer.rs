@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    hash::Hash,
     sync::{Arc, OnceLock},
 };
 
@@ -9,7 +10,13 @@ use tower_layer::Layer;
 
 use super::{handle::KeyedRateLimitHandle, service::KeyedRateLimit};
 use crate::{
-    rate_limit::{config::RateLimitConfig, cost::UnitCost, layer::RateLimitLayer},
+    keyed::KeySource,
+    rate_limit::{
+        config::RateLimitConfig,
+        cost::UnitCost,
+        layer::RateLimitLayer,
+        quota::{QuotaSource, Quotas},
+    },
     telemetry::Emitter,
 };
 
@@ -98,6 +105,22 @@ impl<S, K, F: Clone, C: Clone> Layer<S> for KeyedRateLimitLayer<K, F, C> {
 
     fn layer(&self, inner: S) -> Self::Service {
         KeyedRateLimit::new(inner, self.key.clone(), self.costs.clone(), self.handle())
+    }
+}
+
+impl<Req, K, F, C> QuotaSource<Req> for KeyedRateLimitLayer<K, F, C>
+where
+    K: Hash + Eq + Clone,
+    F: KeySource<Req, K>,
+{
+    type Key = Option<K>;
+
+    fn key(&self, request: &Req) -> Option<K> {
+        Some(self.key.as_ref()?.key(request))
+    }
+
+    fn quotas(&self, key: &Option<K>) -> Option<Quotas> {
+        Some(self.handle().quotas(key.as_ref()?))
     }
 }
 

@@ -9,6 +9,7 @@ use governor::nanos::Nanos;
 use hashbrown::HashTable;
 
 use super::key_limits::{Denied, KeyLimits, Numbers};
+use crate::rate_limit::quota::Quotas;
 
 /// The limits of each key.
 ///
@@ -144,6 +145,17 @@ impl<K: Hash + Eq> Shard<K> {
         self.places.insert_unique(hash, place, rehash);
         self.entries.push(entry);
         (taken, true)
+    }
+
+    /// The quotas that the next call of the key finds. A key without an entry gets none by it.
+    pub(super) fn quotas(&mut self, hash: u64, key: &K, now: Nanos) -> Quotas {
+        let place = self.places.find(hash, |place| self.entries[index(*place)].key == *key).copied();
+        let limits = match (place, self.shared_place(hash)) {
+            (Some(place), _) => &mut self.entries[index(place)].limits,
+            (None, Some(place)) => &mut self.overflow[place],
+            (None, None) => &mut KeyLimits::default(),
+        };
+        limits.quotas(&self.numbers, now)
     }
 
     /// Takes out an entry that has everything left, if there is one among the next few.

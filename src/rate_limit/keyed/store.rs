@@ -14,7 +14,7 @@ use super::{
     shard::{Shard, ShardCounts},
 };
 use crate::{
-    rate_limit::rate::Epoch,
+    rate_limit::{quota::Quotas, rate::Epoch},
     rt::{
         clock,
         sync::{AtomicU64, Mutex, Ordering, OwnLine, lock},
@@ -90,14 +90,26 @@ impl<K: Hash + Eq + Clone> Store<K> {
     #[inline]
     pub(super) fn take(&self, key: &K, cost: NonZeroU32, now: Instant) -> Taken {
         let hash = self.hasher.hash_one(key);
-        // The table within a shard uses the lowest and the highest bits.
-        let [_, _, _, byte, ..] = hash.to_le_bytes();
-        // A mask instead of a division: the number of shards is a power of two.
-        let mut shard = lock(&self.shards[usize::from(byte) & (self.shards.len() - 1)].0);
+        let mut shard = lock(self.shard(hash));
         match shard.take(hash, key, cost, self.epoch.nanos(now)) {
             Some(result) => Taken { result, exhausts: false },
             None => self.take_new(&mut shard, hash, key, cost),
         }
+    }
+
+    /// The quotas of this key, and what is left of them.
+    pub(super) fn quotas(&self, key: &K) -> Quotas {
+        let hash = self.hasher.hash_one(key);
+        let mut shard = lock(self.shard(hash));
+        shard.quotas(hash, key, self.epoch.nanos(clock::now()))
+    }
+
+    #[inline]
+    fn shard(&self, hash: u64) -> &Mutex<Shard<K>> {
+        // The table within a shard uses the lowest and the highest bits.
+        let [_, _, _, byte, ..] = hash.to_le_bytes();
+        // A mask instead of a division: the number of shards is a power of two.
+        &self.shards[usize::from(byte) & (self.shards.len() - 1)].0
     }
 
     // Cold: most calls come from keys that called lately.
