@@ -12,7 +12,7 @@
 //! | [`ReconnectLayer`] | requests that meet a closed keep-alive connection |
 //! | [`RequestExtensions`], [`TimeoutHeader`], [`BodyDeadlineLayer`] | deadlines of requests and of response bodies |
 //! | [`PriorityHeader`] | priorities of requests |
-//! | [`RateLimitFields`] | quotas, told to clients |
+//! | [`ReportQuotasLayer`], [`RateLimitFields`] | quotas, told to clients |
 //! | [`BodyReadTimeoutLayer`] | clients that stall their upload |
 //! | [`UntilBodyEnd`], [`BodyOutcomeLayer`] | permits and drains that wait for the end of the response body |
 //! | [`ByHeader`], [`ByExtension`] | rate limits per client |
@@ -98,7 +98,7 @@ pub(crate) mod errors;
 mod extensions;
 pub(crate) mod pending_outcomes;
 mod priority;
-mod rate_limit_fields;
+pub mod quotas;
 pub mod reconnect;
 pub mod rejection;
 pub mod replay;
@@ -122,7 +122,7 @@ pub use client::{BoxBody, HttpClient};
 pub use client_key::{ByExtension, ByHeader, ClientKey};
 pub use extensions::{Attempt, Idempotent, RequestExtensions, RequestTimeout};
 pub use priority::PriorityHeader;
-pub use rate_limit_fields::{QuotaPolicy, QuotaState, RateLimitFields};
+pub use quotas::{QuotaEdge, QuotaPolicy, QuotaState, RateLimitFields, ReportQuotas, ReportQuotasLayer};
 pub use reconnect::{Reconnect, ReconnectLayer, TrackedConnector};
 pub use rejection::{Answers, DetailedProblem, DetailedRejectionLayer, Problem, Rejection, RejectionLayer};
 pub use replay::{CannotReplay, Replay, ReplayBody, ReplayLayer};

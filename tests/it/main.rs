@@ -48,6 +48,7 @@ mod hedge_script;
 mod hedge_vectors;
 mod http_client;
 mod http_reconnect;
+mod http_quotas;
 mod http_recording;
 mod http_redirect;
 mod http_replay;

@@ -10,7 +10,8 @@ use crate::{algo::whole_seconds_up, call::ConfigError};
 /// The quotas of a server, as response fields (draft-ietf-httpapi-ratelimit-headers-10).
 ///
 /// `RateLimit-Policy` has the quotas, which do not change. `RateLimit` has the rest of each quota for the client of the
-/// response. Both belong into every response, with any status. The names of the quotas are public.
+/// response. Both belong into every response, with any status. The names of the quotas are public. For a rate limit of
+/// this crate, [`ReportQuotasLayer`](super::ReportQuotasLayer) writes the fields.
 ///
 /// ```
 /// use std::time::Duration;

@@ -56,6 +56,20 @@ where
     }
 }
 
+impl<Edge, D, Drain, RateLimit, ConcurrencyLimit, Timeout>
+    ServerStack<Edge, D, ServerSlots<Drain, RateLimit, ConcurrencyLimit, Timeout>>
+{
+    /// The same stack with another edge, which may know the rate limit.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "the leaves call it"))]
+    pub(crate) fn change_edge<Edge2>(
+        self,
+        change: impl FnOnce(Edge, &RateLimit) -> Edge2,
+    ) -> ServerStack<Edge2, D, ServerSlots<Drain, RateLimit, ConcurrencyLimit, Timeout>> {
+        let Self { edge, panic_guard, deadlines, layers } = self;
+        ServerStack { edge: change(edge, &layers.rate_limit), panic_guard, deadlines, layers }
+    }
+}
+
 impl<Edge, D, S> ServerStack<Edge, D, S> {
     /// The handle of the panic guard.
     #[must_use]

@@ -1,0 +1,11 @@
+//! The quotas of a server, told to its clients in every response.
+//!
+//! [`ReportQuotasLayer`] writes the quotas of a [rate limit](crate::rate_limit) into the fields `RateLimit-Policy` and
+//! `RateLimit` (draft-ietf-httpapi-ratelimit-headers). [`RateLimitFields`] writes quotas that come from elsewhere.
+
+mod fields;
+pub mod future;
+mod layer;
+
+pub use fields::{QuotaPolicy, QuotaState, RateLimitFields};
+pub use layer::{QuotaEdge, ReportQuotas, ReportQuotasLayer};
