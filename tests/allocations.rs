@@ -186,6 +186,24 @@ fn case_34_a_million_random_keys_cost_less_than_40_bytes_each_beyond_the_key() {
 }
 
 #[test]
+fn case_34_a_window_per_key_takes_memory_only_for_the_calls_in_it() {
+    let keys = 10_000;
+    for (calls, bound) in [(1, 128), (10, 384), (300, 4_224)] {
+        let config = RateLimitConfig::sliding_window(256, Duration::from_secs(60 * 60));
+        let layer = config.build().expect("valid").keyed(|key: &u64| *key);
+        let mut service = layer.layer(service_fn(|_: u64| ready(Ok(()) as Answer)));
+        let flood = allocation_counter::measure(|| {
+            for key in (0..keys).flat_map(|key| std::iter::repeat_n(key, calls)) {
+                drop(service.call(key));
+            }
+        });
+        let each = flood.bytes_max / keys;
+        println!("bytes per key with {calls} calls: {each}");
+        assert!(each <= bound, "{calls} calls: {each}");
+    }
+}
+
+#[test]
 fn case_62_a_body_that_is_sent_once_or_is_empty_allocates_nothing() {
     let mut context = Context::from_waker(Waker::noop());
     let once = allocations(1_000, || {

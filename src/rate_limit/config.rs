@@ -88,7 +88,7 @@ impl RateLimitConfig {
     ///
     /// Use it for a quota that a contract names, such as 10 000 calls per hour: a bucket exceeds it by its burst. Up to 256
     /// calls, the window is exact. Above, it may hold a call up for 1/256 of its length too long. A window costs each call a
-    /// short lock, and up to 5 KB of memory. 1 to 1 000 000 000 calls, 1 ms to 31 days. Default: no window.
+    /// short lock, and up to 4 KB of memory. 1 to 1 000 000 000 calls, 1 ms to 31 days. Default: no window.
     #[must_use]
     pub const fn window(mut self, calls: u32, length: Duration) -> Self {
         self.window = Some(Span { calls, period: length });

@@ -54,6 +54,7 @@ impl Limits {
             (Some(window), Some(span)) => window.update(span.calls, span.period),
             (window, span) => *window = span.map(|span| Window::new(span.calls, span.period)),
         }
+        self.window.iter_mut().for_each(Window::reserve);
         let of_window = config.window.map_or(u32::MAX, |span| span.calls);
         self.most = self.rate.map_or(u32::MAX, |rate| rate.burst.get()).min(of_window);
     }

@@ -1,6 +1,6 @@
 //! The sliding window: at most so many calls in any span of a length.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, mem, time::Duration};
 
 use governor::nanos::Nanos;
 
@@ -8,7 +8,7 @@ use governor::nanos::Nanos;
 ///
 /// Up to [`EXACT`] calls, the window is a log of every call. Above, the calls of a part of the window are one entry, which
 /// counts until its last instant has left the window. So the window never admits more than its limit, and holds a call up
-/// for at most one part too long. A counter that weights the former window by its overlap admits more: it takes the
+/// for at most one part too long. The memory grows with the calls in the window, up to 257 entries of 16 bytes. A counter that weights the former window by its overlap admits more: it takes the
 /// former calls for evenly spread.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
@@ -32,16 +32,17 @@ struct Entry {
 impl Window {
     pub(crate) fn new(limit: u32, length: Duration) -> Self {
         let length = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
-        // All entries that it may get, so that no call allocates.
-        let entries = VecDeque::with_capacity(limit.min(EXACT) as usize + 1);
-        Self { limit, length, entries, used: 0 }
+        Self { limit, length, entries: VecDeque::new(), used: 0 }
     }
 
     /// Goes on with another limit and length. The calls in the window stay; a longer window misses those that have left.
     pub(crate) fn update(&mut self, limit: u32, length: Duration) {
-        let old = std::mem::replace(self, Self::new(limit, length));
-        self.entries.extend(old.entries);
-        self.used = old.used;
+        *self = Self { entries: mem::take(&mut self.entries), used: self.used, ..Self::new(limit, length) };
+    }
+
+    /// Takes the memory of all entries that it may get, so that no call allocates.
+    pub(crate) fn reserve(&mut self) {
+        self.entries.reserve_exact(self.most_entries().saturating_sub(self.entries.len()));
     }
 
     /// From when so many more calls have passed, if they pass as early as they can. `now` if there is room.
@@ -73,7 +74,10 @@ impl Window {
         match self.entries.back_mut() {
             // A clock that is behind makes no entry older than the last one.
             Some(last) if last.at >= at => last.cost += cost,
-            _ => self.entries.push_back(Entry { at, cost }),
+            _ => {
+                self.grow();
+                self.entries.push_back(Entry { at, cost });
+            }
         }
     }
 
@@ -102,6 +106,19 @@ impl Window {
     pub(crate) fn left(&mut self, now: Nanos) -> u32 {
         self.expire(now);
         self.limit.saturating_sub(u32::try_from(self.used).unwrap_or(u32::MAX))
+    }
+
+    /// Doubles a full log, up to all entries that it may get. A limit per key has many windows with few calls.
+    fn grow(&mut self) {
+        let len = self.entries.len();
+        if len == self.entries.capacity() {
+            let rest = self.most_entries().saturating_sub(len);
+            self.entries.reserve_exact(len.min(rest).max(1));
+        }
+    }
+
+    fn most_entries(&self) -> usize {
+        self.limit.min(EXACT) as usize + 1
     }
 
     fn expire(&mut self, now: Nanos) {
@@ -203,6 +220,21 @@ mod tests {
             }
             assert!(window.entries.len() <= 257, "{}", window.entries.len());
         }
+    }
+
+    #[test]
+    fn the_log_grows_with_its_calls_up_to_its_bound() {
+        let mut window = Window::new(EXACT, nanos(1_000));
+        let mut capacities = vec![window.entries.capacity()];
+        for now in 0..3_000 {
+            let _ = ask(&mut window, 1, now);
+            capacities.push(window.entries.capacity());
+        }
+        capacities.dedup();
+        assert_eq!(capacities, [0, 1, 2, 4, 8, 16, 32, 64, 128, 256]);
+        window.update(1_000_000, nanos(3_000));
+        window.reserve();
+        assert_eq!(window.entries.capacity(), 257);
     }
 
     #[test]
