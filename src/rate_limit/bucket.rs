@@ -1,15 +1,12 @@
 //! The token bucket: governor's algorithm, told the rate and the time of each check.
 //!
 //! A limiter of governor has one rate, and counts time from its own construction. So a bucket keeps only governor's state,
-//! which is one word, and makes the limiter around it for the duration of a check. Each of these limiters starts at the
-//! same [`Epoch`](super::rate::Epoch). The stored instant thus keeps its meaning, and the rate may change between two checks.
+//! which is one word, and replaces the word by governor's rule, GCRA. The rate may change between two checks, and the
+//! instant in the word keeps its meaning.
 
-use std::{cell::Cell, num::NonZeroU32};
+use std::num::NonZeroU32;
 
 use governor::{
-    RateLimiter,
-    clock::Clock,
-    middleware::NoOpMiddleware,
     nanos::Nanos,
     state::{InMemoryState, NotKeyed, StateStore},
 };
@@ -26,25 +23,24 @@ impl Bucket {
     /// Takes tokens, or says from when there are enough of them. `None`: more than the bucket holds.
     #[inline]
     pub(crate) fn take(&self, rate: Rate, cost: NonZeroU32, now: Nanos) -> Result<(), Option<Nanos>> {
-        // governor multiplies the cost before it compares, and that may overflow.
         if cost > rate.burst {
             return Err(None);
         }
-        let clock = CheckClock { now, next: Cell::new(Nanos::new(0)) };
-        let limiter = RateLimiter::<_, _, _, NoOpMiddleware<Nanos>>::new(rate.quota(), Store(&self.0), clock);
-        // The check of several tokens costs more.
-        let checked = if cost == NonZeroU32::MIN { Ok(limiter.check()) } else { limiter.check_n(cost) };
-        match checked {
-            Ok(checked) => checked.map_err(|not_until| Some(not_until.earliest_possible())),
-            Err(_) => Err(None),
-        }
+        let (now, price, fill) = (now.as_u64(), rate.price(cost.get().into()), rate.fill());
+        let take = |full_at: Option<Nanos>| {
+            let full_at = full_at.map_or(now, |at| at.as_u64().max(now)).saturating_add(price);
+            match full_at.saturating_sub(fill) {
+                free_at if free_at > now => Err(Some(Nanos::new(free_at))),
+                _ => Ok(((), Nanos::new(full_at))),
+            }
+        };
+        self.0.measure_and_replace(&NotKeyed::NonKey, take)
     }
 
     /// From when so many tokens have been taken, if calls take them as early as they can. It may lie in the past.
     pub(crate) fn free_at(&self, rate: Rate, cost: u64, now: Nanos) -> Nanos {
-        let cost = rate.interval.saturating_mul(cost);
         let full_at = self.full_at().map_or(now, |at| at.max(now)).as_u64();
-        Nanos::new(full_at.saturating_add(cost).saturating_sub(rate.fill()))
+        Nanos::new(full_at.saturating_add(rate.price(cost)).saturating_sub(rate.fill()))
     }
 
     /// The tokens in the bucket.
@@ -55,7 +51,7 @@ impl Bucket {
 
     /// Returns the tokens of a call that did not use them.
     pub(crate) fn refund(&self, rate: Rate, cost: NonZeroU32) {
-        let cost = Nanos::new(rate.interval.saturating_mul(cost.get().into()));
+        let cost = Nanos::new(rate.price(cost.get().into()));
         self.replace(|full_at| full_at.saturating_sub(cost));
     }
 
@@ -108,40 +104,11 @@ impl Clone for Bucket {
     }
 }
 
-/// The clock of one check: governor first reads the start of its limiter, and then the time.
-struct CheckClock {
-    now: Nanos,
-    next: Cell<Nanos>,
-}
-
-impl Clock for CheckClock {
-    type Instant = Nanos;
-
-    #[inline]
-    fn now(&self) -> Nanos {
-        self.next.replace(self.now)
-    }
-}
-
-/// A borrowed state: governor's limiters own theirs.
-struct Store<'a>(&'a InMemoryState);
-
-impl StateStore for Store<'_> {
-    type Key = NotKeyed;
-
-    #[inline]
-    fn measure_and_replace<T, F, E>(&self, key: &NotKeyed, f: F) -> Result<T, E>
-    where
-        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
-    {
-        self.0.measure_and_replace(key, f)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use governor::{Quota, RateLimiter, clock::FakeRelativeClock};
     use rand::{RngExt, SeedableRng, rngs::StdRng};
 
     use super::*;
@@ -255,6 +222,31 @@ mod tests {
             let owed = owed * u128::from(new.interval) / u128::from(self.rate.interval);
             let owed = u64::try_from(owed).expect("small").min(new.fill());
             (self.rate, self.level) = (new, new.fill() - owed);
+        }
+    }
+
+    #[test]
+    fn it_agrees_with_a_limiter_of_governor() {
+        for seed in 0..50 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let (bucket, clock) = (Bucket::default(), FakeRelativeClock::default());
+            let (interval, burst) = (rng.random_range(1..1_000), cost(rng.random_range(1..20)));
+            let quota = Quota::with_period(Duration::from_nanos(interval)).expect("above 0");
+            let governor = RateLimiter::direct_with_clock(quota.allow_burst(burst), clock.clone());
+            let mut now = 0;
+            for step in 0..500 {
+                let passed = rng.random_range(0..3) * rng.random_range(0..interval * 4);
+                now += passed;
+                clock.advance(Duration::from_nanos(passed));
+                let tokens = cost(rng.random_range(1..4));
+                let expected = match governor.check_n(tokens) {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(until)) => Err(Some(until.earliest_possible())),
+                    Err(_) => Err(None),
+                };
+                let taken = bucket.take(Rate { interval, burst }, tokens, Nanos::new(now));
+                assert_eq!(taken, expected, "seed {seed}, step {step}");
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use governor::{Quota, nanos::Nanos};
+use governor::nanos::Nanos;
 
 use crate::algo::after;
 
@@ -24,23 +24,21 @@ pub(crate) struct Epoch(pub(crate) Instant);
 
 impl Rate {
     /// So many tokens per period, rounded down.
-    ///
-    /// The arithmetic of governor does not overflow with an interval of up to an hour and up to a million tokens, also if
-    /// the two belong to different rates.
     pub(crate) fn new(tokens: NonZeroU32, period: Duration, burst: NonZeroU32) -> Self {
         let interval = period.as_nanos().div_ceil(tokens.get().into()).max(1);
         Self { interval: u64::try_from(interval).unwrap_or(u64::MAX), burst }
     }
 
     /// Nanoseconds until an empty bucket is full.
+    #[inline]
     pub(super) fn fill(self) -> u64 {
-        self.interval.saturating_mul(self.burst.get().into())
+        self.price(self.burst.get().into())
     }
 
+    /// Nanoseconds until so many tokens have come.
     #[inline]
-    pub(super) fn quota(self) -> Quota {
-        let interval = Duration::from_nanos(self.interval);
-        Quota::with_period(interval).expect("`new` makes no interval of 0").allow_burst(self.burst)
+    pub(super) fn price(self, tokens: u64) -> u64 {
+        self.interval.saturating_mul(tokens)
     }
 }
 
