@@ -15,7 +15,7 @@ use tower_reliability::{
     Deadline, DeadlineSource, Error, Priority, PrioritySource,
     concurrency_limit::{ConcurrencyLimitConfig, ConcurrencyLimitLayer, ConcurrencyLimitSnapshot},
     drain::DrainLayer,
-    http::{BodyOutcomeLayer, OutcomeBody, RejectionLayer, UntilBodyEnd},
+    http::{BodyOutcomeLayer, OutcomeBody, RejectionLayer, ReportQuotasLayer, UntilBodyEnd},
     rate_limit::{
         RateLimitConfig, RateLimitLayer, RateLimitSnapshot,
         keyed::{KeyedRateLimitLayer, KeyedRateLimitSnapshot},
@@ -29,6 +29,8 @@ use crate::{clients::ClientsConfig, config::BadConfig};
 pub(crate) struct Admission {
     drain: Option<DrainLayer<UntilBodyEnd>>,
     per_client: Option<PerClient>,
+    /// Tells each client what is left of its rate.
+    quotas: Option<ReportQuotasLayer<PerClient>>,
     rate: Option<RateLimitLayer<ByTicket, ByTicket>>,
     concurrency: Option<ConcurrencyLimitLayer<UntilBodyEnd, ByTicket, ByTicket>>,
 }
@@ -59,6 +61,7 @@ impl Admission {
         Ok(Self {
             drain: None,
             per_client: None,
+            quotas: None,
             rate: rate
                 .map(|layer| layer.priority(ByTicket).deadlines(ByTicket).named(format!("{name}rate_limit"))),
             concurrency: concurrency.map(|layer| {
@@ -74,7 +77,9 @@ impl Admission {
         if let Some(limit) = config.rate_limit {
             let layer = limit.build().map_err(|error| BadConfig::limit(KEY, &error))?.named(KEY);
             let client: fn(&Admitted<'_>) -> u64 = |request| request.ticket.client;
-            self.per_client = Some(layer.keyed(client).max_keys(config.max_keys));
+            let layer = layer.keyed(client).max_keys(config.max_keys);
+            self.quotas = config.rate_limit_fields.then(|| ReportQuotasLayer::new(layer.clone()));
+            self.per_client = Some(layer);
         }
         Ok(self)
     }
@@ -89,7 +94,7 @@ impl Admission {
     where
         F: Future<Output = Response> + Send,
     {
-        let Self { drain, per_client, rate, concurrency } = self;
+        let Self { drain, per_client, quotas, rate, concurrency } = self;
         if drain.is_none() && per_client.is_none() && rate.is_none() && concurrency.is_none() {
             return answer.await;
         }
@@ -99,6 +104,7 @@ impl Admission {
             // Each answer holds its place among the requests in flight until its body has ended.
             .map_response(|answer: hyper::Response<OutcomeBody<Body>>| answer.map(Body::new))
             .layer(BodyOutcomeLayer)
+            .option_layer(quotas.as_ref())
             .layer(RejectionLayer::new())
             .option_layer(drain.clone())
             // A client that is beyond its rate takes nothing of the rate of all, and waits in no queue.

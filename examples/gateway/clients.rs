@@ -15,6 +15,8 @@ pub(crate) struct ClientsConfig {
     pub(crate) key: ClientKey,
     /// Limits the rate of the requests of each client.
     pub(crate) rate_limit: Option<RateLimitConfig>,
+    /// Tells each client what is left of its rate.
+    pub(crate) rate_limit_fields: bool,
     /// The number of clients whose rates are known at a time.
     pub(crate) max_keys: usize,
     pub(crate) priority_header: PriorityHeader,
@@ -38,6 +40,9 @@ impl ClientsConfig {
                 return Err(BadConfig::new(format!("clients.{key}"), "must be above 0"));
             }
         }
+        if self.rate_limit_fields && self.rate_limit.is_none() {
+            return Err(BadConfig::new("clients.rate_limit_fields", "needs clients.rate_limit"));
+        }
         if self.max_keys == 0 {
             return Err(BadConfig::new("clients.max_keys", "must be above 0"));
         }
@@ -55,6 +60,7 @@ impl Default for ClientsConfig {
             trust: Trust::default(),
             key: ClientKey::default(),
             rate_limit: None,
+            rate_limit_fields: false,
             max_keys: 100_000,
             priority_header: PriorityHeader::default(),
             header_read_timeout: Duration::from_secs(30),

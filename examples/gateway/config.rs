@@ -286,6 +286,7 @@ mod tests {
                 "clients.rate_limit.queue: has no effect",
             ),
             ("clients.max_keys = 0", "clients.max_keys: must be above 0"),
+            ("clients.rate_limit_fields = true", "clients.rate_limit_fields: needs clients.rate_limit"),
         ] {
             let complaint = complaint(&format!("{lines}\n{ROUTE}\nupstreams.a = {{ url = 'http://a' }}"));
             assert!(complaint.starts_with(expected), "{complaint}");

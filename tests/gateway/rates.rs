@@ -60,6 +60,38 @@ async fn a_request_beyond_a_rate_is_answered_429_with_a_time_and_without_numbers
 }
 
 #[tokio::test]
+async fn case_74_each_answer_tells_a_client_what_is_left_of_its_own_rate() -> Result {
+    let upstream = Upstream::start().await?;
+    let clients = |fields: bool| {
+        format!(
+            "clients = {{ trust = ['127.0.0.1'], rate_limit_fields = {fields}, \
+             rate_limit = {{ per = {{ calls = 3, period = '1m' }} }} }}"
+        )
+    };
+    let client = reqwest::Client::new();
+    let told = async |gateway: &Running, address: &str| -> Result<_> {
+        let request = client.get(gateway.url("/payments/echo")).header("x-forwarded-for", address);
+        let answer = request.send().await?;
+        let field = |name| Some(answer.headers().get(name)?.to_str().ok()?.to_owned());
+        let fields = ["ratelimit-policy", "ratelimit"].map(field).map(Option::unwrap_or_default);
+        Ok((answer.status().as_u16(), fields, field("retry-after").and_then(|it| it.parse::<u64>().ok())))
+    };
+    let gateway_of = |fields| gateway(&upstream, &clients(fields), "");
+    let telling = gateway_of(true)?;
+    let fields = |rest: &str| [r#""burst";q=3;w=60"#.to_owned(), format!(r#""burst";{rest}"#)];
+    for rest in ["r=2;t=20", "r=1;t=20", "r=0;t=20"] {
+        assert_eq!(told(&telling, "192.0.2.1").await?, (200, fields(rest), None));
+    }
+    let (status, refused, retry_after) = told(&telling, "192.0.2.1").await?;
+    assert_eq!((status, refused), (429, fields("r=0;t=20")));
+    assert!(retry_after >= Some(20), "{retry_after:?}");
+    assert_eq!(told(&telling, "192.0.2.2").await?, (200, fields("r=2;t=20"), None));
+    let silent = gateway_of(false)?;
+    assert_eq!(told(&silent, "192.0.2.1").await?, (200, <[String; 2]>::default(), None));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_request_may_wait_for_the_rate_of_all() -> Result {
     let upstream = Upstream::start().await?;
     let limit = "rate_limit = { per_second = 10, burst = 1, queue = { max_wait = '5s', shed = 'off' } }";
