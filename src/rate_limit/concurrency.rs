@@ -160,5 +160,42 @@ fn case_64_numbers_that_change_wake_the_calls_that_they_let_pass() {
     });
 }
 
+/// How many of four calls pass while the rate changes. The bucket is empty by both rates, for 36 seconds at least.
+fn explore_a_change(old: RateLimitConfig, new: RateLimitConfig) {
+    explore(move || {
+        let handle = handle(old);
+        for _ in 0..50 {
+            assert!(handle.shared.try_take(1));
+        }
+        let caller = {
+            let handle = handle.clone();
+            let passes = move |_: &u32| match enter(&handle, Priority::Normal) {
+                Ok(Entered::Passed(tokens)) => {
+                    tokens.spend();
+                    true
+                }
+                _ => false,
+            };
+            thread::spawn(move || (0..4).filter(passes).count())
+        };
+        handle.update(new).expect("valid");
+        // The call that is checked at the moment of the change may pass by the old rate.
+        assert!(caller.join().expect("no thread panics") <= 1);
+        assert_eq!(handle.snapshot().tokens, Some(0));
+    });
+}
+
+#[test]
+fn case_64_no_call_passes_by_the_parts_of_two_rates() {
+    let (old, new) = (RateLimitConfig::per(1, HOUR).burst(50), RateLimitConfig::per(100, HOUR).burst(1));
+    explore_a_change(old, new);
+}
+
+#[test]
+fn case_64_no_call_forgives_by_the_old_rate_the_debt_of_the_new_one() {
+    let (old, new) = (RateLimitConfig::per(100, HOUR).burst(50), RateLimitConfig::per(1, HOUR).burst(50));
+    explore_a_change(old, new);
+}
+
 /// Each takes well under a millisecond.
 const EXECUTIONS: usize = 5_000;

@@ -12,8 +12,9 @@ use super::{
     bucket::Bucket,
     config::RateLimitConfig,
     limits::Taken,
+    lockless::Lockless,
     quota::Quotas,
-    rate::{Epoch, Rate},
+    rate::Epoch,
     snapshot::RateLimitSnapshot,
     state::{Entry, Newcomer, Refused, State, Step},
     waiter::Waiter,
@@ -22,7 +23,7 @@ use crate::{
     call::{ConfigError, Priority, Rejected},
     rt::{
         clock, descent,
-        sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, lock},
+        sync::{Mutex, MutexGuard, lock},
     },
     telemetry::{Emitter, EventKind, Listener, Name},
     wait_queue::{Arrival, wake},
@@ -43,11 +44,7 @@ pub(super) struct RateLimitShared {
     emitter: Emitter,
     epoch: Epoch,
     pub(super) bucket: Bucket,
-    /// Whether a call may take from the bucket without the lock. Changed under the lock.
-    is_lockless: AtomicBool,
-    /// The rate of the bucket, changed under the lock.
-    interval: AtomicU64,
-    burst: AtomicU64,
+    lockless: Lockless,
     /// No waker is woken, cloned or dropped under this lock: the task behind it may own a call of this limit.
     pub(super) state: Mutex<State<Option<Waker>>>,
 }
@@ -77,12 +74,10 @@ impl RateLimitHandle {
             emitter,
             epoch,
             bucket: Bucket::default(),
-            is_lockless: AtomicBool::new(false),
-            interval: AtomicU64::new(0),
-            burst: AtomicU64::new(0),
+            lockless: Lockless::none(),
             state: Mutex::new(state),
         };
-        shared.publish(&lock(&shared.state));
+        shared.lockless.set(lock(&shared.state).lockless_rate());
         Self { shared: Arc::new(shared) }
     }
 
@@ -103,6 +98,7 @@ impl RateLimitHandle {
             left_in_window,
             waiting: state.waiting(),
             waiting_by_class: Priority::ALL.map(|priority| (priority, state.waiting_of(priority))),
+            shedding: state.shedding(),
             counts: state.counts(),
         }
     }
@@ -124,7 +120,7 @@ impl RateLimitHandle {
     ///
     /// The tokens that were taken stay taken, up to the new burst, and return at the new rate. The calls in the window
     /// stay in it; a longer window does not know the calls that have left the shorter one. Waiting calls keep their
-    /// places and their time.
+    /// places and their time. A call that is checked at the moment of the change may still pass by the old rate.
     ///
     /// # Errors
     ///
@@ -134,9 +130,12 @@ impl RateLimitHandle {
         let shared = &self.shared;
         let now = clock::now();
         let mut state = lock(&shared.state);
+        // Calls wait for the lock until the bucket counts by the new rate. By the old rate, its debt would look too low.
+        shared.lockless.set(None);
         state.update(config, &shared.bucket, now);
-        shared.publish(&state);
+        let change = shared.settle(&mut state);
         drop(state);
+        shared.report(change);
         // The head has a timer for the old rate.
         shared.serve(now);
         shared.wake_head();
@@ -164,10 +163,8 @@ impl RateLimitShared {
     #[inline]
     pub(super) fn try_take(&self, cost: u32) -> bool {
         let Some(cost) = NonZeroU32::new(cost) else { return true };
-        // Relaxed: a call that was made after another began to wait sees that it waits. The parts of a rate may belong to
-        // two rates for the moment of a change; `clamp_debt` repairs what such a call leaves behind.
-        self.is_lockless.load(Ordering::Relaxed)
-            && self.bucket.take(self.rate(), cost, self.epoch.nanos(descent::now())).is_ok()
+        let take = |rate| self.bucket.take(rate, cost, self.epoch.nanos(descent::now()));
+        self.lockless.rate().is_some_and(|rate| take(rate).is_ok())
     }
 
     /// Whether a call that is made now would get a token.
@@ -196,13 +193,12 @@ impl RateLimitShared {
         newcomer: &Newcomer,
         now: Instant,
     ) -> Result<Option<Tokens>, Refused> {
-        self.clamp_debt(now);
-        let mut state = lock(&self.state);
+        let mut state = self.lock(now);
         if state.waiting() > 0 {
             // The task with the timer may be busy. Tokens of waiting calls are not for this call.
             drop(state);
             self.serve(now);
-            state = lock(&self.state);
+            state = self.lock(now);
         }
         match state.enter(&self.bucket, newcomer, now) {
             Entry::Passes => Ok(Some(self.tokens(newcomer.arrival.cost))),
@@ -214,7 +210,6 @@ impl RateLimitShared {
 
     /// Ends the wait of every call whose time has come, and wakes the next one.
     pub(super) fn serve(&self, now: Instant) {
-        self.clamp_debt(now);
         let mut ends = false;
         while let Step::Dequeued(dequeued) = self.step(now) {
             wake(dequeued.payload);
@@ -226,16 +221,21 @@ impl RateLimitShared {
     }
 
     fn step(&self, now: Instant) -> Step<Option<Waker>> {
-        let mut state = lock(&self.state);
+        let mut state = self.lock(now);
         let step = state.step(&self.bucket, now);
-        self.publish(&state);
+        let change = self.settle(&mut state);
+        drop(state);
+        self.report(change);
         step
     }
 
-    /// Repairs what a call left behind that took its tokens while the rate changed.
-    pub(super) fn clamp_debt(&self, now: Instant) {
-        let clock = || self.epoch.nanos(clock::now());
-        self.bucket.clamp_debt(self.rate(), self.epoch.nanos(now), clock);
+    /// Locks the state, and repairs what a call left behind that took its tokens while the rate changed.
+    ///
+    /// The rate changes only under the lock. By a rate that was read before, the debt of the new one could look too high.
+    pub(super) fn lock(&self, now: Instant) -> MutexGuard<'_, State<Option<Waker>>> {
+        let state = lock(&self.state);
+        state.clamp_debt(&self.bucket, now, clock::now);
+        state
     }
 
     /// Wakes the call that is served next, so that it sets its timer.
@@ -244,20 +244,18 @@ impl RateLimitShared {
         wake(waker);
     }
 
-    /// Lets calls know whether the bucket alone decides, and by which rate.
-    pub(super) fn publish(&self, state: &MutexGuard<'_, State<Option<Waker>>>) {
-        let rate = state.config().bucket();
-        if let Some(rate) = rate {
-            self.interval.store(rate.interval, Ordering::Relaxed);
-            self.burst.store(u64::from(rate.burst.get()), Ordering::Relaxed);
-        }
-        self.is_lockless.store(rate.is_some() && state.is_lockless(), Ordering::Relaxed);
+    /// Before the lock is free: lets calls know whether the bucket alone decides, and by which rate. Returns the event
+    /// for after it.
+    #[must_use]
+    pub(super) fn settle(&self, state: &mut State<Option<Waker>>) -> Option<EventKind> {
+        self.lockless.set(state.lockless_rate());
+        state.shedding_change()
     }
 
-    #[inline]
-    fn rate(&self) -> Rate {
-        let burst = u32::try_from(self.burst.load(Ordering::Relaxed)).ok().and_then(NonZeroU32::new);
-        Rate { interval: self.interval.load(Ordering::Relaxed), burst: burst.unwrap_or(NonZeroU32::MIN) }
+    pub(super) fn report(&self, change: Option<EventKind>) {
+        if let Some(event) = change {
+            self.emitter.emit(event);
+        }
     }
 
     /// The tokens of a call that has just passed.

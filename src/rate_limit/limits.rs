@@ -64,9 +64,16 @@ impl Limits {
         self.most
     }
 
-    /// Whether the bucket alone decides.
-    pub(super) fn is_bucket_only(&self) -> bool {
-        self.window.is_none()
+    /// The rate of the bucket, if it alone decides.
+    pub(super) fn bucket_only(&self) -> Option<Rate> {
+        self.rate.filter(|_| self.window.is_none())
+    }
+
+    /// Repairs what a call left behind that took its tokens while the rate changed.
+    pub(super) fn clamp_debt(&self, bucket: &Bucket, now: Instant, clock: impl FnOnce() -> Instant) {
+        if let Some(rate) = self.rate {
+            bucket.clamp_debt(rate, self.epoch.nanos(now), || self.epoch.nanos(clock()));
+        }
     }
 
     /// Takes the cost of a call, or says from when there is enough.

@@ -94,6 +94,7 @@
 //! | event | when | severity | fields |
 //! |---|---|---|---|
 //! | [`Rejected`](crate::EventKind::Rejected) | the limit rejected a call | debug | `reason`, `priority`, `waited` |
+//! | [`SheddingChanged`](crate::EventKind::SheddingChanged) | the queue begins to shed, sheds other classes, or stops | warning; info when it stops | `up_to` |
 //! | [`Reconfigured`](crate::EventKind::Reconfigured) | [`update`](RateLimitHandle::update) replaced the numbers | info | |
 //!
 //! A call that waits, and passes or is dropped, emits no event; the [snapshot](RateLimitHandle::snapshot) counts it.
@@ -117,6 +118,7 @@ mod handle;
 pub mod keyed;
 mod layer;
 mod limits;
+mod lockless;
 mod quota;
 mod rate;
 #[cfg(feature = "serde")]

@@ -15,6 +15,8 @@ pub struct RateLimitSnapshot {
     pub waiting: u32,
     /// The same by class, in the order of [`Priority::ALL`].
     pub waiting_by_class: [(Priority, u32); Priority::ALL.len()],
+    /// The highest priority of calls that the queue sheds. `None` if it sheds no call.
+    pub shedding: Option<Priority>,
     /// How limited calls ended since the layer was built.
     pub counts: RateLimitCounts,
 }

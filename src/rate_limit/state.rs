@@ -10,12 +10,13 @@ use super::{
     config::RateLimitConfig,
     limits::{Limits, Taken},
     quota::Quotas,
-    rate::Epoch,
+    rate::{Epoch, Rate},
     snapshot::RateLimitCounts,
 };
 use crate::{
     algo::after,
     call::{Priority, Reason},
+    telemetry::EventKind,
     wait_queue::{Arrival, Dequeued, Enqueued, Refusal, Ticket, Verdict, WaitQueue},
 };
 
@@ -26,6 +27,8 @@ pub(super) struct State<T> {
     limits: Limits,
     queue: WaitQueue<T>,
     counts: RateLimitCounts,
+    /// As in the last event.
+    shedding: Option<Priority>,
 }
 
 /// A call that did not pass at once.
@@ -68,7 +71,7 @@ pub(super) enum Step<T> {
 impl<T: Default> State<T> {
     pub(super) fn new(config: RateLimitConfig, epoch: Epoch) -> Self {
         let (limits, queue) = (Limits::new(&config, epoch), WaitQueue::new(config.queue));
-        Self { config, limits, queue, counts: RateLimitCounts::default() }
+        Self { config, limits, queue, counts: RateLimitCounts::default(), shedding: None }
     }
 
     pub(super) fn config(&self) -> RateLimitConfig {
@@ -93,6 +96,17 @@ impl<T: Default> State<T> {
         self.queue.len_of(priority)
     }
 
+    pub(super) fn shedding(&self) -> Option<Priority> {
+        self.queue.shedding()
+    }
+
+    /// The event, if other classes are shed than at the last question.
+    pub(super) fn shedding_change(&mut self) -> Option<EventKind> {
+        let up_to = self.queue.shedding();
+        let changed = mem::replace(&mut self.shedding, up_to) != up_to;
+        changed.then_some(EventKind::SheddingChanged { up_to })
+    }
+
     /// The tokens in the bucket, and the room in the window.
     pub(super) fn left(&mut self, bucket: &Bucket, now: Instant) -> (Option<u32>, Option<u32>) {
         self.limits.left(bucket, now)
@@ -103,9 +117,14 @@ impl<T: Default> State<T> {
         self.limits.quotas(&self.config, bucket, now)
     }
 
-    /// Whether the bucket alone decides on a newcomer: no call waits, and there is no window.
-    pub(super) fn is_lockless(&self) -> bool {
-        self.queue.len() == 0 && self.limits.is_bucket_only()
+    /// The rate, if the bucket alone decides on a newcomer: no call waits, and there is no window.
+    pub(super) fn lockless_rate(&self) -> Option<Rate> {
+        self.limits.bucket_only().filter(|_| self.queue.len() == 0)
+    }
+
+    /// Repairs what a call left behind that took its tokens while the rate changed.
+    pub(super) fn clamp_debt(&self, bucket: &Bucket, now: Instant, clock: impl FnOnce() -> Instant) {
+        self.limits.clamp_debt(bucket, now, clock);
     }
 
     /// Decides on a call. A call that may wait is [enqueued](Self::enqueue) then.

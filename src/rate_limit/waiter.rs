@@ -41,7 +41,6 @@ impl Waiter {
     /// keeps it too: the task of the head may not run.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Progress {
         let now = clock::now();
-        self.shared.clamp_debt(now);
         if self.ticket.is_none()
             && let Some(ended) = self.join(now)
         {
@@ -51,23 +50,29 @@ impl Waiter {
         loop {
             let ticket = self.ticket.as_ref().expect("it has joined, and leaves at its end");
             let mut waker = Some(cx.waker().clone());
-            let mut state = lock(&self.shared.state);
+            let mut state = self.shared.lock(now);
             if !state.register(ticket, &mut waker) {
                 drop(state);
                 return Progress::Ended(self.end(now, ends));
             }
             let (expires, is_head) = (state.expires(ticket), state.is_head(ticket));
+            let mut change = None;
             if is_head || self.turn <= now {
                 let step = state.step(&self.shared.bucket, now);
-                self.shared.publish(&state);
+                change = self.shared.settle(&mut state);
                 match step {
                     Step::Dequeued(dequeued) => {
                         drop(state);
+                        self.shared.report(change);
                         wake(dequeued.payload);
                         ends = true;
                         continue;
                     }
-                    Step::Due(due) if is_head => return Progress::Until(due.min(expires)),
+                    Step::Due(due) if is_head => {
+                        drop(state);
+                        self.shared.report(change);
+                        return Progress::Until(due.min(expires));
+                    }
                     // The calls ahead were late, and may be late again.
                     Step::Due(due) if ends => self.turn = due,
                     // More important calls have come.
@@ -78,6 +83,7 @@ impl Waiter {
                 }
             }
             drop(state);
+            self.shared.report(change);
             if ends {
                 self.shared.wake_head();
             }
@@ -99,8 +105,9 @@ impl Waiter {
         let mut state = lock(&shared.state);
         self.turn = state.turn(&shared.bucket, &self.newcomer.arrival, now);
         let enqueued = state.enqueue(&shared.bucket, &self.newcomer, None, now);
-        shared.publish(&state);
+        let change = shared.settle(&mut state);
         drop(state);
+        shared.report(change);
         match enqueued {
             Ok(enqueued) => {
                 self.ticket = Some(enqueued.ticket);
@@ -120,8 +127,9 @@ impl Waiter {
         let ticket = self.ticket.take().expect("it has joined, and leaves once");
         let mut state = lock(&shared.state);
         let (result, waker) = state.end(ticket, &shared.bucket, &self.newcomer, now);
-        shared.publish(&state);
+        let change = shared.settle(&mut state);
         drop(state);
+        shared.report(change);
         drop(waker);
         if is_new_head {
             shared.wake_head();
@@ -139,8 +147,9 @@ impl Drop for Waiter {
         let mut state = lock(&self.shared.state);
         let was_head = state.is_head(&ticket);
         let dequeued = state.cancel(ticket);
-        self.shared.publish(&state);
+        let change = self.shared.settle(&mut state);
         drop(state);
+        self.shared.report(change);
         if dequeued.verdict == Verdict::Served {
             drop(self.shared.tokens(self.newcomer.arrival.cost));
         } else if was_head {

@@ -72,7 +72,7 @@ pub enum EventKind {
         /// The time that the call waited in the queue of the limit. Zero if the limit rejected the call at once.
         waited: Duration,
     },
-    /// The queue of a concurrency limit began to shed calls that wait too long, sheds calls of other priorities, or stopped.
+    /// The queue of a limit began to shed calls that wait too long, sheds calls of other priorities, or stopped.
     #[non_exhaustive]
     SheddingChanged {
         /// The highest priority of calls that the queue sheds. `None` if it sheds no call.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    future::Future,
+    future::{Future, ready},
     io,
     panic::resume_unwind,
     pin::Pin,
@@ -23,6 +23,7 @@ use tower_reliability::{
     concurrency_limit::ConcurrencyLimitConfig,
     fallback::FallbackConfig,
     hedge::HedgeConfig,
+    rate_limit::RateLimitConfig,
     retry::{Jitter, RetryConfig},
     retry_budget::RetryBudget,
     stack::StackBuilder,
@@ -257,6 +258,31 @@ async fn a_concurrency_limit_tells_of_every_rejection_and_of_the_calls_that_it_s
         "db: normal call rejected after 2s (shed, calls wait too long)",
         "db: normal call rejected after 2s (shed, calls wait too long)",
     ]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_tells_of_the_calls_that_it_sheds() {
+    let texts = Texts::default();
+    // A queue of less than eight has no reserved places.
+    let queue = WaitQueueConfig::new().capacity(7).max_wait(MINUTE).shed_above(SECOND / 2, SECOND);
+    let config = RateLimitConfig::per_second(1).queue(queue);
+    let layer = config.build().expect("valid").named("quota").listen(texts.clone());
+    let handle = layer.handle();
+    let mut service = layer.layer(service_fn(|()| ready(Ok::<_, BoxError>(()))));
+    let mut calls: Vec<_> = (0..5).map(|_| tokio::spawn(service.call(()))).collect();
+    tokio::time::sleep(SECOND * 18 / 10).await;
+    assert_eq!((handle.snapshot().waiting, texts.take()), (3, vec![]));
+    calls.extend((0..2).map(|_| tokio::spawn(service.call(()))));
+    // The token after one second begins the interval, and the next one ends it: the queue sheds all but the last two.
+    tokio::time::sleep(SECOND * 3 / 10).await;
+    let shed = "quota: normal call rejected after 2s (rate limit reached)";
+    assert_eq!(texts.take(), ["quota: calls of priority normal and below are shed", shed, shed, shed]);
+    assert_eq!((handle.snapshot().waiting, handle.snapshot().shedding), (1, Some(Priority::Normal)));
+    let answers = futures::future::join_all(calls).await;
+    let served = answers.iter().filter(|answer| answer.as_ref().is_ok_and(Result::is_ok)).count();
+    assert_eq!((served, handle.snapshot().shedding), (3, None));
+    let shed = "quota: normal call rejected after 1.2s (rate limit reached)";
+    assert_eq!(texts.take(), ["quota: calls are no longer shed", shed]);
 }
 
 #[tokio::test(start_paused = true)]

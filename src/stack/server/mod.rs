@@ -73,7 +73,7 @@
 //! | panic guard | [`Panicked`](crate::EventKind::Panicked) |
 //! | drain | [`DrainBegan`](crate::EventKind::DrainBegan), [`DrainEnded`](crate::EventKind::DrainEnded) |
 //! | deadline, timeout | [`TimedOut`](crate::EventKind::TimedOut) |
-//! | rate limit | [`Rejected`](crate::EventKind::Rejected) |
+//! | rate limit | [`Rejected`](crate::EventKind::Rejected), [`SheddingChanged`](crate::EventKind::SheddingChanged) |
 //! | rate limit per key | [`KeysExhausted`](crate::EventKind::KeysExhausted); a rejection is only counted |
 //! | concurrency limit | [`Rejected`](crate::EventKind::Rejected), [`SheddingChanged`](crate::EventKind::SheddingChanged); per key, [`KeysExhausted`](crate::EventKind::KeysExhausted) too |
 //! | each but the panic guard and the deadline | [`Reconfigured`](crate::EventKind::Reconfigured) |
