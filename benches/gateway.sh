@@ -5,7 +5,8 @@
 #   benches/gateway.sh 9 6        nine rounds of 6 s
 #   GATEWAY=path benches/gateway.sh   measures this program instead of building one
 #
-# A second table has the CPU time of a request that a limit refuses, as a ratio of a served one in the same round.
+# A second table has the CPU time of a request that a limit refuses, as a ratio of a served one in the same round. nginx
+# with a fixed answer shows how much of that the network takes.
 #
 # CPU time of the process, and not throughput: it depends less on what else the machine does. The proxies are measured
 # in turn, round after round, and ratios are taken within a round. Each proxy has core 0 for itself. wrk and the
@@ -115,6 +116,8 @@ nginx_with nginx 0 "upstream service { server 127.0.0.1:$upstream; keepalive 64;
         proxy_pass http://service; proxy_http_version 1.1; proxy_set_header Connection '';
         proxy_set_header X-Forwarded-For \$proxy_add_x_forwarded_for;
         proxy_set_header X-Forwarded-Host \$host; proxy_set_header X-Forwarded-Proto \$scheme; } }"
+ports[fixed]=$(free_port)
+nginx_with fixed 0 "server { listen 127.0.0.1:${ports[fixed]}; location / { return 429 'Too many requests.'; } }"
 gateway_with none 'protected = false'
 gateway_with default ''
 # A hedge and a fallback that are never needed. The hedge still measures each request.
@@ -136,8 +139,8 @@ for proxy in full rate client; do
 done
 sleep 0.5
 
-proxies=(nginx none default all full rate client)
-declare -A refuses=([full]=yes [rate]=yes [client]=yes)
+proxies=(nginx none default all fixed full rate client)
+declare -A refuses=([fixed]=yes [full]=yes [rate]=yes [client]=yes)
 for proxy in "${proxies[@]}"; do
     if [ -z "${refuses[$proxy]:-}" ]; then
         curl --silent --fail --retry 20 --retry-connrefused --retry-delay 1 "http://127.0.0.1:${ports[$proxy]}/" >/dev/null
@@ -185,10 +188,10 @@ awk -v rounds="$rounds" '
         print ""
         print "| CPU time of a refused request | µs | ÷ a served one, default protections |"
         print "|---|---:|---:|"
-        split("full rate client", names)
-        label["full"] = "503 by `concurrency_limit`"; label["rate"] = "429 by `rate_limit`"
+        split("fixed full rate client", names)
+        label["fixed"] = "nginx `return 429`"; label["full"] = "503 by `concurrency_limit`"; label["rate"] = "429 by `rate_limit`"
         label["client"] = "429 by `clients.rate_limit`"
-        for (p = 1; p <= 3; p++) {
+        for (p = 1; p <= 4; p++) {
             name = names[p]
             for (r = 1; r <= rounds; r++) {
                 own[r] = us[name, r]

@@ -106,11 +106,11 @@ impl Admission {
             .layer(BodyOutcomeLayer)
             .option_layer(quotas.as_ref())
             .layer(RejectionLayer::new())
-            .option_layer(drain.clone())
+            .option_layer(drain.as_ref())
             // A client that is beyond its rate takes nothing of the rate of all, and waits in no queue.
-            .option_layer(per_client.clone())
-            .option_layer(rate.clone())
-            .option_layer(concurrency.clone())
+            .option_layer(per_client.as_ref())
+            .option_layer(rate.as_ref())
+            .option_layer(concurrency.as_ref())
             .service(Serve);
         limits.oneshot(Admitted { ticket, answer }).await.unwrap_or_else(|never| match never {})
     }

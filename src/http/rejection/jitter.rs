@@ -6,8 +6,9 @@ use std::{
 };
 
 use crate::{
-    algo::{golden, scale},
+    algo::{after, golden, scale},
     call::Rejected,
+    rt::clock,
 };
 
 /// How much longer than the rejection says an answer lets its client wait, as a ratio of the wait.
@@ -27,11 +28,13 @@ impl Jitter {
     /// The same rejection, with a longer wait. An answer whose unit is `step` needs a step more, or a short wait would
     /// have no jitter at all.
     pub(super) fn spread(self, rejected: Rejected, step: Duration) -> Rejected {
-        let Some(delay) = rejected.retry_after().filter(|_| self.0 > 0.0) else { return rejected };
+        let Some(at) = rejected.retry_at().filter(|_| self.0 > 0.0) else { return rejected };
         // Relaxed: only the number counts.
         let turn = TURN.fetch_add(1, Ordering::Relaxed);
-        let longest = scale(delay, self.0).max(step);
-        rejected.after(delay.saturating_add(scale(longest, golden(turn))))
+        // One reading: a refused call should cost little.
+        let now = clock::now();
+        let longest = scale(at.saturating_duration_since(now), self.0).max(step);
+        rejected.at(Some(after(at.max(now), scale(longest, golden(turn)))))
     }
 }
 
