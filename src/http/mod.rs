@@ -78,7 +78,7 @@
 //! # Disclosure
 //!
 //! A remote client sees the status, `Retry-After`, and a fixed sentence per status. It sees no name, address or count,
-//! unless [`RejectionLayer::detailed`] is set. Errors that are no rejection pass the layer unchanged; the server decides
+//! unless [`RejectionLayer::detailed`] is set, and no numbers of a limit, unless [`ReportQuotasLayer`] tells them. Errors that are no rejection pass the layer unchanged; the server decides
 //! about their text.
 //!
 //! # Runtime

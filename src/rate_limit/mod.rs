@@ -48,6 +48,9 @@
 //! [counts](RateLimitCounts) tell why a call was limited. An outer retry does not repeat such a call, except at another
 //! endpoint, and an outer breaker does not count it; see [`Rejected::outcome`](crate::Rejected::outcome).
 //!
+//! [`quotas`](RateLimitHandle::quotas) of a handle tells how much of a limit is left. An HTTP server can tell its clients, with
+//! `http::ReportQuotasLayer`.
+//!
 //! # Defaults
 //!
 //! | setting | default | range |

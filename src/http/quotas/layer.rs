@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     rate_limit::{Quota, QuotaSource, Quotas},
-    stack::server::{ServerSlots, ServerStack},
+    stack::{
+        HasHandle,
+        server::{ServerSlots, ServerStack},
+    },
 };
 
 /// Tells clients the quotas of a rate limit, and what is left of them: the fields `RateLimit-Policy` and `RateLimit`.
@@ -95,11 +98,11 @@ impl<L> ReportQuotasLayer<L> {
 /// The edge of a server stack that [reports quotas](ServerStack::report_quotas), around its former edge.
 pub type QuotaEdge<Edge, RateLimit> = Stack<Edge, ReportQuotasLayer<RateLimit>>;
 
-impl<Edge, D, Drain, RateLimit: Clone, ConcurrencyLimit, Timeout>
+impl<Edge, D, Drain, RateLimit: HasHandle + Clone, ConcurrencyLimit, Timeout>
     ServerStack<Edge, D, ServerSlots<Drain, RateLimit, ConcurrencyLimit, Timeout>>
 {
     /// Tells clients the quotas of the stage `rate_limit`, in every response of the stack. The stage may have a limit per
-    /// key.
+    /// key. A stack without the stage has no quotas, and the compiler says so.
     ///
     /// [`ReportQuotasLayer`] describes the fields. They tell clients the numbers of the limit, so the default is off.
     ///
