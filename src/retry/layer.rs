@@ -191,13 +191,11 @@ impl<P, Q> RetryLayer<P, Q> {
     /// A layer that is in use stays as it is; the returned layer has a memory of its own.
     ///
     /// ```
-    /// use tower_reliability::{
-    ///     CircuitState, circuit_breaker::CircuitBreakerConfig, retry::RetryConfig,
-    /// };
+    /// use tower_reliability::{circuit_breaker::CircuitBreakerConfig, retry::RetryConfig};
     ///
     /// let breaker = CircuitBreakerConfig::new().build()?;
     /// let handle = breaker.handle();
-    /// let is_open = move || handle.state() == CircuitState::Open;
+    /// let is_open = move || handle.state().is_open();
     /// let retry = RetryConfig::new().build()?.stop_while(is_open);
     /// # let _ = (retry, breaker);
     /// # Ok::<(), tower_reliability::ConfigError>(())

@@ -66,7 +66,7 @@ pub enum Stop {
     Forbidden,
     /// No further attempt would end in time.
     OutOfTime,
-    /// The circuit is open, and would reject the next attempt.
+    /// The circuit is open: it has rejected the attempt, or would reject the next one.
     CircuitOpen,
     /// The budget rejected the retry.
     Budget(RejectedBy),
@@ -111,6 +111,8 @@ impl Call {
                 Some((class, retry_after))
             }
             Outcome::EndpointUnavailable if config.other_endpoints => None,
+            // The circuit has rejected this attempt, and would reject the next one.
+            Outcome::EndpointUnavailable if failed.circuit_open => return Err(Stop::CircuitOpen),
             _ => return Err(Stop::NotRetryable),
         };
         if failed.was_last || self.attempt >= config.max_attempts {

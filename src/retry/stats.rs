@@ -51,7 +51,7 @@ pub struct RetryCounts {
     pub forbidden: u64,
     /// Failed calls for which no further attempt would have ended in time.
     pub out_of_time: u64,
-    /// Failed calls for which the circuit was open.
+    /// Failed calls for which the circuit was open: before their first attempt, or after one.
     pub circuit_open: u64,
     /// Failed calls that ended with a readiness error: a retry was granted, and the inner service broke before it.
     pub not_ready: u64,

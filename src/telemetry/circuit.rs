@@ -26,6 +26,12 @@ pub enum CircuitState {
 }
 
 impl CircuitState {
+    /// Whether the circuit rejects every call: it is open, or an operator holds it open.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Open | Self::ForcedOpen)
+    }
+
     /// The state in lower case, for events and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

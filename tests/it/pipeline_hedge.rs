@@ -121,7 +121,7 @@ async fn an_open_circuit_ends_the_call_at_once_and_costs_no_withdrawal() {
         assert_eq!((script.asked().len(), stack.circuit_breaker().snapshot().counts.rejected), (0, 1));
         assert_balance(&stack.hedge().snapshot().budget, 0, 0);
         assert_eq!(stack.hedge().snapshot().counts.failed, 1);
-        assert_eq!(stack.retry().snapshot().counts.not_retryable, 1);
+        assert_eq!(stack.retry().snapshot().counts.circuit_open, 1);
     }
 }
 

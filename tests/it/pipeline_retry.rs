@@ -88,7 +88,8 @@ async fn case_42_an_open_circuit_is_not_retried_and_costs_no_withdrawal() {
     let error = stack.layer(refusing(0)).oneshot(()).await.expect_err("it is open");
     assert!(error.rejected().is_some());
     let seen = stack.retry().snapshot();
-    assert_eq!((seen.counts.not_retryable, seen.budget.spent), (1, 0));
+    assert_eq!((seen.counts.circuit_open, seen.counts.not_retryable, seen.budget.spent), (1, 0, 0));
+    assert_eq!(seen.history[0].stop, Some(Stop::CircuitOpen));
     assert!((seen.budget.balance - 10.0).abs() < 1e-3);
 }
 
@@ -120,7 +121,24 @@ async fn case_79_a_circuit_that_opens_during_the_delay_ends_the_call_with_its_re
     stack.circuit_breaker().force_open();
     let error = call.await.expect("it does not panic").expect_err("the circuit is open");
     assert!(error.rejected().is_some());
-    assert_eq!(stack.retry().snapshot().counts.not_retryable, 1);
+    assert_eq!(stack.retry().snapshot().counts.circuit_open, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_79_a_failure_is_returned_while_an_operator_holds_the_circuit_open() {
+    let stack = ReliabilityStack::builder()
+        .retry(RETRY)
+        .circuit_breaker(CircuitBreakerConfig::new())
+        .build()
+        .expect("they go together");
+    let breaker = stack.circuit_breaker();
+    let service = stack.layer(service_fn(move |()| {
+        breaker.force_open();
+        ready(Err::<u32, _>(io::Error::from(io::ErrorKind::ConnectionRefused)))
+    }));
+    let error = service.oneshot(()).await.expect_err("it fails");
+    assert!(matches!(error, Error::Inner(_)), "the failure of the backend and not {error}");
+    assert_eq!(stack.retry().snapshot().counts.circuit_open, 1);
 }
 
 #[tokio::test(start_paused = true)]

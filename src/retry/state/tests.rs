@@ -117,6 +117,10 @@ fn no_retry_against_the_backend_the_request_or_an_open_circuit() {
     assert_eq!(after_one(SEQUENCE, Failed { retried_inside: true, ..server }), Err(Stop::Forbidden));
     assert_eq!(after_one(SEQUENCE, Failed { may_resend: false, ..server }), Err(Stop::NotResendable));
     assert_eq!(after_one(SEQUENCE, Failed { circuit_open: true, ..server }), Err(Stop::CircuitOpen));
+    let rejected = Failed { outcome: Outcome::EndpointUnavailable, circuit_open: true, ..server };
+    assert_eq!(after_one(SEQUENCE, rejected), Err(Stop::CircuitOpen));
+    let refused = Failed { circuit_open: true, ..failed(ErrorClass::Validation) };
+    assert_eq!(after_one(SEQUENCE, refused), Err(Stop::NotRetryable));
 }
 
 #[test]

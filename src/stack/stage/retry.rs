@@ -8,7 +8,6 @@ use crate::{
     retry::{KeyedRetryHandle, KeyedRetryLayer, RetryConfig, RetryHandle, RetryLayer},
     retry_budget::{BudgetsPerKey, RetryBudget},
     stack::{per_key::PerKey, plan::StageKey},
-    telemetry::CircuitState,
 };
 
 impl<P: Clone, Q> Stage<Self, P, Q> for RetryConfig {
@@ -33,7 +32,7 @@ impl<P: Clone, Q> Stage<Self, P, Q> for RetryConfig {
         }
         // The stages are assembled from the outside in, so the breaker's handle does not exist yet.
         let circuit = Arc::clone(&common.circuit);
-        layer.stop_while(move || circuit.get().is_some_and(|handle| handle.state() == CircuitState::Open))
+        layer.stop_while(move || circuit.get().is_some_and(|handle| handle.state().is_open()))
     }
 }
 
@@ -76,7 +75,7 @@ where
             let keyed: Option<&KeyedCircuitBreakerHandle<K>> =
                 circuits.get().and_then(|handle| handle.downcast_ref());
             let circuit = keyed.map_or_else(|| circuit.get().cloned(), |handle| handle.get(key));
-            circuit.is_some_and(|circuit| circuit.state() == CircuitState::Open)
+            circuit.is_some_and(|circuit| circuit.state().is_open())
         })
     }
 }
