@@ -117,8 +117,10 @@
 //!
 //! # Runtime
 //!
-//! No layer starts a task. A call that waits for a timeout, a retry or a hedge needs a tokio runtime with time enabled.
-//! The breaker, the fallback and the budget run in every runtime and outside of a runtime. `tokio::time::pause` moves
+//! No layer starts a task. A call that waits for a limit, a timeout, a retry or a hedge needs a tokio runtime with time
+//! enabled. Outside of a runtime no layer panics: limits and timeouts reject a call that would have to wait with
+//! [`Reason::NoRuntime`], a retry returns the failure, and a hedge sends no second request. tokio's timer panics in a
+//! runtime that was built without `enable_time`, and no public function of tokio tells such a runtime apart. The breaker, the fallback and the budget run in every runtime and outside of a runtime. `tokio::time::pause` moves
 //! the time of every layer. The page of each layer has the details.
 //!
 //! # Features

@@ -86,6 +86,7 @@ impl Rejected {
     /// | [`Panicked`](Reason::Panicked) | a failure of class [`Server`](ErrorClass::Server) |
     /// | [`CostTooHigh`](Reason::CostTooHigh) | [`Ignored`](Outcome::Ignored): no endpoint behind this limit ever takes the call |
     /// | [`UploadStalled`](Reason::UploadStalled) | [`Ignored`](Outcome::Ignored): the caller stalled |
+    /// | [`NoRuntime`](Reason::NoRuntime) | [`Ignored`](Outcome::Ignored): the program runs the call in the wrong place |
     /// | [`DeadlineExceeded`](Reason::DeadlineExceeded) | [`DeadlineExceeded`](Outcome::DeadlineExceeded) |
     #[must_use]
     pub fn outcome(&self) -> Outcome {
@@ -101,7 +102,7 @@ impl Rejected {
             | Reason::Draining
             | Reason::RateLimited => Outcome::EndpointUnavailable,
             Reason::Panicked => Outcome::failure(ErrorClass::Server),
-            Reason::UploadStalled { .. } | Reason::CostTooHigh { .. } => Outcome::Ignored,
+            Reason::UploadStalled { .. } | Reason::CostTooHigh { .. } | Reason::NoRuntime => Outcome::Ignored,
             Reason::DeadlineExceeded => Outcome::DeadlineExceeded,
         }
     }
@@ -159,6 +160,8 @@ pub enum Reason {
     Draining,
     /// The inner service panicked.
     Panicked,
+    /// The call would have to wait, and no tokio runtime runs it. So no timer would end the wait.
+    NoRuntime,
     /// Too many calls have passed lately, and the call may not wait, or would wait too long.
     RateLimited,
     /// The call costs more than a rate limit ever lets pass at once.
@@ -187,6 +190,7 @@ impl Reason {
             Self::Shed => "shed",
             Self::Draining => "draining",
             Self::Panicked => "panicked",
+            Self::NoRuntime => "no_runtime",
             Self::RateLimited => "rate_limited",
             Self::CostTooHigh { .. } => "cost_too_high",
         }
@@ -208,6 +212,7 @@ impl fmt::Display for Reason {
             Self::Shed => f.write_str("shed, calls wait too long"),
             Self::Draining => f.write_str("draining before the stop"),
             Self::Panicked => f.write_str("the inner service panicked"),
+            Self::NoRuntime => f.write_str("the call would have to wait outside of a tokio runtime"),
             Self::RateLimited => f.write_str("rate limit reached"),
             Self::CostTooHigh { cost, most } => {
                 write!(f, "a call of cost {cost} never passes, the highest cost is {most}")
@@ -244,5 +249,6 @@ mod tests {
         assert_eq!(outcome(Reason::Panicked), Outcome::failure(ErrorClass::Server));
         assert_eq!(outcome(Reason::RateLimited), Outcome::EndpointUnavailable);
         assert_eq!(outcome(Reason::CostTooHigh { cost: 2, most: 1 }), Outcome::Ignored);
+        assert_eq!(outcome(Reason::NoRuntime), Outcome::Ignored);
     }
 }

@@ -14,7 +14,7 @@ use tower_service::Service;
 use super::handle::{Permit, Waiter};
 use crate::{
     call::{Classifier, FromRejected, Outcome, PendingOutcome, Rejected},
-    rt::clock,
+    rt::clock::{self, NoRuntime},
 };
 
 /// The inner service's answer, or a rejection.
@@ -29,7 +29,8 @@ use crate::{
 ///
 /// # Panics
 ///
-/// If it has to wait outside a tokio runtime with time enabled.
+/// If it has to wait inside a tokio runtime without `enable_time`. Outside of a runtime, a call that has to wait is
+/// rejected with [`NoRuntime`](crate::Reason::NoRuntime).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<S: Service<Req>, Req, C> {
@@ -163,17 +164,20 @@ where
 /// Waits for a permit until the call gives up.
 fn poll_permit(
     waiter: &mut Waiter,
-    mut timer: Pin<&mut Option<Sleep>>,
+    timer: Pin<&mut Option<Sleep>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Permit, Rejected>> {
     if let Poll::Ready(verdict) = waiter.poll(cx) {
         return Poll::Ready(verdict);
     }
-    if timer.is_none() {
-        timer.set(Some(clock::alarm(waiter.expires())));
-    }
-    let timer = timer.as_pin_mut().expect("it has just been set if there was none");
-    clock::poll_alarm(timer, cx).map(|()| waiter.end())
+    let expires = match timer.as_ref().as_pin_ref() {
+        Some(timer) => timer.deadline().into_std(),
+        None => waiter.expires(),
+    };
+    clock::poll_alarm(timer, expires, cx).map(|waited| match waited {
+        Ok(()) => waiter.end(),
+        Err(NoRuntime) => Err(waiter.without_runtime()),
+    })
 }
 
 /// Leaves the permit with the response, until the response ends. If the classifier returns it, the call has ended.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     algo::after,
-    call::{ConfigError, Priority, Rejected},
+    call::{ConfigError, Priority, Reason, Rejected},
     rt::{
         clock, descent,
         sync::{Mutex, lock},
@@ -226,6 +226,11 @@ impl Waiter {
     /// When the call gives up.
     pub(super) fn expires(&self) -> Instant {
         lock(&self.shared.state).expires(self.ticket.as_ref().expect(WAITING))
+    }
+
+    /// The rejection of a call whose wait no timer would end. The drop of this counts the call as cancelled.
+    pub(super) fn without_runtime(&self) -> Rejected {
+        Rejected::new(self.shared.emitter.name().clone(), Reason::NoRuntime)
     }
 
     /// Waits for the verdict.

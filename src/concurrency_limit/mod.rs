@@ -69,7 +69,8 @@
 //! # Runtime
 //!
 //! A call with a free permit needs no runtime. A call that waits needs a tokio runtime with time enabled, because it
-//! gives up after `max_wait`. The layer starts no task.
+//! gives up after `max_wait`. Outside of a runtime it is rejected with [`NoRuntime`](crate::Reason::NoRuntime), and the
+//! snapshot counts it as cancelled. The layer starts no task.
 
 #[cfg(all(test, shuttle))]
 mod concurrency;

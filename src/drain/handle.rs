@@ -81,13 +81,15 @@ impl DrainHandle {
     ///
     /// # Panics
     ///
-    /// If it has to wait outside a tokio runtime with time enabled.
+    /// If it has to wait inside a tokio runtime without `enable_time`. Outside of a runtime it does not wait: the gate
+    /// closes, and the report tells how many calls are left.
     pub async fn drain(&self) -> DrainReport {
         self.begin();
         let (closes_at, ends_at) = lock(&self.shared.state).schedule().expect("the drain has just begun");
         if !self.shared.gate.word().is_closed() {
-            let mut timer = pin!(clock::alarm(closes_at));
-            poll_fn(|cx| clock::poll_alarm(timer.as_mut(), cx)).await;
+            let mut timer = pin!(None);
+            // Outside of a runtime the delay has no end, so the gate closes at once.
+            let _ = poll_fn(|cx| clock::poll_alarm(timer.as_mut(), closes_at, cx)).await;
             self.shared.close();
         }
         let left = self.shared.empty_by(ends_at).await;
@@ -210,15 +212,10 @@ impl DrainShared {
     async fn empty_by(&self, ends_at: Instant) -> u64 {
         let mut timer = pin!(None);
         let mut empty = pin!(self.empty());
-        poll_fn(|cx| {
-            if empty.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            if timer.is_none() {
-                timer.set(Some(clock::alarm(ends_at)));
-            }
-            let timer = timer.as_mut().as_pin_mut().expect("it has just been set if there was none");
-            clock::poll_alarm(timer, cx)
+        // Outside of a runtime the wait has no end, so there is none.
+        let _ = poll_fn(|cx| match empty.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
+            Poll::Pending => clock::poll_alarm(timer.as_mut(), ends_at, cx),
         })
         .await;
         self.gate.word().in_flight()

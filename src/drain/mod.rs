@@ -57,7 +57,8 @@
 //!
 //! # Runtime
 //!
-//! Calls need no runtime. A drain that has to wait needs a tokio runtime with time enabled. The layer starts no task.
+//! Calls need no runtime. A drain that has to wait needs a tokio runtime with time enabled. Outside of a runtime it does
+//! not wait, and reports the calls that are left. The layer starts no task.
 
 #[cfg(all(test, shuttle))]
 mod concurrency;

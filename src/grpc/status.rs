@@ -57,7 +57,7 @@ pub(super) fn status_of(rejected: &Rejected, detailed: bool) -> Status {
         Reason::RateLimited => (Code::ResourceExhausted, "too many requests"),
         Reason::CostTooHigh { .. } => (Code::InvalidArgument, "request asks for too much at once"),
         Reason::Timeout { .. } | Reason::DeadlineExceeded => (Code::DeadlineExceeded, "deadline exceeded"),
-        Reason::Panicked => (Code::Internal, "internal error"),
+        Reason::Panicked | Reason::NoRuntime => (Code::Internal, "internal error"),
         Reason::UploadStalled { .. } => (Code::Cancelled, "request body stalled"),
     };
     let mut status =
@@ -80,7 +80,7 @@ mod tests {
         telemetry::{Name, Trip},
     };
 
-    fn rejections() -> [Rejected; 13] {
+    fn rejections() -> [Rejected; 14] {
         let limit = Duration::from_millis(1234);
         [
             Reason::CircuitOpen(Trip::ConsecutiveFailures(5678)),
@@ -92,6 +92,7 @@ mod tests {
             Reason::Shed,
             Reason::Draining,
             Reason::Panicked,
+            Reason::NoRuntime,
             Reason::RateLimited,
             Reason::CostTooHigh { cost: 9012, most: 5678 },
             Reason::Timeout { limit },

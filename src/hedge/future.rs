@@ -38,8 +38,8 @@ use crate::{
 ///
 /// # Panics
 ///
-/// A delay above zero needs a tokio runtime with time enabled, as `tokio::time::sleep` does. Without one the poll that
-/// arms the timer panics.
+/// If a delay above zero begins inside a tokio runtime without `enable_time`. Outside of a runtime no delay ends, and the
+/// first attempt goes on alone.
 #[pin_project(PinnedDrop)]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<S: Service<Req>, Req, P> {
@@ -202,14 +202,16 @@ where
         if this.call.is_over() || this.next.is_none() {
             return false;
         }
-        if this.timer.is_none() {
-            match this.origin.handle().delay(this.call.class) {
+        let until = match this.timer.as_ref().as_pin_ref() {
+            Some(timer) => timer.deadline().into_std(),
+            None => match this.origin.handle().delay(this.call.class) {
                 None => return false,
                 Some(Duration::ZERO) => return true,
-                Some(delay) => this.timer.set(Some(clock::alarm(after(descent::now(), delay)))),
-            }
-        }
-        this.timer.as_pin_mut().is_some_and(|timer| clock::poll_alarm(timer, cx).is_ready())
+                Some(delay) => after(descent::now(), delay),
+            },
+        };
+        // Without a runtime the first attempt goes on alone.
+        clock::poll_alarm(this.timer.as_mut(), until, cx) == Poll::Ready(Ok(()))
     }
 
     /// Sends one more hedge, if it is granted. The delay before the next one begins now.

@@ -91,7 +91,8 @@
 //!
 //! # Panics
 //!
-//! A delay above zero needs a tokio runtime with time enabled, while the call waits. Without one the call panics, as
+//! A delay above zero needs a tokio runtime with time enabled, while the call waits. Outside of a runtime no hedge follows
+//! a delay, and the first attempt goes on alone. In a runtime without `enable_time` the call panics, as
 //! `tokio::time::sleep` does. A call that is polled in another runtime, after its own was shut down, goes on there. A
 //! call that is answered at once, or that hedges only after failures, needs no runtime.
 

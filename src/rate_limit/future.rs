@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     call::{FromRejected, Rejected},
-    rt::clock,
+    rt::clock::{self, NoRuntime},
 };
 
 /// The inner service's answer, or a rejection.
@@ -34,7 +34,8 @@ use crate::{
 ///
 /// # Panics
 ///
-/// If it has to wait outside a tokio runtime with time enabled.
+/// If it has to wait inside a tokio runtime without `enable_time`. Outside of a runtime, a call that has to wait is
+/// rejected with [`NoRuntime`](crate::Reason::NoRuntime).
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<S: Service<Req>, Req> {
@@ -161,14 +162,9 @@ fn poll_tokens(
             Progress::Ended(ended) => return Poll::Ready(ended),
             Progress::Until(until) => until,
         };
-        match timer.as_mut().as_pin_mut() {
-            Some(timer) if timer.deadline() == until.into() => {}
-            // A reset keeps the place of the timer in the runtime.
-            Some(timer) if !timer.is_elapsed() => timer.reset(until.into()),
-            _ => timer.set(Some(clock::alarm(until))),
+        if let Err(NoRuntime) = ready!(clock::poll_alarm(timer.as_mut(), until, cx)) {
+            return Poll::Ready(Err(waiter.without_runtime()));
         }
-        let timer = timer.as_mut().as_pin_mut().expect("it has just been set");
-        ready!(clock::poll_alarm(timer, cx));
     }
 }
 

@@ -41,7 +41,7 @@ pub struct RateLimitHandle {
 
 #[derive(Debug)]
 pub(super) struct RateLimitShared {
-    emitter: Emitter,
+    pub(super) emitter: Emitter,
     epoch: Epoch,
     pub(super) bucket: Bucket,
     lockless: Lockless,

@@ -105,11 +105,12 @@
 //!
 //! # Runtime
 //!
-//! A call that does not wait needs no runtime. A call that waits needs a tokio runtime with time enabled. The layer starts
-//! no task. The call at the head of the queue has the timer for the next token. If its task does not poll it, the first
-//! call that misses its turn keeps the time: each call that is not polled delays the others by its own turn at most.
-//! tokio's timers fire once per millisecond: a bucket whose burst is below the tokens of a millisecond serves waiting calls
-//! more slowly than its rate.
+//! A call that does not wait needs no runtime. A call that waits needs a tokio runtime with time enabled. Outside of a
+//! runtime it is rejected with [`NoRuntime`](crate::Reason::NoRuntime), and the snapshot counts it as cancelled. The
+//! layer starts no task. The call at the head of the queue has the timer for the next token. If its task does not poll
+//! it, the first call that misses its turn keeps the time: each call that is not polled delays the others by its own
+//! turn at most. tokio's timers fire once per millisecond: a bucket whose burst is below the tokens of a millisecond
+//! serves waiting calls more slowly than its rate.
 
 mod bucket;
 #[cfg(all(test, shuttle))]

@@ -7,7 +7,7 @@ use super::{
     state::{Newcomer, Step},
 };
 use crate::{
-    call::Rejected,
+    call::{Reason, Rejected},
     rt::{clock, sync::lock},
     wait_queue::{Ticket, Verdict, wake},
 };
@@ -92,6 +92,11 @@ impl Waiter {
             }
             return Progress::Until(self.turn.min(expires));
         }
+    }
+
+    /// The rejection of a call whose wait no timer would end. The drop of this counts the call as cancelled.
+    pub(super) fn without_runtime(&self) -> Rejected {
+        Rejected::new(self.shared.emitter.name().clone(), Reason::NoRuntime)
     }
 
     /// Joins the queue, unless the call ends at once.

@@ -36,8 +36,8 @@ use crate::{
 ///
 /// # Panics
 ///
-/// A delay above zero needs a tokio runtime with time enabled, as `tokio::time::sleep` does. Without one the poll that
-/// begins the delay panics.
+/// If a delay above zero begins inside a tokio runtime without `enable_time`. Outside of a runtime the failed result is
+/// the answer.
 #[pin_project(PinnedDrop)]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<S: Service<Req>, Req, P, Q> {
@@ -59,7 +59,8 @@ pub struct ResponseFuture<S: Service<Req>, Req, P, Q> {
 #[pin_project(project = PhaseProj)]
 enum Phase<S, F> {
     Running(#[pin] F),
-    Waiting(Pin<Box<Sleep>>),
+    /// Until an instant, by a timer.
+    Waiting(Instant, Pin<Box<Option<Sleep>>>),
     /// The service of the next attempt is not ready yet.
     Readying(S),
     Done,
@@ -140,11 +141,13 @@ where
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
-                    this.phase.set(Phase::Waiting(Box::pin(clock::alarm(after(clock::now(), delay)))));
+                    this.phase.set(Phase::Waiting(after(clock::now(), delay), Box::pin(None)));
                 }
                 // Waiting => Readying
-                PhaseProj::Waiting(sleep) => {
-                    ready!(clock::poll_alarm(sleep.as_mut(), cx));
+                PhaseProj::Waiting(until, timer) => {
+                    // Outside of a runtime, after its own was shut down, the attempt is sent at once: the failed response
+                    // is gone.
+                    let _ = ready!(clock::poll_alarm(timer.as_mut(), *until, cx));
                     this.phase.set(Phase::Readying(this.origin.service()));
                 }
                 // Readying => Running | Done
@@ -195,6 +198,7 @@ where
             retried_inside: this.history.as_ref().is_some_and(|history| history.retries() > own_retries),
             other_endpoint: this.history.as_ref().is_some_and(CallHistory::has_untried),
             circuit_open: false,
+            has_runtime: clock::has_runtime(),
         };
         let delay = this.origin.handle().failed(retrying, failed)?;
         // Before the delay. During it the transport would read on a body, past the part that is kept.
@@ -255,7 +259,7 @@ impl<S: Service<Req>, Req, P, Q> fmt::Debug for ResponseFuture<S, Req, P, Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phase = match self.phase {
             Phase::Running(_) => "running",
-            Phase::Waiting(_) => "waiting",
+            Phase::Waiting(..) => "waiting",
             Phase::Readying(_) => "readying",
             Phase::Done => "done",
         };

@@ -80,9 +80,10 @@
 //!
 //! # Panics
 //!
-//! A delay above zero needs a tokio runtime with time enabled, when the delay begins and while it lasts. Without one the
-//! call panics, as `tokio::time::sleep` does. A call that is polled in another runtime, after its own was shut down, goes
-//! on there. Calls without a delay need no runtime.
+//! A delay above zero needs a tokio runtime with time enabled, when the delay begins and while it lasts. Outside of a
+//! runtime no attempt follows, and the failure is the answer. In a runtime without `enable_time` the call panics, as
+//! `tokio::time::sleep` does. A call that is polled in another runtime, after its own was shut down, goes on there.
+//! Calls without a delay need no runtime.
 
 mod backoff;
 mod config;

@@ -49,6 +49,8 @@ pub(super) struct Failed {
     pub(super) other_endpoint: bool,
     /// Whether an open circuit would reject the next attempt.
     pub(super) circuit_open: bool,
+    /// Whether a timer can end a delay.
+    pub(super) has_runtime: bool,
 }
 
 /// Why no attempt follows a failed one.
@@ -68,6 +70,8 @@ pub enum Stop {
     OutOfTime,
     /// The circuit is open: it has rejected the attempt, or would reject the next one.
     CircuitOpen,
+    /// No runtime runs the call, so no timer would end the delay.
+    NoRuntime,
     /// The budget rejected the retry.
     Budget(RejectedBy),
 }
@@ -81,6 +85,7 @@ impl fmt::Display for Stop {
             Self::Forbidden => f.write_str("forbidden"),
             Self::OutOfTime => f.write_str("out of time"),
             Self::CircuitOpen => f.write_str("the circuit is open"),
+            Self::NoRuntime => f.write_str("outside of a runtime"),
             Self::Budget(why) => write!(f, "rejected by the budget: {why}"),
         }
     }
@@ -146,6 +151,8 @@ impl Call {
                 && config.max_elapsed.is_none_or(|span| delay < span.saturating_sub(elapsed));
         if !in_time {
             return Err(Stop::OutOfTime);
+        } else if !failed.has_runtime && !delay.is_zero() {
+            return Err(Stop::NoRuntime);
         }
         self.attempt = self.attempt.saturating_add(1);
         self.delay = delay;

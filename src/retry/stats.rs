@@ -53,6 +53,8 @@ pub struct RetryCounts {
     pub out_of_time: u64,
     /// Failed calls for which the circuit was open: before their first attempt, or after one.
     pub circuit_open: u64,
+    /// Failed calls whose next attempt would have had a delay, outside of a tokio runtime.
+    pub no_runtime: u64,
     /// Failed calls that ended with a readiness error: a retry was granted, and the inner service broke before it.
     pub not_ready: u64,
     /// Failed calls whose retry the budget rejected because too many attempts fail.
@@ -156,6 +158,7 @@ impl Stats {
             Stop::Forbidden => &mut counts.forbidden,
             Stop::OutOfTime => &mut counts.out_of_time,
             Stop::CircuitOpen => &mut counts.circuit_open,
+            Stop::NoRuntime => &mut counts.no_runtime,
             Stop::Budget(RejectedBy::Health) => &mut counts.rejected_by_health,
             Stop::Budget(RejectedBy::Ratio) => &mut counts.rejected_by_ratio,
         } += 1;

@@ -11,31 +11,69 @@ use std::{
     time::Instant,
 };
 
-use tokio::time::{Sleep, sleep_until};
+use tokio::{
+    runtime::Handle,
+    task::{self, coop::has_budget_remaining},
+    time::{Sleep, sleep_until},
+};
+
+/// No tokio runtime runs the current code, so no timer would wake its task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoRuntime;
 
 /// The current instant, which follows paused time.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Completes at `at`. Must be polled inside a tokio runtime with time enabled.
+/// Whether a tokio runtime runs the current code.
+///
+/// Two cases are unknown, and tokio's timer panics in both: a runtime without `enable_time`, and a task of a `LocalSet`
+/// that another executor runs.
+pub(crate) fn has_runtime() -> bool {
+    // The first question costs less: the second one copies the handle of the runtime.
+    task::try_id().is_some() || Handle::try_current().is_ok()
+}
+
+/// Completes at `at`. Must be made inside a tokio runtime with time enabled.
 pub(crate) fn alarm(at: Instant) -> Sleep {
     sleep_until(at.into())
 }
 
-/// Polls an [`alarm`], and reads the clock too: a task that has used up tokio's cooperative budget finds every timer
-/// pending.
-///
-/// An alarm whose runtime was shut down is set again in the runtime that polls. Without this the poll panics.
-pub(crate) fn poll_alarm(mut alarm: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
-    let at = alarm.deadline();
-    if tokio::time::Instant::now() >= at {
-        return Poll::Ready(());
+/// Ready at `at`, by a timer in `alarm` or by the clock.
+pub(crate) fn poll_alarm(
+    alarm: Pin<&mut Option<Sleep>>,
+    at: Instant,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), NoRuntime>> {
+    if now() >= at { Poll::Ready(Ok(())) } else { poll_timer(alarm, at, cx) }
+}
+
+/// Ready when a timer in `alarm` has fired at `at`. Reads the clock only where a timer does not suffice.
+pub(crate) fn poll_timer(
+    mut alarm: Pin<&mut Option<Sleep>>,
+    at: Instant,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), NoRuntime>> {
+    match alarm.as_mut().as_pin_mut() {
+        Some(timer) if !timer.is_elapsed() => {
+            if timer.deadline() != at.into() {
+                timer.reset(at.into());
+            }
+        }
+        Some(_) if now() >= at => return Poll::Ready(Ok(())),
+        // A timer that has ended early was set for an earlier instant, or its runtime was shut down. A poll of the latter
+        // panics.
+        _ if has_runtime() => alarm.set(Some(self::alarm(at))),
+        _ => return Poll::Ready(Err(NoRuntime)),
     }
-    if alarm.is_elapsed() {
-        alarm.set(sleep_until(at));
+    let timer = alarm.as_pin_mut().expect("it was set, or has just been");
+    // A task that has used up tokio's cooperative budget finds every timer pending.
+    if timer.poll(cx).is_ready() || !has_budget_remaining() && now() >= at {
+        Poll::Ready(Ok(()))
+    } else {
+        Poll::Pending
     }
-    alarm.poll(cx)
 }
 
 /// The wall clock, for headers that carry a date. It does not follow paused time.

@@ -3,19 +3,19 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use pin_project::pin_project;
-use tokio::{task::coop::has_budget_remaining, time::Sleep};
+use tokio::time::Sleep;
 
 use super::{handle::TimeoutHandle, state::Allowance};
 use crate::{
     algo::after,
-    call::{FromRejected, Rejected, Upload},
+    call::{FromRejected, Reason, Rejected, Upload},
     rt::{
-        clock,
+        clock::{self, NoRuntime},
         descent::{self, Announced},
     },
 };
@@ -35,7 +35,8 @@ use crate::{
 ///
 /// # Panics
 ///
-/// If it has to wait outside a tokio runtime with time enabled, or if it is moved to another runtime after it has waited.
+/// If it has to wait inside a tokio runtime without `enable_time`. Outside of a runtime, a call that has to wait is
+/// rejected with [`NoRuntime`](Reason::NoRuntime).
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
@@ -116,10 +117,7 @@ impl<F> ResponseFuture<F> {
             unreachable!("the only caller has seen it running")
         };
         *waits = Some(Announced);
-        if !is_over(timer, allowance, upload.as_ref(), cx) {
-            return Poll::Pending;
-        }
-        let rejected = reject(handle, allowance, upload.as_ref());
+        let rejected = ready!(poll_end(timer, allowance, upload.as_ref(), handle, cx));
         // Running => Done
         phase.set(Phase::Done);
         Poll::Ready(Err(E::from_rejected(rejected)))
@@ -134,14 +132,13 @@ impl<F> ResponseFuture<F> {
     {
         let mut phase = self.project().phase;
         if let PhaseProj::Running { inner, timer, allowance, upload, handle, .. } = phase.as_mut().project() {
-            match inner.poll(cx) {
+            let rejected = match inner.poll(cx) {
                 Poll::Ready(result) if result.is_ok() || !is_at_the_limit(allowance, upload.as_ref()) => {
                     return Poll::Ready(result);
                 }
-                Poll::Pending if !is_over(timer, allowance, upload.as_ref(), cx) => return Poll::Pending,
-                Poll::Ready(_) | Poll::Pending => {}
-            }
-            let rejected = reject(handle, allowance, upload.as_ref());
+                Poll::Ready(_) => reject(handle, allowance, upload.as_ref()),
+                Poll::Pending => ready!(poll_end(timer, allowance, upload.as_ref(), handle, cx)),
+            };
             // Running => Rejected, which drops the inner call
             phase.as_mut().project_replace(Phase::Rejected(rejected));
         }
@@ -155,31 +152,31 @@ impl<F> ResponseFuture<F> {
     }
 }
 
-/// Whether the time of a waiting call is over. If not, a timer wakes the task at the end: the call's own, or one that an
-/// inner timeout has announced.
-fn is_over(
+/// Waits until the time of a call is over. A timer wakes the task then: the call's own, or one that an inner timeout has
+/// announced.
+fn poll_end(
     mut timer: Pin<&mut Option<Sleep>>,
     allowance: &mut Allowance,
     upload: Option<&Upload>,
+    handle: &TimeoutHandle,
     cx: &mut Context<'_>,
-) -> bool {
-    if timer.is_none() {
-        if descent::wakes_by(allowance.until()) {
-            return false;
-        }
-        timer.set(Some(clock::alarm(allowance.until())));
+) -> Poll<Rejected> {
+    if timer.is_none() && descent::wakes_by(allowance.until()) {
+        return Poll::Pending;
     }
-    let mut timer = timer.as_pin_mut().expect("it has just been set if there was none");
-    // An inner service that uses up tokio's cooperative budget on every poll keeps the timer from firing, so the clock is
-    // read in that case.
-    while timer.as_mut().poll(cx).is_ready() || !has_budget_remaining() && clock::now() >= allowance.until() {
-        if !upload.is_some_and(|upload| allowance.extend(upload.last_progress())) {
-            return true;
+    loop {
+        match clock::poll_timer(timer.as_mut(), allowance.until(), cx) {
+            Poll::Pending => {
+                descent::announce(allowance.until());
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(())) if upload.is_some_and(|upload| allowance.extend(upload.last_progress())) => {}
+            Poll::Ready(Ok(())) => return Poll::Ready(reject(handle, allowance, upload)),
+            Poll::Ready(Err(NoRuntime)) => {
+                return Poll::Ready(Rejected::new(handle.name().clone(), Reason::NoRuntime));
+            }
         }
-        timer.as_mut().reset(allowance.until().into());
     }
-    descent::announce(allowance.until());
-    false
 }
 
 fn reject(handle: &TimeoutHandle, allowance: &Allowance, upload: Option<&Upload>) -> Rejected {

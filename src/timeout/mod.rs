@@ -46,8 +46,10 @@
 //! # Runtime
 //!
 //! A call that is ready at once needs no runtime. A call that waits needs a tokio runtime with time enabled:
-//! `#[tokio::main]` has it, and `tokio::runtime::Builder` has it after `enable_time` or `enable_all`. Without it the
-//! call's future panics, because tokio's timer does. Paused time moves the limit.
+//! `#[tokio::main]` has it, and `tokio::runtime::Builder` has it after `enable_time` or `enable_all`. Outside of a runtime
+//! the call is rejected with [`NoRuntime`](crate::Reason::NoRuntime), and no snapshot counts it. In a runtime without
+//! `enable_time` the call's future panics, because tokio's timer does. A call that is polled in another runtime, after its
+//! own was shut down, goes on there. Paused time moves the limit.
 
 mod config;
 pub mod future;

@@ -61,6 +61,7 @@ mod limits_order;
 mod limits_runtimes;
 mod limits_sockets;
 mod limits_updates;
+mod no_runtime;
 mod outage;
 mod panic_guard;
 mod peers;

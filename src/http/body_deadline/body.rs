@@ -1,7 +1,6 @@
 //! The body.
 
 use std::{
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -12,7 +11,7 @@ use tokio::time::Sleep;
 
 use crate::{
     call::{BoxError, Deadline, Reason, Rejected},
-    rt::clock,
+    rt::clock::{self, NoRuntime},
     telemetry::Name,
 };
 
@@ -28,7 +27,8 @@ use crate::{
 ///
 /// # Panics
 ///
-/// If it has a deadline and has to wait outside a tokio runtime with time enabled.
+/// If it has a deadline and has to wait inside a tokio runtime without `enable_time`. Outside of a runtime, that wait
+/// ends in an error with [`NoRuntime`](Reason::NoRuntime).
 #[pin_project]
 #[derive(Debug)]
 pub struct DeadlineBody<B> {
@@ -61,21 +61,19 @@ where
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        let mut reason = Reason::DeadlineExceeded;
         // The clock decides, not only the timer: a body that always has a frame ready never waits for the timer.
         if !this.deadline.is_some_and(Deadline::is_expired) {
             if let Poll::Ready(frame) = inner.poll_frame(cx) {
                 return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
             }
             let Some(deadline) = *this.deadline else { return Poll::Pending };
-            if this.timer.is_none() {
-                this.timer.set(Some(clock::alarm(deadline.instant())));
-            }
-            if let Some(timer) = this.timer.as_mut().as_pin_mut() {
-                ready!(timer.poll(cx));
+            if let Err(NoRuntime) = ready!(clock::poll_timer(this.timer.as_mut(), deadline.instant(), cx)) {
+                reason = Reason::NoRuntime;
             }
         }
         this.inner.set(None);
-        Poll::Ready(Some(Err(Rejected::new(NAME, Reason::DeadlineExceeded).into())))
+        Poll::Ready(Some(Err(Rejected::new(NAME, reason).into())))
     }
 
     fn is_end_stream(&self) -> bool {

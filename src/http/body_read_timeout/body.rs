@@ -1,9 +1,8 @@
 //! The body.
 
 use std::{
-    future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -14,7 +13,7 @@ use tokio::time::Sleep;
 use crate::{
     algo::after,
     call::{BoxError, Reason, Rejected},
-    rt::clock,
+    rt::clock::{self, NoRuntime},
     telemetry::Name,
 };
 
@@ -30,7 +29,8 @@ use crate::{
 ///
 /// # Panics
 ///
-/// If it has to wait outside a tokio runtime with time enabled.
+/// If it has to wait inside a tokio runtime without `enable_time`. Outside of a runtime, a wait ends in an error with
+/// [`NoRuntime`](Reason::NoRuntime).
 #[pin_project]
 #[derive(Debug)]
 pub struct ReadTimeoutBody<B> {
@@ -38,7 +38,7 @@ pub struct ReadTimeoutBody<B> {
     #[pin]
     inner: Option<B>,
     /// Boxed, so that the body is `Unpin` when the inner one is, as hyper's client demands.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Pin<Box<Option<Sleep>>>>,
     /// When the awaited frame has to be there. `None` while no frame is awaited.
     until: Option<Instant>,
     limit: Duration,
@@ -71,16 +71,13 @@ where
         }
         let limit = *this.limit;
         let until = *this.until.get_or_insert_with(|| after(clock::now(), limit));
-        let timer = this.timer.get_or_insert_with(|| Box::pin(clock::alarm(until)));
-        if timer.deadline() != until.into() {
-            timer.as_mut().reset(until.into());
-        }
-        // The clock is read too: a task that uses up tokio's cooperative budget keeps the timer from firing.
-        if timer.as_mut().poll(cx).is_pending() && clock::now() < until {
-            return Poll::Pending;
-        }
+        let timer = this.timer.get_or_insert_with(|| Box::pin(None));
+        let reason = match ready!(clock::poll_alarm(timer.as_mut(), until, cx)) {
+            Ok(()) => Reason::UploadStalled { limit },
+            Err(NoRuntime) => Reason::NoRuntime,
+        };
         this.inner.set(None);
-        Poll::Ready(Some(Err(Rejected::new(NAME, Reason::UploadStalled { limit }).into())))
+        Poll::Ready(Some(Err(Rejected::new(NAME, reason).into())))
     }
 
     fn is_end_stream(&self) -> bool {

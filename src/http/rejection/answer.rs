@@ -100,7 +100,9 @@ const fn status(reason: Reason) -> (StatusCode, &'static str) {
         Reason::Timeout { .. } | Reason::DeadlineExceeded => {
             (StatusCode::GATEWAY_TIMEOUT, "The service did not answer in time.")
         }
-        Reason::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, "The service failed to answer the request."),
+        Reason::Panicked | Reason::NoRuntime => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "The service failed to answer the request.")
+        }
         Reason::UploadStalled { .. } => {
             (StatusCode::REQUEST_TIMEOUT, "The request body did not arrive in time.")
         }

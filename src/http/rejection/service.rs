@@ -25,7 +25,7 @@ use crate::call::{IntoRejected, Rejected};
 /// | rate limit | 429, with `Retry-After` |
 /// | more cost than a rate limit ever lets pass | 413 |
 /// | timeout, deadline exceeded | 504 |
-/// | panic | 500 |
+/// | panic, wait outside of a runtime | 500 |
 /// | stalled upload | 408 |
 ///
 /// The body is a JSON problem document with a fixed sentence per status. It discloses no layer, address or count;

@@ -15,6 +15,7 @@ fn failed(class: ErrorClass) -> Failed {
         retried_inside: false,
         other_endpoint: false,
         circuit_open: false,
+        has_runtime: true,
     }
 }
 

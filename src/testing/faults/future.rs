@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pin_project::pin_project;
@@ -40,6 +40,8 @@ enum Phase<Fut, Res, Err> {
     /// The result is known, and its time has not come. `None` once it was returned.
     Delaying {
         latency: Duration,
+        /// `None` before the first poll.
+        until: Option<Instant>,
         #[pin]
         timer: Option<Sleep>,
         result: Option<Result<Res, Err>>,
@@ -53,7 +55,7 @@ impl<Fut, Res, Err> ResponseFuture<Fut, Res, Err> {
     }
 
     pub(super) fn failing(result: Result<Res, Err>, latency: Duration) -> Self {
-        Self { phase: Phase::Delaying { latency, timer: None, result: Some(result) } }
+        Self { phase: Phase::Delaying { latency, until: None, timer: None, result: Some(result) } }
     }
 
     pub(super) fn hanging() -> Self {
@@ -74,15 +76,13 @@ where
                 // Calling => Calling | Delaying
                 PhaseProj::Calling { inner, latency } => {
                     let (result, latency) = (Some(ready!(inner.poll(cx))), *latency);
-                    phase.set(Phase::Delaying { latency, timer: None, result });
+                    phase.set(Phase::Delaying { latency, until: None, timer: None, result });
                 }
                 // Delaying => Delaying | (returned)
-                PhaseProj::Delaying { latency, mut timer, result } => {
-                    if timer.is_none() && !latency.is_zero() {
-                        timer.set(Some(clock::alarm(after(clock::now(), *latency))));
-                    }
-                    if let Some(timer) = timer.as_pin_mut() {
-                        ready!(clock::poll_alarm(timer, cx));
+                PhaseProj::Delaying { latency, until, timer, result } => {
+                    if !latency.is_zero() {
+                        let until = *until.get_or_insert_with(|| after(clock::now(), *latency));
+                        ready!(clock::poll_alarm(timer, until, cx)).expect("a latency has a tokio runtime");
                     }
                     let result = result.take();
                     return Poll::Ready(result.expect("a future is not polled after it has completed"));

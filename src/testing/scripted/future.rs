@@ -51,12 +51,7 @@ impl<Res, Err> Future for ResponseFuture<Res, Err> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if let Some(until) = *this.until {
-            if this.timer.is_none() {
-                this.timer.set(Some(clock::alarm(until)));
-            }
-            if let Some(timer) = this.timer.as_mut().as_pin_mut() {
-                ready!(clock::poll_alarm(timer, cx));
-            }
+            ready!(clock::poll_alarm(this.timer.as_mut(), until, cx)).expect("a delay has a tokio runtime");
             *this.until = None;
         }
         let end = match this.action.take() {

@@ -50,7 +50,7 @@ use crate::rt::{
 pub struct Scripted<Req, Res, Err> {
     shared: Arc<Shared<Req, Res, Err>>,
     /// The timer of a `poll_ready` that waits.
-    ready: Option<Pin<Box<Sleep>>>,
+    ready: Option<Pin<Box<Option<Sleep>>>>,
 }
 
 struct Shared<Req, Res, Err> {
@@ -124,11 +124,8 @@ impl<Req, Res, Err> Service<Req> for Scripted<Req, Res, Err> {
                 self.ready = None;
                 return Poll::Ready(Ok(()));
             };
-            let timer = self.ready.get_or_insert_with(|| Box::pin(clock::alarm(until)));
-            if timer.deadline() != until.into() {
-                timer.as_mut().reset(until.into());
-            }
-            ready!(clock::poll_alarm(timer.as_mut(), cx));
+            let timer = self.ready.get_or_insert_with(|| Box::pin(None));
+            ready!(clock::poll_alarm(timer.as_mut(), until, cx)).expect("a delay has a tokio runtime");
         }
     }
 
