@@ -54,6 +54,7 @@ impl Health for Scripted {
                 return Err(Status::with_metadata(tonic::Code::ResourceExhausted, "busy", no));
             }
             "hangs" => pending().await,
+            "panics" => panic!("secret: a defect"),
             other => return Err(Status::invalid_argument(other)),
         }
         let mut response = Response::new(HealthCheckResponse::default());

@@ -14,11 +14,13 @@ use std::{
 
 use tower::{Layer, Service, ServiceExt};
 use tower_reliability::{
-    Deadline, Error, Event, Name, Outcome, PendingOutcome, Rejected, ReliabilityStack,
+    ConfigError, Deadline, Error, Event, Name, Outcome, PendingOutcome, Rejected, ReliabilityStack,
     circuit_breaker::{
         self, CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer, CircuitBreakerSnapshot,
         KeyedCircuitBreaker,
     },
+    concurrency_limit::{ConcurrencyLimit, ConcurrencyLimitConfig, ConcurrencyLimitLayer},
+    drain::{Drain, DrainConfig, DrainLayer},
     fallback::{
         Fallback, FallbackBuilder, FallbackConfig, FallbackHandle, FallbackLayer, FallbackSnapshot, LastGood,
         Other,
@@ -32,11 +34,13 @@ use tower_reliability::{
         KeyedHedge, KeyedHedgeHandle, KeyedHedgeLayer, OneClass,
     },
     http::{
-        Authority, BoxBody, ByAuthority, ByExtension, ByHeader, ClientKey, HttpClient, ReqwestClient,
-        ReqwestRequest,
+        self, Authority, BodyOutcome, BoxBody, ByAuthority, ByExtension, ByHeader, ClientKey, HttpClient,
+        PriorityHeader, Rejection, RequestExtensions, ReqwestClient, ReqwestRequest, ServerEdge,
+        UntilBodyEnd,
     },
+    panic_guard::PanicGuard,
     rate_limit::{
-        UnitCost,
+        RateLimitConfig, UnitCost,
         keyed::{KeyedRateLimit, KeyedRateLimitHandle, KeyedRateLimitLayer, KeyedRateLimitSnapshot},
     },
     retry::{
@@ -44,8 +48,11 @@ use tower_reliability::{
         RetryPolicy, RetrySnapshot,
     },
     retry_budget::{RetryBudget, RetryBudgetSnapshot},
-    stack::{Client, OptionalLayer, PerKey, StackConfig, Wrap},
-    timeout::{self, Timeout, TimeoutHandle, TimeoutLayer},
+    stack::{
+        Boundary, Client, OptionalLayer, PerKey, StackConfig, Wrap,
+        server::{DeadlineGate, ServerSlots, ServerStack},
+    },
+    timeout::{self, Timeout, TimeoutConfig, TimeoutHandle, TimeoutLayer},
 };
 
 fn send_and_sync<T: Send + Sync + 'static>() {}
@@ -116,6 +123,52 @@ impl<T: Send> IsSend<T> {
     const ANSWER: bool = true;
 }
 
+/// The server stack of a program, by its name: a field of a struct can have it.
+type Server<Edge, Deadlines> = ServerStack<
+    Edge,
+    Deadlines,
+    ServerSlots<
+        DrainLayer<UntilBodyEnd>,
+        KeyedRateLimitLayer<ClientKey, ByHeader>,
+        ConcurrencyLimitLayer<UntilBodyEnd, PriorityHeader, Deadlines>,
+        TimeoutLayer<Deadlines>,
+    >,
+>;
+/// The service of the same stack around `S`, from the inside to the outside.
+type InTime<S, D> = Timeout<Wrap<Boundary<S, false>>, D>;
+type Limited<S, D> =
+    KeyedRateLimit<ConcurrencyLimit<InTime<S, D>, UntilBodyEnd, PriorityHeader, D>, ClientKey, ByHeader>;
+type Guarded<S, D> = PanicGuard<Drain<DeadlineGate<Limited<S, D>, D>, UntilBodyEnd>>;
+type Served<S> = BodyOutcome<Rejection<Boundary<Guarded<S, RequestExtensions>, true>>>;
+type ServedGrpc<S> = BodyOutcome<GrpcRejection<Boundary<Guarded<S, GrpcTimeout>, true>>>;
+
+type HttpServer = Server<ServerEdge, RequestExtensions>;
+type GrpcServer = Server<ServerEdge<GrpcRejectionLayer>, GrpcTimeout>;
+
+/// The stacks of both protocols. The type of this function is the test.
+fn servers() -> Result<(HttpServer, GrpcServer), ConfigError> {
+    const CLIENT: ::http::HeaderName = ::http::HeaderName::from_static("x-client");
+    let rate = || RateLimitConfig::per_second(1).per_header(CLIENT);
+    let concurrency = ConcurrencyLimitConfig::new(1);
+    let (priority, timeout) = (PriorityHeader::new, TimeoutConfig::new(Duration::from_secs(1)));
+    let http = http::server().drain(DrainConfig::new()).rate_limit(rate()).concurrency_limit(concurrency);
+    let grpc = grpc::server().drain(DrainConfig::new()).rate_limit(rate()).concurrency_limit(concurrency);
+    Ok((
+        http.priority(priority()).timeout(timeout).build()?,
+        grpc.priority(priority()).timeout(timeout).build()?,
+    ))
+}
+
+#[test]
+fn server_stacks_and_their_services_have_names() {
+    let (http, grpc) = servers().expect("valid");
+    let _: (Served<Ideal>, ServedGrpc<Ideal>) = (http.layer(Ideal), grpc.layer(Ideal));
+    send_and_sync::<(Served<Ideal>, ServedGrpc<Ideal>)>();
+    clone::<(Served<Local>, ServedGrpc<Local>)>();
+    const { assert!(!IsSend::<Served<Local>>::ANSWER) };
+    send_and_sync::<(HttpServer, GrpcServer)>();
+}
+
 #[test]
 fn layers_services_handles_and_futures_are_send_and_sync() {
     send_and_sync::<(StackConfig, OptionalLayer<RetryLayer>)>();
@@ -159,8 +212,7 @@ fn layers_services_handles_and_futures_are_send_and_sync() {
     send_and_sync::<(Deadline, Name, Outcome)>();
     send_and_sync::<(GrpcClassifier, GrpcTimeout, GrpcResend, GrpcRejectionLayer, StreamOutcomeLayer)>();
     send_and_sync::<(GrpcRejection<()>, StreamOutcome<()>, GrpcOutcomeBody<(), fn(Outcome)>)>();
-    send_and_sync::<tower_reliability::http::rejection::future::ResponseFuture<Ready<()>, grpc::GrpcAnswers>>(
-    );
+    send_and_sync::<http::rejection::future::ResponseFuture<Ready<()>, grpc::GrpcAnswers>>();
     send_and_sync::<grpc::stream_outcome::future::ResponseFuture<Ready<()>, fn(Outcome)>>();
     send_and_sync::<circuit_breaker::future::ResponseFuture<Ready<()>, ()>>();
     send_and_sync::<timeout::future::ResponseFuture<Ready<()>>>();

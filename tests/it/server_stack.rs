@@ -16,10 +16,14 @@ use axum::{
     routing::get,
 };
 use futures::{StreamExt, stream};
-use tokio::{sync::Semaphore, task::JoinHandle, time::sleep};
+use tokio::{
+    sync::Semaphore,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tower::service_fn;
 use tower_reliability::{
-    EventKind,
+    Deadline, DeadlineSource, EventKind, Priority,
     concurrency_limit::ConcurrencyLimitConfig,
     drain::DrainConfig,
     http::{self, PriorityHeader, TimeoutHeader},
@@ -32,6 +36,7 @@ use tower_reliability::{
 use crate::peers::serve;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
+const PATIENCE: Duration = Duration::from_secs(10);
 const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
 const CLIENT: HeaderName = HeaderName::from_static("x-client");
 
@@ -44,7 +49,9 @@ struct Visitor {
 
 impl Visitor {
     async fn of(app: Router) -> Self {
-        Self { client: reqwest::Client::new(), address: serve(app).await }
+        // A test fails rather than hangs.
+        let client = reqwest::Client::builder().timeout(PATIENCE).build().expect("a client");
+        Self { client, address: serve(app).await }
     }
 
     async fn send(&self, path: &str, header: Option<(HeaderName, &str)>) -> reqwest::Response {
@@ -70,9 +77,18 @@ impl Visitor {
 
 /// Waits until the condition holds.
 async fn until(holds: impl Fn() -> bool) {
-    while !holds() {
-        sleep(Duration::from_millis(1)).await;
-    }
+    timeout(PATIENCE, async {
+        while !holds() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .expect("it holds in time");
+}
+
+/// The client that a request names.
+fn client_of(request: &Request<Body>) -> String {
+    request.headers().get(CLIENT).and_then(|it| it.to_str().ok()).unwrap_or_default().to_owned()
 }
 
 #[tokio::test]
@@ -151,6 +167,44 @@ async fn a_panic_is_answered_and_returns_every_place() {
 }
 
 #[tokio::test]
+async fn case_08_a_panic_in_the_callers_own_code_inside_a_stage_is_answered_too() {
+    let server = http::server()
+        .drain(DrainConfig::new())
+        .deadlines(Panicking)
+        .priority(|_: &Request<Body>| -> Priority { panic!("a defect") })
+        .rate_limit(RateLimitConfig::per(1, HOUR).burst(2))
+        .concurrency_limit(ConcurrencyLimitConfig::new(1))
+        .build()
+        .expect("valid");
+    let gate = Arc::new(Semaphore::new(0));
+    let handler = {
+        let gate = Arc::clone(&gate);
+        async move || gate.acquire().await.expect("it is not closed").forget()
+    };
+    let visitor = Visitor::of(Router::new().route("/", get(handler)).layer(server.clone())).await;
+    assert_eq!(visitor.status("/", Some((TIMEOUT, "5"))).await, 500, "the source of deadlines panics");
+    let in_flight = || server.concurrency_limit().snapshot().in_flight;
+    let first = visitor.spawn("/", (CLIENT, "any"));
+    until(|| in_flight() == 1).await;
+    assert_eq!(visitor.status("/", None).await, 500, "the source of priorities panics");
+    gate.add_permits(1);
+    assert_eq!(first.await.expect("no panic"), 200);
+    until(|| in_flight() == 0 && server.drain().snapshot().in_flight == 0).await;
+    assert_eq!(server.panic_guard().snapshot().panicked, 2);
+}
+
+/// A source of deadlines that panics on each header.
+#[derive(Clone)]
+struct Panicking;
+
+impl<B> DeadlineSource<Request<B>> for Panicking {
+    fn deadline(&self, request: &Request<B>) -> Option<Deadline> {
+        assert!(!request.headers().contains_key(TIMEOUT), "a defect");
+        None
+    }
+}
+
+#[tokio::test]
 async fn case_63_a_drain_waits_for_the_body_and_readiness_stands_outside() {
     let server = http::server()
         .drain(DrainConfig::new())
@@ -195,7 +249,7 @@ async fn case_63_a_drain_waits_for_the_body_and_readiness_stands_outside() {
     assert!(!report.is_finished());
     parts.add_permits(1);
     assert_eq!(response.text().await.expect("a whole body"), "partpart");
-    let report = report.await.expect("no panic");
+    let report = timeout(PATIENCE, report).await.expect("it ends").expect("no panic");
     assert_eq!((report.finished, report.left), (1, 0));
 }
 
@@ -262,6 +316,43 @@ async fn a_greedy_client_leaves_the_polite_client_its_share() {
     assert_eq!(greedy.await.expect("no panic"), 5);
     let snapshot = server.rate_limit().snapshot();
     assert_eq!((snapshot.keys, snapshot.rejected), (2, 95));
+}
+
+#[tokio::test]
+async fn a_greedy_client_takes_no_permit_of_the_polite_client() {
+    let limit = ConcurrencyLimitConfig::new(2).queue(WaitQueueConfig::none());
+    let server = http::server()
+        .drain(DrainConfig::new())
+        .concurrency_limit(limit.per_key(client_of))
+        .build()
+        .expect("valid");
+    let gate = Arc::new(Semaphore::new(0));
+    let handler = {
+        let gate = Arc::clone(&gate);
+        async move |request: Request<Body>| {
+            if client_of(&request) == "greedy" {
+                gate.acquire().await.expect("it is not closed").forget();
+            }
+        }
+    };
+    let visitor = Visitor::of(Router::new().route("/", get(handler)).layer(server.clone())).await;
+    let of = |client: &str| {
+        let limit = server.concurrency_limit().get(&client.to_owned());
+        limit.map_or((0, 0), |limit| (limit.snapshot().in_flight, limit.snapshot().counts.limited))
+    };
+    let held: Vec<_> = (0..2).map(|_| visitor.spawn("/", (CLIENT, "greedy"))).collect();
+    until(|| of("greedy").0 == 2).await;
+    for _ in 0..10 {
+        assert_eq!(visitor.status("/", Some((CLIENT, "greedy"))).await, 503);
+        assert_eq!(visitor.status("/", Some((CLIENT, "polite"))).await, 200);
+    }
+    assert_eq!((of("greedy"), of("polite").1), ((2, 10), 0));
+    gate.add_permits(2);
+    for call in held {
+        assert_eq!(call.await.expect("no panic"), 200);
+    }
+    until(|| of("greedy").0 == 0 && server.drain().snapshot().in_flight == 0).await;
+    assert_eq!(visitor.status("/", Some((CLIENT, "polite"))).await, 200);
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use http::HeaderName;
+use tokio::time::{sleep, timeout};
 use tonic::{Code, Request};
 use tonic_health::pb::health_client::HealthClient;
 use tower_reliability::{
-    concurrency_limit::ConcurrencyLimitConfig, drain::DrainConfig, grpc, rate_limit::RateLimitConfig,
-    wait_queue::WaitQueueConfig,
+    Priority, PrioritySource, concurrency_limit::ConcurrencyLimitConfig, drain::DrainConfig, grpc,
+    http::PriorityHeader, rate_limit::RateLimitConfig, wait_queue::WaitQueueConfig,
 };
 
 use crate::grpc_peers::{Scripted, ask, channel, serve};
@@ -16,9 +17,13 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Waits until the condition holds.
 async fn until(holds: impl Fn() -> bool) {
-    while !holds() {
-        sleep(Duration::from_millis(1)).await;
-    }
+    timeout(Duration::from_secs(10), async {
+        while !holds() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .expect("it holds in time");
 }
 
 #[tokio::test]
@@ -76,4 +81,64 @@ async fn a_stream_holds_its_permit_until_it_ends() {
     let report = report.await.expect("no panic");
     assert_eq!((report.finished, report.left), (1, 0));
     assert_eq!(server.concurrency_limit().snapshot().in_flight, 0);
+}
+
+#[tokio::test]
+async fn case_74_a_panic_of_a_handler_is_internal_and_returns_every_place() {
+    let server = grpc::server()
+        .drain(DrainConfig::new())
+        .concurrency_limit(ConcurrencyLimitConfig::new(1).queue(WaitQueueConfig::none()))
+        .timeout(Duration::from_secs(5))
+        .named("shop")
+        .build()
+        .expect("valid");
+    let mut client = HealthClient::new(channel(&serve(Scripted::default(), server.clone()).await));
+    for panicked in 1..=3 {
+        let status = client.check(ask("panics")).await.expect_err("it panics");
+        assert_eq!((status.code(), status.message()), (Code::Internal, "internal error"));
+        let headers = format!("{:?}", status.metadata());
+        assert!(!headers.contains("secret") && !headers.contains("shop"), "{headers}");
+        // The only permit is back, and the connection goes on.
+        client.check(ask("")).await.expect("an answer");
+        assert_eq!(server.panic_guard().snapshot().panicked, panicked);
+    }
+    until(|| server.drain().snapshot().in_flight == 0).await;
+}
+
+/// The classes that three waiting calls get from `source`: a call without metadata, one that asks to be critical, and one
+/// that asks to be low.
+async fn classes(
+    source: impl PrioritySource<http::Request<tonic::body::Body>> + Clone + Send + Sync + 'static,
+) -> [u32; 4] {
+    let queue = WaitQueueConfig::new().max_wait(Duration::from_secs(20)).without_shedding();
+    let server = grpc::server()
+        .priority(source)
+        .concurrency_limit(ConcurrencyLimitConfig::new(1).queue(queue))
+        .build()
+        .expect("valid");
+    let client = HealthClient::new(channel(&serve(Scripted::default(), server.clone()).await));
+    let holder = client.clone().watch(ask("hangs")).await.expect("a stream");
+    let calls = [None, Some("critical"), Some("low")].map(|word| {
+        let (mut client, mut request) = (client.clone(), Request::new(ask("")));
+        if let Some(word) = word {
+            request.metadata_mut().insert("x-priority", word.parse().expect("ASCII"));
+        }
+        tokio::spawn(async move { client.check(request).await })
+    });
+    let limit = server.concurrency_limit();
+    until(|| limit.snapshot().waiting == 3).await;
+    let classes = limit.snapshot().waiting_by_class.map(|(_, waiting)| waiting);
+    drop(holder);
+    for call in calls {
+        call.await.expect("no panic").expect("it is served");
+    }
+    classes
+}
+
+#[tokio::test]
+async fn metadata_of_untrusted_clients_lower_a_call_and_do_not_raise_it() {
+    assert_eq!(Priority::ALL, [Priority::Critical, Priority::High, Priority::Normal, Priority::Low]);
+    let words = PriorityHeader::words(HeaderName::from_static("x-priority"));
+    assert_eq!(classes(words.clone()).await, [0, 0, 2, 1]);
+    assert_eq!(classes(words.trusted()).await, [1, 0, 1, 1]);
 }
