@@ -59,8 +59,8 @@ pub struct ResponseFuture<S: Service<Req>, Req, P, Q> {
 #[pin_project(project = PhaseProj)]
 enum Phase<S, F> {
     Running(#[pin] F),
-    /// Until an instant, by a timer.
-    Waiting(Instant, Pin<Box<Option<Sleep>>>),
+    /// For a timer, which is always there.
+    Waiting(Pin<Box<Option<Sleep>>>),
     /// The service of the next attempt is not ready yet.
     Readying(S),
     Done,
@@ -141,13 +141,15 @@ where
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
-                    this.phase.set(Phase::Waiting(after(clock::now(), delay), Box::pin(None)));
+                    let timer = clock::alarm(after(clock::now(), delay));
+                    this.phase.set(Phase::Waiting(Box::pin(Some(timer))));
                 }
                 // Waiting => Readying
-                PhaseProj::Waiting(until, timer) => {
+                PhaseProj::Waiting(timer) => {
+                    let until = timer.as_ref().get_ref().as_ref().expect("set with the phase").deadline();
                     // Outside of a runtime, after its own was shut down, the attempt is sent at once: the failed response
                     // is gone.
-                    let _ = ready!(clock::poll_alarm(timer.as_mut(), *until, cx));
+                    let _ = ready!(clock::poll_alarm(timer.as_mut(), until.into_std(), cx));
                     this.phase.set(Phase::Readying(this.origin.service()));
                 }
                 // Readying => Running | Done
@@ -259,7 +261,7 @@ impl<S: Service<Req>, Req, P, Q> fmt::Debug for ResponseFuture<S, Req, P, Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phase = match self.phase {
             Phase::Running(_) => "running",
-            Phase::Waiting(..) => "waiting",
+            Phase::Waiting(_) => "waiting",
             Phase::Readying(_) => "readying",
             Phase::Done => "done",
         };
