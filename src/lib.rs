@@ -207,8 +207,9 @@ pub mod wait_queue;
 pub use call::{
     AsRejected, BoxError, BoxErrorClassifier, CallHistory, Classifier, CloneRequest, ConfigError, Deadline,
     DeadlineSource, Error, ErrorClass, FromRejected, IntoRejected, NoDeadline, NoPriority, Outcome,
-    PendingOutcome, PerClass, PriorAttempts, Priority, PrioritySource, Protocol, Reason, Rejected, Resend,
-    Retryable, StandardClassifier, UntilResponse, Upload, check_service, classify_fn, outcome_of,
+    PendingOutcome, PerClass, PriorAttempts, Priority, PrioritySource, Protocol, QuotaState, Reason,
+    Rejected, Resend, Retryable, StandardClassifier, UntilResponse, Upload, check_service, classify_fn,
+    outcome_of,
 };
 pub use keyed::KeySource;
 #[doc(inline)]

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use crate::call::{BoxError, ErrorClass, Outcome, PendingOutcome, Rejected, chain};
+use crate::call::{BoxError, ErrorClass, Outcome, PendingOutcome, QuotaState, Rejected, chain};
 
 /// Turns the result of a call into an [`Outcome`].
 ///
@@ -74,6 +74,14 @@ pub trait Classifier<Res, Err> {
     fn defer(&self, response: &mut Res, pending: PendingOutcome) -> Result<(), PendingOutcome> {
         let _ = response;
         Err(pending)
+    }
+
+    /// The rest of the caller's quota, if the response tells it.
+    ///
+    /// A classifier that wraps another one passes this call on. Default: `None`.
+    fn quota(&self, response: &Res) -> Option<QuotaState> {
+        let _ = response;
+        None
     }
 }
 

@@ -4,9 +4,9 @@ use std::{error::Error, time::Duration};
 
 use ::http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER};
 
-use super::{errors, retry_after, retry_attempt};
+use super::{errors, quotas, retry_after, retry_attempt};
 use crate::{
-    call::{Classifier, ErrorClass, Outcome},
+    call::{Classifier, ErrorClass, Outcome, QuotaState},
     rt::clock,
 };
 
@@ -35,6 +35,10 @@ use crate::{
 ///
 /// An error whose chain holds a [`Rejected`](crate::Rejected) has that rejection's outcome. Error chains are read 64
 /// errors deep. reqwest's errors are known with the feature `reqwest`.
+///
+/// The [quota](Classifier::quota) of a response is that of its field `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10):
+/// of several, the one that allows the lowest rate until its reset. A server with other fields, such as
+/// `X-RateLimit-Remaining`, needs a classifier of your own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpClassifier {
     max_retry_after: Duration,
@@ -47,7 +51,7 @@ impl HttpClassifier {
         Self { max_retry_after: DAY }
     }
 
-    /// Caps the `Retry-After` hints of servers.
+    /// Caps the `Retry-After` hints of servers, and the resets of their quotas.
     ///
     /// A high cap respects long maintenance windows. A low one limits how long a server can keep callers away.
     /// Range: any; 0 ignores the delay of a hint. Default: 1 day.
@@ -106,6 +110,10 @@ impl<B, E: Error + 'static> Classifier<Response<B>, E> for HttpClassifier {
             Err(error) => errors::outcome_of(error),
         }
     }
+
+    fn quota(&self, response: &Response<B>) -> Option<QuotaState> {
+        quotas::read(response.headers(), self.max_retry_after)
+    }
 }
 
 #[cfg(feature = "reqwest")]
@@ -115,6 +123,10 @@ impl<E: Error + 'static> Classifier<reqwest::Response, E> for HttpClassifier {
             Ok(response) => self.outcome(response.status(), response.headers()),
             Err(error) => errors::outcome_of(error),
         }
+    }
+
+    fn quota(&self, response: &reqwest::Response) -> Option<QuotaState> {
+        quotas::read(response.headers(), self.max_retry_after)
     }
 }
 

@@ -12,7 +12,7 @@
 //! | [`ReconnectLayer`] | requests that meet a closed keep-alive connection |
 //! | [`RequestExtensions`], [`TimeoutHeader`], [`BodyDeadlineLayer`] | deadlines of requests and of response bodies |
 //! | [`PriorityHeader`] | priorities of requests |
-//! | [`ReportQuotasLayer`], [`RateLimitFields`] | quotas, told to clients |
+//! | [`ReportQuotasLayer`], [`RateLimitFields`] | quotas, told to clients; [`HttpClassifier`] reads them |
 //! | [`BodyReadTimeoutLayer`] | clients that stall their upload |
 //! | [`UntilBodyEnd`], [`BodyOutcomeLayer`] | permits and drains that wait for the end of the response body |
 //! | [`ByHeader`], [`ByExtension`] | rate limits per client |

@@ -3,7 +3,7 @@
 use tower_layer::Layer;
 
 use super::wrap::Wrap;
-use crate::call::{Classifier, Error, Outcome, PendingOutcome};
+use crate::call::{Classifier, Error, Outcome, PendingOutcome, QuotaState};
 
 /// How the errors of a stack look: [`WrappedErrors`] or [`FlatErrors`], the innermost layer of the stack.
 pub trait Errors: Copy {
@@ -74,6 +74,10 @@ impl<Res, E, C: Classifier<Res, E>> Classifier<Res, Error<E>> for InnerClassifie
 
     fn defer(&self, response: &mut Res, pending: PendingOutcome) -> Result<(), PendingOutcome> {
         self.0.defer(response, pending)
+    }
+
+    fn quota(&self, response: &Res) -> Option<QuotaState> {
+        self.0.quota(response)
     }
 }
 

@@ -5,7 +5,11 @@ use std::time::Duration;
 use ::http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{Integer, ListSerializer, StringRef, key_ref};
 
-use crate::{algo::whole_seconds_up, call::ConfigError};
+use super::read::LIMIT;
+use crate::{
+    algo::whole_seconds_up,
+    call::{ConfigError, QuotaState},
+};
 
 /// The quotas of a server, as response fields (draft-ietf-httpapi-ratelimit-headers-10).
 ///
@@ -43,15 +47,6 @@ pub struct QuotaPolicy {
     name: String,
     quota: u64,
     window: Option<Duration>,
-}
-
-/// The rest of a quota, for one client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QuotaState {
-    /// The requests that the client may send now.
-    pub remaining: u64,
-    /// The time until the client may send more, if it is known.
-    pub reset: Option<Duration>,
 }
 
 impl QuotaPolicy {
@@ -116,7 +111,6 @@ fn integer(number: u64) -> Integer {
 }
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const INVALID_NAME: ConfigError = ConfigError::new("name", "must be printable ASCII");
 const NO_POLICY: ConfigError = ConfigError::new("policies", "must not be empty");
 

@@ -11,10 +11,11 @@ use tower_layer::{Layer, Stack};
 use tower_service::Service;
 
 use super::{
-    fields::{QuotaPolicy, QuotaState, RateLimitFields},
+    fields::{QuotaPolicy, RateLimitFields},
     future::ResponseFuture,
 };
 use crate::{
+    call::QuotaState,
     rate_limit::{Quota, QuotaSource, Quotas},
     stack::{
         HasHandle,

@@ -6,6 +6,9 @@
 mod fields;
 pub mod future;
 mod layer;
+mod read;
 
-pub use fields::{QuotaPolicy, QuotaState, RateLimitFields};
+pub use crate::call::QuotaState;
+pub use fields::{QuotaPolicy, RateLimitFields};
 pub use layer::{QuotaEdge, ReportQuotas, ReportQuotasLayer};
+pub(super) use read::read;
