@@ -25,6 +25,7 @@
 //! | another answer is better than an error | [`fallback`] |
 //! | too many calls are in flight at once, and some are more important | [`concurrency_limit`] |
 //! | callers send more requests per second than a service or a quota allows | [`rate_limit`] |
+//! | the quota of a provider is unknown, or changes | [`rate_limit::adaptive`] |
 //! | one client of many sends more than its share | [`rate_limit::keyed`] |
 //! | a server stops, and must finish its calls first | [`drain`] |
 //! | a handler panics, and the server must go on | [`panic_guard`] |

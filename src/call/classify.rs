@@ -78,7 +78,8 @@ pub trait Classifier<Res, Err> {
 
     /// The rest of the caller's quota, if the response tells it.
     ///
-    /// A classifier that wraps another one passes this call on. Default: `None`.
+    /// An [adaptive](crate::rate_limit::adaptive) rate limit spreads that rest over the time until the reset. A classifier
+    /// that wraps another one passes this call on. Default: `None`.
     fn quota(&self, response: &Res) -> Option<QuotaState> {
         let _ = response;
         None

@@ -39,7 +39,8 @@ use crate::{
 /// reset with `REFUSED_STREAM`, or a stream after a graceful `GOAWAY`. A server may have begun any call that it
 /// answers; see [`unavailable_is_unprocessed`](Self::unavailable_is_unprocessed).
 ///
-/// On any failure, the classifier reads `grpc-retry-pushback-ms`: a delay, or a refusal of further attempts. An
+/// On any failure, the classifier reads `grpc-retry-pushback-ms`: a delay, or a refusal of further attempts. With
+/// `RESOURCE_EXHAUSTED`, the delay also pauses a rate limit that [adapts](crate::rate_limit::adaptive). An
 /// answer with `grpc-previous-rpc-attempts` above 0 is [not retryable](crate::Retryable::Never), because a hop
 /// closer to the server has retried already.
 ///

@@ -38,7 +38,7 @@ pub struct ByExtension<T> {
     of: PhantomData<fn() -> T>,
 }
 
-impl<P, D, C> RateLimitLayer<P, D, C> {
+impl<P, D, Costs, C> RateLimitLayer<P, D, Costs, C> {
     /// Gives each value of a header a limit of its own, such as an API key. All requests without the header share one.
     ///
     /// Choose a header that the server has checked, or that a trusted proxy sets: a client that may send any value gets a
@@ -54,7 +54,7 @@ impl<P, D, C> RateLimitLayer<P, D, C> {
     /// # Ok::<(), tower_reliability::ConfigError>(())
     /// ```
     #[must_use]
-    pub fn per_header(self, name: HeaderName) -> KeyedRateLimitLayer<ClientKey, ByHeader, C> {
+    pub fn per_header(self, name: HeaderName) -> KeyedRateLimitLayer<ClientKey, ByHeader, Costs> {
         self.keyed_by(ByHeader::new(name))
     }
 
@@ -76,7 +76,7 @@ impl<P, D, C> RateLimitLayer<P, D, C> {
     #[must_use]
     pub fn per_extension<T: Hash + Send + Sync + 'static>(
         self,
-    ) -> KeyedRateLimitLayer<ClientKey, ByExtension<T>, C> {
+    ) -> KeyedRateLimitLayer<ClientKey, ByExtension<T>, Costs> {
         self.keyed_by(ByExtension::new())
     }
 }

@@ -65,6 +65,12 @@ impl Bucket {
         });
     }
 
+    /// Holds one token at this instant, at most.
+    pub(crate) fn drain(&self, rate: Rate, at: Nanos) {
+        let full_at = Nanos::new(at.as_u64().saturating_add(rate.fill() - rate.interval));
+        self.replace(|at| at.max(full_at));
+    }
+
     /// Forgives a debt beyond the burst. A call that took its tokens while the rate changed may have paid the old price,
     /// such as an hour for a token.
     ///

@@ -2,7 +2,10 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::rate::Rate;
+use super::{
+    adaptive::{AdaptiveRateConfig, Bounds},
+    rate::Rate,
+};
 use crate::{call::ConfigError, wait_queue::WaitQueueConfig};
 
 /// How many calls pass in which time, and how many wait.
@@ -30,6 +33,7 @@ pub struct RateLimitConfig {
     pub(super) window: Option<Span>,
     pub(super) queue: WaitQueueConfig,
     pub(super) shadow: bool,
+    pub(super) adaptive: Option<AdaptiveRateConfig>,
 }
 
 /// So many calls in such a time.
@@ -71,7 +75,7 @@ impl RateLimitConfig {
     }
 
     const fn new(rate: Option<Span>, window: Option<Span>) -> Self {
-        Self { rate, burst: None, window, queue: WaitQueueConfig::none(), shadow: false }
+        Self { rate, burst: None, window, queue: WaitQueueConfig::none(), shadow: false, adaptive: None }
     }
 
     /// Lets so many calls pass at once after an idle time.
@@ -126,6 +130,16 @@ impl RateLimitConfig {
         self
     }
 
+    /// Adapts the rate to the backend, starting with the rate of this config. See [`adaptive`](super::adaptive).
+    ///
+    /// It needs a rate and a [classifier](super::RateLimitLayer::classify), and has no effect on a limit
+    /// [per key](super::keyed). Each call that passes takes a short lock at its end. Default: the rate is fixed.
+    #[must_use]
+    pub const fn adaptive(mut self, config: AdaptiveRateConfig) -> Self {
+        self.adaptive = Some(config);
+        self
+    }
+
     /// The longest wait, if it is not the default.
     pub(crate) fn chosen_wait(&self) -> Option<Duration> {
         let longest = self.queue.longest_wait();
@@ -135,6 +149,11 @@ impl RateLimitConfig {
     /// Whether calls wait for their turn.
     pub(crate) const fn may_wait(&self) -> bool {
         !self.queue.is_none()
+    }
+
+    /// Whether the rate adapts to the backend.
+    pub(crate) const fn is_adaptive(&self) -> bool {
+        self.adaptive.is_some()
     }
 
     pub(super) fn is_shadow(&self) -> bool {
@@ -163,6 +182,10 @@ impl RateLimitConfig {
         };
         let rule = "must have 1 to 1000000000 calls, and a length of 1 ms to 31 days";
         ConfigError::check(self.window.is_none_or(is_window), "window", rule)?;
+        if let Some(adaptive) = self.adaptive {
+            let rate = self.rate.ok_or(ConfigError::new("adaptive", "needs a rate, such as `per_second`"))?;
+            adaptive.check(rate)?;
+        }
         self.queue.check()
     }
 
@@ -184,6 +207,11 @@ impl RateLimitConfig {
         let burst = u128::from(self.bucket()?.burst.get());
         let nanos = period.as_nanos() * burst / u128::from(calls);
         Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+    }
+
+    /// The rates between which the bucket moves, if it adapts. The config has been checked.
+    pub(super) fn bounds(&self) -> Option<Bounds> {
+        self.adaptive?.bounds(self.rate?, self.bucket()?.burst)
     }
 }
 
@@ -220,6 +248,8 @@ mod tests {
             (new(1).window(1, Duration::MAX), "window"),
             (new(1).max_wait(Duration::ZERO), "queue.max_wait"),
             (RateLimitConfig::new(None, None), "per_second"),
+            (window(1, SECOND).adaptive(AdaptiveRateConfig::new()), "adaptive"),
+            (new(1).adaptive(AdaptiveRateConfig::new().floor(2)), "adaptive.floor"),
         ] {
             assert_eq!(config.check().map_err(|error| error.field()), Err(field), "{config:?}");
         }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    adaptive::{Change, Ended},
     bucket::Bucket,
     config::RateLimitConfig,
     limits::Taken,
@@ -44,6 +45,8 @@ pub(super) struct RateLimitShared {
     pub(super) emitter: Emitter,
     epoch: Epoch,
     pub(super) bucket: Bucket,
+    /// Whether the limit learns its rate from the calls that pass.
+    pub(super) adapts: bool,
     lockless: Lockless,
     /// No waker is woken, cloned or dropped under this lock: the task behind it may own a call of this limit.
     pub(super) state: Mutex<State<Option<Waker>>>,
@@ -74,6 +77,7 @@ impl RateLimitHandle {
             emitter,
             epoch,
             bucket: Bucket::default(),
+            adapts: config.is_adaptive(),
             lockless: Lockless::none(),
             state: Mutex::new(state),
         };
@@ -99,6 +103,7 @@ impl RateLimitHandle {
             waiting: state.waiting(),
             waiting_by_class: Priority::ALL.map(|priority| (priority, state.waiting_of(priority))),
             shedding: state.shedding(),
+            adaptive: state.adaptive(now),
             counts: state.counts(),
         }
     }
@@ -120,13 +125,17 @@ impl RateLimitHandle {
     ///
     /// The tokens that were taken stay taken, up to the new burst, and return at the new rate. The calls in the window
     /// stay in it; a longer window does not know the calls that have left the shorter one. Waiting calls keep their
-    /// places and their time. A call that is checked at the moment of the change may still pass by the old rate.
+    /// places and their time. A call that is checked at the moment of the change may still pass by the old rate. A rate
+    /// that an [adaptive](super::adaptive) limit has learnt stays, within the new bounds, and so does a pause.
     ///
     /// # Errors
     ///
-    /// Names the first field that breaks its rule. The old numbers stay in force then.
+    /// Names the first field that breaks its rule, or `adaptive` if the config adds it or leaves it out: the services of
+    /// the layer watch their calls, or do not. The old numbers stay in force then.
     pub fn update(&self, config: RateLimitConfig) -> Result<(), ConfigError> {
         config.check()?;
+        let is_alike = config.is_adaptive() == self.shared.adapts;
+        ConfigError::check(is_alike, "adaptive", "can be neither added nor left out by an update")?;
         let shared = &self.shared;
         let now = clock::now();
         let mut state = lock(&shared.state);
@@ -200,11 +209,37 @@ impl RateLimitShared {
             self.serve(now);
             state = self.lock(now);
         }
-        match state.enter(&self.bucket, newcomer, now) {
+        let entry = state.enter(&self.bucket, newcomer, now);
+        // The call may have found that a pause is over.
+        self.lockless.set(state.lockless_rate());
+        match entry {
             Entry::Passes => Ok(Some(self.tokens(newcomer.arrival.cost))),
             Entry::Beyond => Ok(Some(self.tokens(0))),
             Entry::MayWait => Ok(None),
             Entry::Refused(refused) => Err(refused),
+        }
+    }
+
+    /// Learns from the end of a call that has passed.
+    pub(super) fn learn(&self, ended: &Ended) {
+        let now = descent::now();
+        let mut state = self.lock(now);
+        // Calls wait for the lock while the rate changes, as in `update`.
+        let stop = || self.lockless.set(None);
+        let (has_moved, change) = state.learn(&self.bucket, ended, now, stop);
+        if has_moved {
+            self.lockless.set(state.lockless_rate());
+        }
+        drop(state);
+        if has_moved {
+            // The head has a timer for the old rate.
+            self.serve(now);
+            self.wake_head();
+        }
+        if let Some(Change { from, to }) = change {
+            // The rates lie between the floor and the ceiling, which are above 0.
+            let [from, to] = [from, to].map(|rate| Duration::from_secs_f64(1.0 / rate));
+            self.emitter.emit(EventKind::RateChanged { from, to });
         }
     }
 

@@ -19,6 +19,8 @@ pub(super) struct Limits {
     epoch: Epoch,
     rate: Option<Rate>,
     window: Option<Window>,
+    /// No call passes before this instant, and then the bucket begins empty.
+    paused_until: Option<Instant>,
     /// No call that costs more ever passes.
     most: u32,
 }
@@ -32,24 +34,43 @@ pub(super) struct Taken {
 }
 
 impl Limits {
-    /// For a checked config.
-    pub(super) fn new(config: &RateLimitConfig, epoch: Epoch) -> Self {
-        let mut limits = Self { epoch, rate: None, window: None, most: 0 };
-        limits.set(config);
+    /// For a checked config, at the rate of the config or at a learnt one.
+    pub(super) fn new(config: &RateLimitConfig, rate: Option<Rate>, epoch: Epoch) -> Self {
+        let mut limits = Self { epoch, rate: None, window: None, paused_until: None, most: 0 };
+        limits.set(config, rate);
         limits
     }
 
     /// Goes on with other numbers.
-    pub(super) fn update(&mut self, config: &RateLimitConfig, bucket: &Bucket, now: Instant) {
+    pub(super) fn update(
+        &mut self,
+        config: &RateLimitConfig,
+        rate: Option<Rate>,
+        bucket: &Bucket,
+        now: Instant,
+    ) {
         let old = self.rate;
-        self.set(config);
+        self.set(config, rate);
         if let (Some(old), Some(new)) = (old, self.rate) {
             bucket.change_rate(old, new, self.epoch.nanos(now));
         }
     }
 
-    fn set(&mut self, config: &RateLimitConfig) {
-        self.rate = config.bucket();
+    /// Whether a learnt rate, or a pause, is not in force yet.
+    pub(super) fn is_new(&self, rate: Rate, pause: Option<Instant>, now: Instant) -> bool {
+        self.rate != Some(rate) || pause.is_some_and(|until| until > now && Some(until) > self.paused_until)
+    }
+
+    /// Goes on with a learnt rate, and with a pause that is longer than the one in force.
+    pub(super) fn adapt(&mut self, new: Rate, pause: Option<Instant>, bucket: &Bucket, now: Instant) {
+        self.paused_until = self.paused_until.max(pause.filter(|until| *until > now));
+        if let Some(old) = self.rate.replace(new) {
+            bucket.change_rate(old, new, self.epoch.nanos(now));
+        }
+    }
+
+    fn set(&mut self, config: &RateLimitConfig, rate: Option<Rate>) {
+        self.rate = rate;
         match (&mut self.window, config.window) {
             (Some(window), Some(span)) => window.update(span.calls, span.period),
             (window, span) => *window = span.map(|span| Window::new(span.calls, span.period)),
@@ -66,7 +87,7 @@ impl Limits {
 
     /// The rate of the bucket, if it alone decides.
     pub(super) fn bucket_only(&self) -> Option<Rate> {
-        self.rate.filter(|_| self.window.is_none())
+        self.rate.filter(|_| self.window.is_none() && self.paused_until.is_none())
     }
 
     /// Repairs what a call left behind that took its tokens while the rate changed.
@@ -81,6 +102,9 @@ impl Limits {
     /// A call whose cost can no longer pass takes all there can be: it has waited for its turn while the numbers changed.
     pub(super) fn take(&mut self, bucket: &Bucket, cost: u32, now: Instant) -> Result<(), Instant> {
         let Some(cost) = NonZeroU32::new(cost.min(self.most)) else { return Ok(()) };
+        if self.pause(bucket, now).is_some() {
+            return Err(self.free_at(bucket, cost.get().into(), now));
+        }
         let at = self.epoch.nanos(now);
         let window_free_at = self.window.as_mut().map_or(at, |window| window.free_at(cost.get().into(), at));
         let taken = match self.rate {
@@ -117,7 +141,14 @@ impl Limits {
     /// From when so much has been taken, if calls take it as early as they can.
     pub(super) fn free_at(&mut self, bucket: &Bucket, cost: u64, now: Instant) -> Instant {
         let at = self.epoch.nanos(now);
-        let of_bucket = self.rate.map_or(at, |rate| bucket.free_at(rate, cost, at));
+        let of_bucket = match (self.rate, self.pause(bucket, now)) {
+            (None, _) => at,
+            (Some(rate), None) => bucket.free_at(rate, cost, at),
+            (Some(rate), Some(until)) => {
+                let wait = rate.interval.saturating_mul(cost.saturating_sub(1));
+                Nanos::new(self.epoch.nanos(until).as_u64().saturating_add(wait))
+            }
+        };
         let of_window = self.window.as_mut().map_or(at, |window| window.free_at(cost, at));
         match of_bucket.max(of_window) {
             later if later > at => self.epoch.instant(later),
@@ -133,7 +164,22 @@ impl Limits {
     /// The tokens in the bucket, and the calls that the window has room for.
     pub(super) fn left(&mut self, bucket: &Bucket, now: Instant) -> (Option<u32>, Option<u32>) {
         let at: Nanos = self.epoch.nanos(now);
-        let tokens = self.rate.map(|rate| bucket.available(rate, at));
+        let is_paused = self.pause(bucket, now).is_some();
+        let tokens = self.rate.map(|rate| if is_paused { 0 } else { bucket.available(rate, at) });
         (tokens, self.window.as_mut().map(|window| window.left(at)))
+    }
+
+    /// The end of the pause, as long as it lasts.
+    fn pause(&mut self, bucket: &Bucket, now: Instant) -> Option<Instant> {
+        let until = self.paused_until?;
+        if now < until {
+            return Some(until);
+        }
+        self.paused_until = None;
+        if let Some(rate) = self.rate {
+            // Without this, the tokens of the pause would pass as a burst.
+            bucket.drain(rate, self.epoch.nanos(until));
+        }
+        None
     }
 }

@@ -60,7 +60,9 @@
 //! | [`window`](RateLimitConfig::window) | none | 1 to 1 000 000 000 calls, 1 ms to 31 days |
 //! | [`max_wait`](RateLimitConfig::max_wait), [`queue`](RateLimitConfig::queue) | no call waits | above 0, at most 1 day |
 //! | [`shadow`](RateLimitConfig::shadow) | off | |
+//! | [`adaptive`](RateLimitConfig::adaptive) | the rate is fixed | [numbers](adaptive#defaults) |
 //! | [`cost`](RateLimitLayer::cost) | [`UnitCost`] | |
+//! | [`classify`](RateLimitLayer::classify) | [`UntilResponse`](crate::UntilResponse) | |
 //! | [`priority`](RateLimitLayer::priority) | [`NoPriority`](crate::NoPriority) | |
 //! | [`deadlines`](RateLimitLayer::deadlines) | [`NoDeadline`](crate::NoDeadline) | |
 //!
@@ -71,12 +73,20 @@
 //!
 //! ```
 //! # #[cfg(feature = "serde")] {
-//! # use tower_reliability::rate_limit::RateLimitConfig;
+//! # use tower_reliability::rate_limit::{RateLimitConfig, adaptive::AdaptiveRateConfig};
 //! let config: RateLimitConfig = toml::from_str(r#"
 //!     per_second = 100               # or per = { calls = 5, period = "1m" }
 //!     burst = 20
 //!     window = { calls = 10000, length = "1h" }
 //!     shadow = false
+//!
+//!     [adaptive]                     # without it, the rate is fixed
+//!     floor = 1                      # calls per second, as the rate
+//!     ceiling = 100
+//!     decrease_factor = 0.7
+//!     recovery = "cubic"             # or "additive"
+//!     recover_within = "5s"
+//!     target_latency = "200ms"       # off
 //!
 //!     [queue]                        # without it, no call waits
 //!     max_wait = "2s"
@@ -85,7 +95,8 @@
 //! # use std::time::Duration;
 //! # let hour = Duration::from_secs(60 * 60);
 //! # let set = RateLimitConfig::per_second(100).burst(20).window(10_000, hour).max_wait(Duration::from_secs(2));
-//! # assert_eq!(config, set);
+//! # let numbers = AdaptiveRateConfig::new().floor(1).ceiling(100).target_latency(Duration::from_millis(200));
+//! # assert_eq!(config, set.adaptive(numbers));
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -98,6 +109,7 @@
 //! |---|---|---|---|
 //! | [`Rejected`](crate::EventKind::Rejected) | the limit rejected a call | debug | `reason`, `priority`, `waited` |
 //! | [`SheddingChanged`](crate::EventKind::SheddingChanged) | the queue begins to shed, sheds other classes, or stops | warning; info when it stops | `up_to` |
+//! | [`RateChanged`](crate::EventKind::RateChanged) | an [adaptive](adaptive#telemetry) limit has lowered its rate, or is back | warning, info | `from`, `to` |
 //! | [`Reconfigured`](crate::EventKind::Reconfigured) | [`update`](RateLimitHandle::update) replaced the numbers | info | |
 //!
 //! A call that waits, and passes or is dropped, emits no event; the [snapshot](RateLimitHandle::snapshot) counts it.
@@ -112,6 +124,7 @@
 //! turn at most. tokio's timers fire once per millisecond: a bucket whose burst is below the tokens of a millisecond
 //! serves waiting calls more slowly than its rate.
 
+pub mod adaptive;
 mod bucket;
 #[cfg(all(test, shuttle))]
 mod concurrency;

@@ -8,13 +8,17 @@ use std::{
 use tower_service::Service;
 
 use super::{
+    adaptive::Watched,
     cost::{CostSource, UnitCost},
     future::ResponseFuture,
     handle::{Entered, RateLimitHandle},
     layer::RateLimitLayer,
 };
 use crate::{
-    call::{Deadline, DeadlineSource, FromRejected, NoDeadline, NoPriority, PrioritySource},
+    call::{
+        Classifier, Deadline, DeadlineSource, FromRejected, NoDeadline, NoPriority, PrioritySource,
+        UntilResponse,
+    },
     wait_queue::Arrival,
 };
 
@@ -28,14 +32,14 @@ use crate::{
 /// # Clone
 ///
 /// Clones share the limit and its queue.
-pub struct RateLimit<S, P = NoPriority, D = NoDeadline, K = UnitCost> {
-    pub(super) inner: S,
+pub struct RateLimit<S, P = NoPriority, D = NoDeadline, K = UnitCost, C = UntilResponse> {
+    pub(super) inner: Watched<S, C>,
     /// Whether the inner service has been found ready since the last call.
     pub(super) is_ready: bool,
-    pub(super) layer: RateLimitLayer<P, D, K>,
+    pub(super) layer: RateLimitLayer<P, D, K, C>,
 }
 
-impl<S, P, D, K> RateLimit<S, P, D, K> {
+impl<S, P, D, K, C> RateLimit<S, P, D, K, C> {
     /// The handle of the limit.
     pub fn handle(&self) -> RateLimitHandle {
         self.layer.handle()
@@ -43,31 +47,32 @@ impl<S, P, D, K> RateLimit<S, P, D, K> {
 
     /// The inner service.
     pub fn get_ref(&self) -> &S {
-        &self.inner
+        &self.inner.inner
     }
 
     /// The inner service, mutably.
     pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
+        &mut self.inner.inner
     }
 
     /// Returns the inner service.
     pub fn into_inner(self) -> S {
-        self.inner
+        self.inner.inner
     }
 }
 
-impl<S, P, D, K, Req> Service<Req> for RateLimit<S, P, D, K>
+impl<S, P, D, K, C, Req> Service<Req> for RateLimit<S, P, D, K, C>
 where
     S: Service<Req> + Clone,
     S::Error: FromRejected,
     P: PrioritySource<Req>,
     D: DeadlineSource<Req>,
     K: CostSource<Req>,
+    C: Classifier<S::Response, S::Error> + Clone,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req>;
+    type Future = ResponseFuture<Watched<S, C>, Req>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         let is_ready = self.inner.poll_ready(cx)?.is_ready();
@@ -122,24 +127,24 @@ where
     }
 }
 
-impl<S: Clone, P, D, K> RateLimit<S, P, D, K> {
+impl<S: Clone, P, D, K, C: Clone> RateLimit<S, P, D, K, C> {
     /// Gives up the place that the inner service holds, or waits for: another call could use it meanwhile.
     fn leave_inner(&mut self) {
         self.inner = self.inner.clone();
     }
 }
 
-impl<S: Clone, P: Clone, D: Clone, K: Clone> Clone for RateLimit<S, P, D, K> {
+impl<S: Clone, P: Clone, D: Clone, K: Clone, C: Clone> Clone for RateLimit<S, P, D, K, C> {
     fn clone(&self) -> Self {
         // The clone of a ready service is not ready.
         Self { inner: self.inner.clone(), is_ready: false, layer: self.layer.clone() }
     }
 }
 
-impl<S: fmt::Debug, P, D, K> fmt::Debug for RateLimit<S, P, D, K> {
+impl<S: fmt::Debug, P, D, K, C> fmt::Debug for RateLimit<S, P, D, K, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimit")
-            .field("inner", &self.inner)
+            .field("inner", &self.inner.inner)
             .field("name", self.layer.handle.name())
             .finish_non_exhaustive()
     }

@@ -1,9 +1,10 @@
 //! The state and the counts of a limit, for operators.
 
+use super::adaptive::AdaptiveRateSnapshot;
 use crate::call::Priority;
 
 /// The state and the counts of one rate limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RateLimitSnapshot {
@@ -17,6 +18,8 @@ pub struct RateLimitSnapshot {
     pub waiting_by_class: [(Priority, u32); Priority::ALL.len()],
     /// The highest priority of calls that the queue sheds. `None` if it sheds no call.
     pub shedding: Option<Priority>,
+    /// The rate of the moment. `None` if the rate is fixed.
+    pub adaptive: Option<AdaptiveRateSnapshot>,
     /// How limited calls ended since the layer was built.
     pub counts: RateLimitCounts,
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    adaptive::{AdaptiveRate, AdaptiveRateSnapshot, Change, Demand, Ended},
     bucket::Bucket,
     config::RateLimitConfig,
     limits::{Limits, Taken},
@@ -25,6 +26,8 @@ use crate::{
 pub(super) struct State<T> {
     config: RateLimitConfig,
     limits: Limits,
+    /// `None` if the rate is fixed.
+    adaptive: Option<AdaptiveRate>,
     queue: WaitQueue<T>,
     counts: RateLimitCounts,
     /// As in the last event.
@@ -70,8 +73,10 @@ pub(super) enum Step<T> {
 
 impl<T: Default> State<T> {
     pub(super) fn new(config: RateLimitConfig, epoch: Epoch) -> Self {
-        let (limits, queue) = (Limits::new(&config, epoch), WaitQueue::new(config.queue));
-        Self { config, limits, queue, counts: RateLimitCounts::default(), shedding: None }
+        let (limits, queue) = (Limits::new(&config, config.bucket(), epoch), WaitQueue::new(config.queue));
+        let adaptive = config.adaptive.zip(config.bounds());
+        let adaptive = adaptive.map(|(numbers, bounds)| AdaptiveRate::new(numbers, bounds));
+        Self { config, limits, adaptive, queue, counts: RateLimitCounts::default(), shedding: None }
     }
 
     pub(super) fn config(&self) -> RateLimitConfig {
@@ -80,8 +85,41 @@ impl<T: Default> State<T> {
 
     pub(super) fn update(&mut self, config: RateLimitConfig, bucket: &Bucket, now: Instant) {
         self.config = config;
-        self.limits.update(&config, bucket, now);
+        let mut rate = config.bucket();
+        if let (Some(adaptive), Some((numbers, bounds))) =
+            (&mut self.adaptive, config.adaptive.zip(config.bounds()))
+        {
+            adaptive.update(numbers, bounds);
+            rate = Some(adaptive.rate());
+        }
+        self.limits.update(&config, rate, bucket, now);
         self.queue.update(config.queue);
+    }
+
+    /// Learns from the end of a call. Whether rate or pause moved, and the change that an event tells. Calls `stop` before
+    /// they move.
+    pub(super) fn learn(
+        &mut self,
+        bucket: &Bucket,
+        ended: &Ended,
+        now: Instant,
+        stop: impl FnOnce(),
+    ) -> (bool, Option<Change>) {
+        let Some(adaptive) = &mut self.adaptive else { return (false, None) };
+        let RateLimitCounts { limited, rejected_cost, would_limit, .. } = self.counts;
+        let demand = Demand { held_up: limited - rejected_cost + would_limit, waiting: self.queue.len() > 0 };
+        let change = adaptive.record(ended, demand, now);
+        let (rate, pause) = (adaptive.rate(), adaptive.paused_until());
+        let has_moved = self.limits.is_new(rate, pause, now);
+        if has_moved {
+            stop();
+            self.limits.adapt(rate, pause, bucket, now);
+        }
+        (has_moved, change)
+    }
+
+    pub(super) fn adaptive(&self, now: Instant) -> Option<AdaptiveRateSnapshot> {
+        self.adaptive.as_ref().map(|adaptive| adaptive.snapshot(now))
     }
 
     pub(super) fn counts(&self) -> RateLimitCounts {

@@ -46,6 +46,7 @@ use crate::{
 /// # use tower_reliability::{circuit_breaker::CircuitBreakerConfig, hedge::HedgeConfig, retry::RetryConfig};
 /// # use tower_reliability::{retry_budget::RetryBudgetConfig, stack::StackConfig, wait_queue::WaitQueueConfig};
 /// # use tower_reliability::{concurrency_limit::ConcurrencyLimitConfig, rate_limit::RateLimitConfig};
+/// # use tower_reliability::rate_limit::adaptive::AdaptiveRateConfig;
 /// let config: StackConfig = toml::from_str(r#"
 ///     timeout = "30s"                # off; the whole call
 ///     attempt_timeout = "5s"         # off; one attempt
@@ -59,6 +60,14 @@ use crate::{
 ///
 ///     [pacing]                       # attempts, with the keys of rate_limit
 ///     per_second = 50                # no default
+///
+///     [pacing.adaptive]              # off
+///     floor = 1
+///     ceiling = 50
+///     decrease_factor = 0.7
+///     recovery = "cubic"             # or "additive"
+///     recover_within = "5s"
+///     target_latency = "1s"          # off
 ///
 ///     [concurrency_limit]
 ///     limit = 100                    # no default
@@ -126,7 +135,8 @@ use crate::{
 /// # assert_eq!(shown.concurrency_limit, Some(ConcurrencyLimitConfig::new(100).queue(queue)));
 /// # let rate = RateLimitConfig::per_second(100).burst(100).window(100_000, seconds(60 * 60));
 /// # assert_eq!(shown.rate_limit, Some(rate.max_wait(seconds(1))));
-/// # assert_eq!(shown.pacing, Some(RateLimitConfig::per_second(50)));
+/// # let learns = AdaptiveRateConfig::new().floor(1).ceiling(50).target_latency(seconds(1));
+/// # assert_eq!(shown.pacing, Some(RateLimitConfig::per_second(50).adaptive(learns)));
 /// # assert_eq!(shown.retry, Some(retry));
 /// # assert_eq!(shown.hedge, Some(HedgeConfig::new()));
 /// # let breaker = CircuitBreakerConfig::new().consecutive_failures(10).slow_call(seconds(1), 0.8);

@@ -125,7 +125,7 @@
 //! | timeout, attempt timeout | [`TimedOut`](crate::EventKind::TimedOut) |
 //! | retry | [`Retried`](crate::EventKind::Retried) |
 //! | hedge | [`Hedged`](crate::EventKind::Hedged) |
-//! | rate limit, pacing | [`Rejected`](crate::EventKind::Rejected), [`SheddingChanged`](crate::EventKind::SheddingChanged); a limit per key only counts a rejection |
+//! | rate limit, pacing | [`Rejected`](crate::EventKind::Rejected), [`SheddingChanged`](crate::EventKind::SheddingChanged), [`RateChanged`](crate::EventKind::RateChanged); a limit per key only counts a rejection |
 //! | concurrency limit | [`Rejected`](crate::EventKind::Rejected), [`SheddingChanged`](crate::EventKind::SheddingChanged) |
 //! | breaker | [`CircuitChanged`](crate::EventKind::CircuitChanged), [`CircuitWouldTrip`](crate::EventKind::CircuitWouldTrip) |
 //! | a stage with state [per key](PerKey) | [`KeysExhausted`](crate::EventKind::KeysExhausted) |

@@ -106,6 +106,9 @@ impl Plan {
         {
             let holds = key.is_none() || !waits(limit);
             ConfigError::check(holds, "queue", text).map_err(|error| error.within(stage))?;
+            let holds = key.is_none() || !limit.is_some_and(|limit| limit.is_adaptive());
+            let text = "must be absent, because all keys of a limit share one rate";
+            ConfigError::check(holds, "adaptive", text).map_err(|error| error.within(stage))?;
         }
         let (retry, hedge, breaker) = (of(retry), of(hedge), of(circuit_breaker));
         // The retry would look at no circuit, and replace the failure that opens a circuit by a rejection.

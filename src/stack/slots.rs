@@ -140,7 +140,8 @@ slots! {
     /// the wait. The hedge counts the wait, because the caller does. An attempt that would wait beyond the deadline of the
     /// request is rejected at once. The retry repeats a rejected attempt only at
     /// [other endpoints](RetryConfig::other_endpoints); otherwise the rejection is the answer of the call. So let attempts
-    /// [wait](RateLimitConfig::max_wait) if the stack retries. Default: no limit.
+    /// [wait](RateLimitConfig::max_wait) if the stack retries. A limit that [adapts](RateLimitConfig::adaptive) learns the
+    /// quota from the answers of the provider. Default: no limit.
     pacing: Pacing of RateLimitConfig,
 
     /// Rejects calls while the backend fails. [`PerKey`](super::PerKey) gives each host a circuit. Default: no breaker.

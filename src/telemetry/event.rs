@@ -78,6 +78,14 @@ pub enum EventKind {
         /// The highest priority of calls that the queue sheds. `None` if it sheds no call.
         up_to: Option<Priority>,
     },
+    /// An adaptive rate limit lowered its rate, or is back at the rate before the last decrease.
+    #[non_exhaustive]
+    RateChanged {
+        /// The time per token before.
+        from: Duration,
+        /// The time per token now. It is longer if the rate was lowered.
+        to: Duration,
+    },
     /// A fallback answered a call.
     #[non_exhaustive]
     FellBack {
@@ -144,6 +152,7 @@ impl EventKind {
             Self::TimedOut { .. } => "timed_out",
             Self::Rejected { .. } => "rejected",
             Self::SheddingChanged { .. } => "shedding_changed",
+            Self::RateChanged { .. } => "rate_changed",
             Self::FellBack { .. } => "fell_back",
             Self::DrainBegan { .. } => "drain_began",
             Self::DrainEnded { .. } => "drain_ended",
@@ -168,8 +177,10 @@ impl EventKind {
             | Self::TimedOut { .. }
             | Self::Rejected { .. }
             | Self::FellBack { .. } => Severity::Debug,
+            Self::RateChanged { from, to } if to.as_nanos() > from.as_nanos() => Severity::Warning,
             Self::Panicked => Severity::Error,
             Self::SheddingChanged { up_to: None }
+            | Self::RateChanged { .. }
             | Self::DrainBegan { .. }
             | Self::DrainEnded { .. }
             | Self::Reconfigured => Severity::Info,
@@ -211,6 +222,11 @@ impl fmt::Display for EventKind {
                 write!(f, "calls of priority {priority} and below are shed")
             }
             Self::SheddingChanged { up_to: None } => f.write_str("calls are no longer shed"),
+            Self::RateChanged { from, to } => {
+                let change = if to > from { "lowered" } else { "back" };
+                let [from, to] = [from, to].map(|time| 1.0 / time.as_secs_f64());
+                write!(f, "rate {change} from {from:.2} to {to:.2} per second")
+            }
             Self::FellBack { class } => write!(f, "call answered ({})", name_of(class, "rejected")),
             Self::DrainBegan { in_flight } => write!(f, "drain began with {in_flight} calls in flight"),
             Self::DrainEnded { finished, left } => {

@@ -86,6 +86,7 @@ fn a_value_in_the_place_of_a_table_is_refused_with_an_example_of_the_table() {
         ("rate_limit = 100", "{ per_second = 100 }"),
         ("rate_limit.per = 5", "{ calls = 5, period = \"1m\" }"),
         ("rate_limit.window = \"1h\"", "{ calls = 10, length = \"1h\" }"),
+        ("rate_limit = { per_second = 1, adaptive = true }", "{ ceiling = 200 }"),
         ("retry_budget = 0.2", "{ ratio = 0.2 }"),
         ("stack.circuit_breaker = true", "{ failure_rate = 0.5 }"),
         ("stack.circuit_breaker.slow_call = \"1s\"", "{ over = \"1s\", rate = 0.8 }"),

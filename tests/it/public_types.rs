@@ -41,6 +41,7 @@ use tower_reliability::{
     panic_guard::PanicGuard,
     rate_limit::{
         RateLimitConfig, UnitCost,
+        adaptive::{AdaptiveRateConfig, AdaptiveRateSnapshot, Watched, WatchedFuture},
         keyed::{KeyedRateLimit, KeyedRateLimitHandle, KeyedRateLimitLayer, KeyedRateLimitSnapshot},
     },
     retry::{
@@ -200,6 +201,8 @@ fn layers_services_handles_and_futures_are_send_and_sync() {
     send_and_sync::<(KeyedRateLimitHandle<ClientKey>, KeyedRateLimitLayer<ClientKey, ByHeader>)>();
     send_and_sync::<KeyedRateLimit<(), ClientKey, ByExtension<Rc<u8>>>>();
     send_and_sync::<KeyedRateLimitSnapshot>();
+    send_and_sync::<(AdaptiveRateConfig, AdaptiveRateSnapshot)>();
+    send_and_sync::<(Watched<(), ()>, WatchedFuture<(), ()>)>();
     send_and_sync::<PerKey<RetryConfig, Cell<u8>, ByAuthority>>();
     // Also where request, response and error are not.
     send_and_sync::<Client<Cell<u8>, Cell<u8>, Cell<u8>>>();

@@ -38,15 +38,15 @@ pub struct KeyedRateLimitLayer<K, F, C = UnitCost> {
     handle: Arc<OnceLock<KeyedRateLimitHandle<K>>>,
 }
 
-impl<P, D, C> RateLimitLayer<P, D, C> {
+impl<P, D, Costs, C> RateLimitLayer<P, D, Costs, C> {
     /// Gives each key a limit of its own: each client, each tenant, each route.
     ///
     /// Call it last: name, listeners and cost are set before. The new layer has a [handle](KeyedRateLimitLayer::handle) of
     /// its own; a handle from before stands for no key.
     ///
     /// A keyed limit rejects calls at once, whatever [queue](RateLimitConfig::queue) the config has. So priorities and
-    /// deadlines have no effect.
-    pub fn keyed<Req, K, F>(self, key: F) -> KeyedRateLimitLayer<K, F, C>
+    /// deadlines have no effect. All keys share one rate, so a keyed limit does not [adapt](RateLimitConfig::adaptive) it.
+    pub fn keyed<Req, K, F>(self, key: F) -> KeyedRateLimitLayer<K, F, Costs>
     where
         F: Fn(&Req) -> K,
     {
@@ -54,12 +54,12 @@ impl<P, D, C> RateLimitLayer<P, D, C> {
     }
 
     /// As [`keyed`](Self::keyed), with any [`KeySource`](crate::KeySource).
-    pub(crate) fn keyed_by<K, F>(self, key: F) -> KeyedRateLimitLayer<K, F, C> {
+    pub(crate) fn keyed_by<K, F>(self, key: F) -> KeyedRateLimitLayer<K, F, Costs> {
         KeyedRateLimitLayer { key: Some(key), ..self.without_keys() }
     }
 
     /// The keyed layer of an optional stage that is left out: no call has a limit.
-    pub(crate) fn without_keys<K, F>(self) -> KeyedRateLimitLayer<K, F, C> {
+    pub(crate) fn without_keys<K, F>(self) -> KeyedRateLimitLayer<K, F, Costs> {
         let (config, emitter) = (self.handle.config(), self.handle.emitter().clone());
         KeyedRateLimitLayer {
             config,

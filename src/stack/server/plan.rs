@@ -64,6 +64,9 @@ impl ServerPlan {
         let waits = self.is_rate_keyed && self.rate_limit.is_some_and(|limit| limit.may_wait());
         let text = "must be absent: a rate limit per key rejects at once";
         rule(!waits, "rate_limit", "queue", text)?;
+        let adapts = self.is_rate_keyed && self.rate_limit.is_some_and(|limit| limit.is_adaptive());
+        let text = "must be absent: all keys of a rate limit share one rate";
+        rule(!adapts, "rate_limit", "adaptive", text)?;
         let text = "must be below timeout, or a call waits longer than it may run";
         rule(below(rate_wait, timeout), "rate_limit", "queue.max_wait", text)?;
         rule(below(limit_wait, timeout), "concurrency_limit", "queue.max_wait", text)?;
@@ -105,7 +108,7 @@ fn sum(waits: [Option<Duration>; 2]) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wait_queue::WaitQueueConfig;
+    use crate::{rate_limit::adaptive::AdaptiveRateConfig, wait_queue::WaitQueueConfig};
 
     const fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -126,6 +129,7 @@ mod tests {
     #[test]
     fn a_conflict_is_refused_by_both_names() {
         let waits = Some(RateLimitConfig::per_second(1).max_wait(seconds(5)));
+        let adapts = Some(RateLimitConfig::per_second(9).adaptive(AdaptiveRateConfig::new()));
         for (plan, expected) in [
             (plan(4, 5), "drain.limit must be at least timeout"),
             (
@@ -143,6 +147,10 @@ mod tests {
             (
                 ServerPlan { rate_limit: waits, is_rate_keyed: true, ..plan(20, 6) },
                 "rate_limit.queue must be absent",
+            ),
+            (
+                ServerPlan { rate_limit: adapts, is_rate_keyed: true, ..plan(20, 6) },
+                "rate_limit.adaptive must be absent",
             ),
         ] {
             let error = plan.checked().expect_err(expected).to_string();

@@ -48,8 +48,8 @@ impl<C> RateLimitStage for Costed<C> {
     }
 }
 
-impl<C, R, D: Clone, Q: Clone, Costs> Stage<RateLimitConfig, Protocol<C, R, D>, Q> for Costed<Costs> {
-    type Layer = RateLimitLayer<Q, D, Costs>;
+impl<C: Clone, R, D: Clone, Q: Clone, Costs> Stage<RateLimitConfig, Protocol<C, R, D>, Q> for Costed<Costs> {
+    type Layer = RateLimitLayer<Q, D, Costs, C>;
 
     fn config(&self) -> Option<RateLimitConfig> {
         Some(self.config)
@@ -60,24 +60,27 @@ impl<C, R, D: Clone, Q: Clone, Costs> Stage<RateLimitConfig, Protocol<C, R, D>, 
     }
 }
 
-impl<C, R, D: Clone, Q: Clone, Costs> OptionalStage<RateLimitConfig, Protocol<C, R, D>, Q> for Costed<Costs> {
+impl<C: Clone, R, D: Clone, Q: Clone, Costs> OptionalStage<RateLimitConfig, Protocol<C, R, D>, Q>
+    for Costed<Costs>
+{
     fn absent(common: &Common<Protocol<C, R, D>, Q>) -> Self::Layer {
         layer(RateLimitConfig::per_second(1), common).absent()
     }
 }
 
 /// The limit of a stack, with the behaviour that its stages share.
-fn layer<C, R, D: Clone, Q: Clone>(
+fn layer<C: Clone, R, D: Clone, Q: Clone>(
     config: RateLimitConfig,
     common: &Common<Protocol<C, R, D>, Q>,
-) -> RateLimitLayer<Q, D> {
+) -> RateLimitLayer<Q, D, UnitCost, C> {
     RateLimitLayer::checked(config)
+        .classify(common.protocol.classifier.clone())
         .priority(common.priorities.clone())
         .deadlines(common.protocol.deadlines.clone())
 }
 
-impl<C, R, D: Clone, Q: Clone> Stage<Self, Protocol<C, R, D>, Q> for RateLimitConfig {
-    type Layer = RateLimitLayer<Q, D>;
+impl<C: Clone, R, D: Clone, Q: Clone> Stage<Self, Protocol<C, R, D>, Q> for RateLimitConfig {
+    type Layer = RateLimitLayer<Q, D, UnitCost, C>;
 
     fn config(&self) -> Option<Self> {
         Some(*self)
@@ -88,7 +91,7 @@ impl<C, R, D: Clone, Q: Clone> Stage<Self, Protocol<C, R, D>, Q> for RateLimitCo
     }
 }
 
-impl<C, R, D: Clone, Q: Clone> OptionalStage<Self, Protocol<C, R, D>, Q> for RateLimitConfig {
+impl<C: Clone, R, D: Clone, Q: Clone> OptionalStage<Self, Protocol<C, R, D>, Q> for RateLimitConfig {
     fn absent(common: &Common<Protocol<C, R, D>, Q>) -> Self::Layer {
         Costed::absent(common)
     }
@@ -98,6 +101,7 @@ impl<L, K, F, C, R, D, Q> Stage<RateLimitConfig, Protocol<C, R, D>, Q> for PerKe
 where
     L: RateLimitStage,
     K: Hash + Eq + Clone + 'static,
+    C: Clone,
     D: Clone,
     Q: Clone,
 {
@@ -121,6 +125,7 @@ impl<L, K, F, C, R, D, Q> OptionalStage<RateLimitConfig, Protocol<C, R, D>, Q> f
 where
     L: RateLimitStage,
     K: Hash + Eq + Clone + 'static,
+    C: Clone,
     D: Clone,
     Q: Clone,
 {
@@ -129,7 +134,7 @@ where
     }
 }
 
-impl<P, D, C> HasHandle for RateLimitLayer<P, D, C> {
+impl<P, D, K, C> HasHandle for RateLimitLayer<P, D, K, C> {
     type Handle = RateLimitHandle;
 
     fn handle(&self) -> RateLimitHandle {
