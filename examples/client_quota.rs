@@ -1,8 +1,9 @@
-//! A client that keeps the quota of its provider, beside a client that does not. `cargo run --example client_quota`
+//! Clients that keep the quota of their provider, or learn it, beside a client that does not.
+//! `cargo run --example client_quota`
 //!
-//! The provider allows 50 requests per second and answers the others with 429 and `Retry-After`. Both clients send 80
+//! The provider allows 50 requests per second and answers the others with 429 and `Retry-After`. Each client sends 80
 //! reports and then 20 payments at once. After 500 ms, another program of the same account sends 20 requests, of which
-//! neither client knows. Retries wait as long as `Retry-After` says.
+//! no client knows. Retries wait as long as `Retry-After` says. The third client begins with four times the quota.
 #![allow(clippy::disallowed_methods, reason = "an example may spawn tasks and read the clock")]
 
 use std::{
@@ -22,7 +23,7 @@ use tower::{ServiceBuilder, util::MapResponseLayer};
 use tower_reliability::{
     BoxError, ConfigError, Error, Priority,
     http::{self, HttpClient, RejectionLayer, RequestExtensions},
-    rate_limit::RateLimitConfig,
+    rate_limit::{RateLimitConfig, adaptive::AdaptiveRateConfig},
     retry::RetryConfig,
 };
 
@@ -62,7 +63,11 @@ impl Provider {
 async fn main() -> Result<(), BoxError> {
     // The requests do not arrive as evenly as they leave, so the burst stays below that of the provider.
     let paced = RateLimitConfig::per_second(QUOTA).burst(1).max_wait(Duration::from_secs(10));
-    for (name, pacing) in [("without pacing", None), ("with pacing", Some(paced))] {
+    let learns = RateLimitConfig::per_second(4 * QUOTA).burst(1).max_wait(Duration::from_secs(10));
+    let learns = learns.adaptive(AdaptiveRateConfig::new());
+    let clients =
+        [("without pacing", None), ("with pacing", Some(paced)), ("with pacing that learns", Some(learns))];
+    for (name, pacing) in clients {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let (provider, refused) = (Provider::new(listener.local_addr()?, pacing)?, Arc::default());
         let server = axum::serve(listener, app(Arc::clone(&refused))?);
