@@ -8,7 +8,7 @@
 //! use std::time::Duration;
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //! use tower_reliability::{
-//!     BoxError, ErrorClass, Outcome, classify_fn,
+//!     BoxError, ErrorClass, Outcome,
 //!     rate_limit::{RateLimitConfig, adaptive::AdaptiveRateConfig},
 //! };
 //!
@@ -17,10 +17,10 @@
 //!     .max_wait(Duration::from_secs(2))
 //!     .adaptive(AdaptiveRateConfig::new())
 //!     .build()?
-//!     .classify(classify_fn(|result| match result {
-//!         Ok("too many requests") => Outcome::failure(ErrorClass::RateLimit),
+//!     .classify(|result: Result<&&str, &BoxError>| match result {
+//!         Ok(&"too many requests") => Outcome::failure(ErrorClass::RateLimit),
 //!         _ => Outcome::Success,
-//!     }));
+//!     });
 //! let handle = limit.handle();
 //! let provider = service_fn(|()| async { Ok::<_, BoxError>("too many requests") });
 //! ServiceBuilder::new().layer(limit).service(provider).oneshot(()).await?;
