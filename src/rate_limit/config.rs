@@ -201,12 +201,14 @@ impl RateLimitConfig {
         Some(Rate::new(NonZeroU32::new(calls)?, period, NonZeroU32::new(burst)?))
     }
 
-    /// The time in which the bucket fills up. Its [`Rate`] has that time too, rounded up by up to 1 ns per token.
-    pub(super) fn fills_in(&self) -> Option<Duration> {
-        let Span { calls, period } = self.rate?;
-        let burst = u128::from(self.bucket()?.burst.get());
-        let nanos = period.as_nanos() * burst / u128::from(calls);
-        Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+    /// The time in which the bucket fills up at this rate. The rate of the config rounds that time up, by up to 1 ns per
+    /// token; this does not.
+    pub(super) fn fills_in(&self, rate: Rate) -> Duration {
+        let Some(Span { calls, period }) = self.rate.filter(|_| self.adaptive.is_none()) else {
+            return Duration::from_nanos(rate.fill());
+        };
+        let nanos = period.as_nanos() * u128::from(rate.burst.get()) / u128::from(calls);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
     /// The rates between which the bucket moves, if it adapts. The config has been checked.
@@ -270,7 +272,7 @@ mod tests {
         assert_eq!(burst(RateLimitConfig::per_second(7).burst(2)), Some(2));
         assert_eq!(burst(RateLimitConfig::per(2_000_000, SLOWEST)), Some(MAX_BURST));
         assert_eq!(burst(RateLimitConfig::sliding_window(7, SECOND)), None);
-        let fills_in = |config: RateLimitConfig| config.fills_in();
+        let fills_in = |config: RateLimitConfig| config.bucket().map(|rate| config.fills_in(rate));
         assert_eq!(fills_in(RateLimitConfig::per_second(7)), Some(SECOND));
         assert_eq!(fills_in(RateLimitConfig::per(60, 60 * SECOND).burst(7)), Some(7 * SECOND));
         let longest = RateLimitConfig::per(1, SLOWEST).burst(MAX_BURST);

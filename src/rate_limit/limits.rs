@@ -158,7 +158,12 @@ impl Limits {
 
     /// The quotas of these numbers, and what is left of them.
     pub(super) fn quotas(&mut self, config: &RateLimitConfig, bucket: &Bucket, now: Instant) -> Quotas {
-        Quotas::new(config, bucket, self.window.as_mut(), self.epoch.nanos(now))
+        let pause = self.pause(bucket, now);
+        let mut quotas = Quotas::new(config, self.rate, bucket, self.window.as_mut(), self.epoch.nanos(now));
+        if let (Some(quota), Some(until)) = (&mut quotas.bucket, pause) {
+            (quota.remaining, quota.next_in) = (0, Some(until.duration_since(now)));
+        }
+        quotas
     }
 
     /// The tokens in the bucket, and the calls that the window has room for.

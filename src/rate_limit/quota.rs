@@ -7,6 +7,7 @@ use governor::nanos::Nanos;
 use super::{
     bucket::Bucket,
     config::{RateLimitConfig, Span},
+    rate::Rate,
     window::Window,
 };
 
@@ -61,18 +62,19 @@ pub trait QuotaSource<Req> {
 }
 
 impl Quotas {
-    /// Of a bucket and a window, as far as the config has them. A window without state is empty.
+    /// Reads a bucket at its rate, and a window, as far as the config has them. A window without state is empty.
     pub(super) fn new(
         config: &RateLimitConfig,
+        rate: Option<Rate>,
         bucket: &Bucket,
         window: Option<&mut Window>,
         now: Nanos,
     ) -> Self {
-        let of_bucket = config.bucket().zip(config.fills_in()).map(|(rate, fills_in)| {
+        let of_bucket = rate.map(|rate| {
             let limit = rate.burst.get();
             let remaining = bucket.available(rate, now);
             let next_at = bucket.free_at(rate, u64::from(remaining) + 1, now);
-            Quota::new(limit, fills_in, remaining, next_at.saturating_sub(now))
+            Quota::new(limit, config.fills_in(rate), remaining, next_at.saturating_sub(now))
         });
         let of_window = config.window.map(|Span { calls, period }| {
             let Some(window) = window else { return Quota::new(calls, period, calls, now) };
@@ -113,7 +115,8 @@ mod tests {
                 bucket.take(rate, cost, at(now)).expect("there is enough");
                 window.take(taken, at(now));
             }
-            let Quotas { bucket, window, .. } = Quotas::new(&config, &bucket, Some(&mut window), at(now));
+            let Quotas { bucket, window, .. } =
+                Quotas::new(&config, Some(rate), &bucket, Some(&mut window), at(now));
             [bucket, window].map(|quota| quota.map(|quota| (quota.remaining, quota.next_in)))
         };
         assert_eq!(quotas(0, SECOND), [Some((4, None)), Some((3, None))]);
@@ -128,13 +131,13 @@ mod tests {
     #[test]
     fn without_calls_the_quotas_are_whole() {
         let config = RateLimitConfig::per(60, 60 * SECOND).burst(10).window(100, 3_600 * SECOND).shadow(true);
-        let quotas = Quotas::new(&config, &Bucket::default(), None, at(SECOND));
+        let quotas = Quotas::new(&config, config.bucket(), &Bucket::default(), None, at(SECOND));
         let whole = |limit, period| Some(Quota { limit, period, remaining: limit, next_in: None });
         let expected =
             Quotas { bucket: whole(10, 10 * SECOND), window: whole(100, 3_600 * SECOND), shadow: true };
         assert_eq!(quotas, expected);
         let config = RateLimitConfig::sliding_window(7, SECOND);
-        let quotas = Quotas::new(&config, &Bucket::default(), None, at(SECOND));
+        let quotas = Quotas::new(&config, config.bucket(), &Bucket::default(), None, at(SECOND));
         assert_eq!(quotas, Quotas { bucket: None, window: whole(7, SECOND), shadow: false });
     }
 }

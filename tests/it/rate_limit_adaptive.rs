@@ -102,6 +102,8 @@ async fn a_pause_holds_every_call_up_and_ends_without_a_burst() {
         let paused = layer.handle().snapshot();
         assert_eq!(paused.adaptive.and_then(|it| it.paused_for), Some(3 * SECOND));
         assert_eq!(paused.tokens, Some(0));
+        let quota = layer.handle().quotas().bucket.expect("there is a rate");
+        assert_eq!((quota.remaining, quota.next_in), (0, Some(3 * SECOND)));
         if max_wait.is_some() {
             let calls = (0..4).map(|n| service.clone().oneshot(n).map(|_| begin.elapsed().as_millis()));
             assert_eq!(join_all(calls).await, [3_000, 3_100, 3_200, 3_300]);

@@ -97,7 +97,7 @@ impl KeyLimits {
 
     /// The quotas of the key, and what is left of them. It allocates nothing.
     pub(super) fn quotas(&mut self, numbers: &Numbers, now: Nanos) -> Quotas {
-        Quotas::new(&numbers.config, &self.bucket, self.window.as_deref_mut(), now)
+        Quotas::new(&numbers.config, numbers.rate, &self.bucket, self.window.as_deref_mut(), now)
     }
 
     /// Goes on with other numbers. The tokens that were taken stay taken, up to the new burst; the calls in the window
