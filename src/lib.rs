@@ -27,6 +27,7 @@
 //! | callers send more requests per second than a service or a quota allows | [`rate_limit`] |
 //! | the quota of a provider is unknown, or changes | [`rate_limit::adaptive`] |
 //! | one client of many sends more than its share | [`rate_limit::keyed`] |
+//! | several instances have to keep one limit together | [`rate_limit::leased`] |
 //! | a server stops, and must finish its calls first | [`drain`] |
 //! | a handler panics, and the server must go on | [`panic_guard`] |
 //! | several of these, in a client | [`stack`] |
@@ -118,11 +119,13 @@
 //!
 //! # Runtime
 //!
-//! No layer starts a task. A call that waits for a limit, a timeout, a retry or a hedge needs a tokio runtime with time
-//! enabled. Outside of a runtime no layer panics: limits and timeouts reject a call that would have to wait with
-//! [`Reason::NoRuntime`], a retry returns the failure, and a hedge sends no second request. tokio's timer panics in a
-//! runtime that was built without `enable_time`, and no public function of tokio tells such a runtime apart. The breaker, the fallback and the budget run in every runtime and outside of a runtime. `tokio::time::pause` moves
-//! the time of every layer. The page of each layer has the details.
+//! No layer starts a task, except for a [leased](rate_limit::leased) rate limit, which asks its source on one. A call that
+//! waits for a limit, a timeout, a retry or a hedge needs a tokio runtime with time enabled. Outside of a runtime no layer
+//! panics: limits and timeouts reject a call that would have to wait with [`Reason::NoRuntime`], a retry returns the
+//! failure, and a hedge sends no second request. tokio's timer panics in a runtime that was built without `enable_time`,
+//! and no public function of tokio tells such a runtime apart. The breaker, the fallback and the budget run in every
+//! runtime and outside of a runtime. `tokio::time::pause` moves the time of every layer. The page of each layer has the
+//! details.
 //!
 //! # Features
 //!
@@ -154,6 +157,7 @@
 //! | probe | a call that a half-open circuit admits to test the backend |
 //! | [retry budget](retry_budget), reserve | the limit on retries and hedges that layers share; the retries it grants at first |
 //! | [wait queue](wait_queue), class | the calls that wait for a limit; the calls of one [priority](Priority) in it |
+//! | [lease](rate_limit::leased), source, instance | units of a shared limit that one process holds; the store of the others; such a process |
 //! | [resend](Resend) | to send the request of a call again, in a retry or a hedge |
 //! | unprocessed | of a request: no backend has begun it, so every request may be resent |
 //! | [call history](CallHistory) | the retries and the endpoints of one call so far |

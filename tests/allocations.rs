@@ -13,7 +13,7 @@ use http_body_util::{Empty, Full};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tower::{Layer, Service, service_fn};
 use tower_reliability::{
-    Deadline, DeadlineSource, Error, ErrorClass, Event,
+    BoxError, Deadline, DeadlineSource, Error, ErrorClass, Event,
     circuit_breaker::{CircuitBreakerConfig, Window},
     concurrency_limit::ConcurrencyLimitConfig,
     drain::DrainConfig,
@@ -21,7 +21,10 @@ use tower_reliability::{
     hedge::HedgeConfig,
     http::{self as reliable, ReplayBody},
     panic_guard::PanicGuardLayer,
-    rate_limit::RateLimitConfig,
+    rate_limit::{
+        RateLimitConfig,
+        leased::{Grant, QuotaRequest, QuotaSource},
+    },
     retry::RetryConfig,
     retry_budget::RetryBudget,
     stack::Client,
@@ -62,6 +65,30 @@ fn allocations(count: usize, mut body: impl FnMut()) -> u64 {
     // Whatever a thread allocates once, it has allocated by now.
     (0..100).for_each(|_| body());
     allocation_counter::measure(|| (0..count).for_each(|_| body())).count_total
+}
+
+/// A source that grants everything.
+struct Endless;
+
+impl QuotaSource for Endless {
+    async fn lease(&self, request: QuotaRequest) -> Result<Grant, BoxError> {
+        Ok(Grant { granted: request.wanted, remaining: 1, ..Grant::default() })
+    }
+}
+
+#[tokio::test]
+async fn case_62_a_call_that_takes_a_unit_of_its_lease_allocates_nothing() {
+    let config = RateLimitConfig::per_second(1_000_000).leased().instances(1);
+    let layer = config.build("leased", Endless).expect("valid");
+    let mut service = layer.layer(Backend);
+    // The first call asks on a task, which the test lets run. A lease has 250 000 units.
+    assert!(call(&mut service, true).is_ok());
+    tokio::task::yield_now().await;
+    assert_eq!(allocations(10_000, || assert!(call(&mut service, true).is_ok())), 0);
+    let mut service = layer.keyed(|good: &bool| *good).layer(Backend);
+    assert!(call(&mut service, true).is_ok());
+    tokio::task::yield_now().await;
+    assert_eq!(allocations(10_000, || assert!(call(&mut service, true).is_ok())), 0);
 }
 
 #[test]

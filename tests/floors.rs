@@ -38,6 +38,8 @@ const PURE: &[&str] = &[
     "rate_limit/bucket.rs",
     "rate_limit/keyed/key_limits.rs",
     "rate_limit/keyed/shard.rs",
+    "rate_limit/leased/gcra.rs",
+    "rate_limit/leased/health.rs",
     "rate_limit/limits.rs",
     "rate_limit/quota.rs",
     "rate_limit/rate.rs",

@@ -36,6 +36,8 @@
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
 //!
+//! The calls of each client have a limit of their own in [`keyed`], and several instances keep one limit in [`leased`].
+//!
 //! # Rejections
 //!
 //! | reason | a call that finds too few tokens | next try |
@@ -134,6 +136,7 @@ pub mod future;
 mod handle;
 pub mod keyed;
 mod layer;
+pub mod leased;
 mod limits;
 mod lockless;
 mod quota;

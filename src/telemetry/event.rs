@@ -106,6 +106,14 @@ pub enum EventKind {
         /// The calls that were still in flight.
         left: u64,
     },
+    /// The source of a leased limit does not answer. Each instance goes on with its share.
+    QuotaSourceLost,
+    /// The source of a leased limit answers again.
+    #[non_exhaustive]
+    QuotaSourceRecovered {
+        /// The time without an answer.
+        lost_for: Duration,
+    },
     /// A panic guard caught a panic of the inner service.
     Panicked,
     /// A handle replaced the numbers of a running layer.
@@ -156,6 +164,8 @@ impl EventKind {
             Self::FellBack { .. } => "fell_back",
             Self::DrainBegan { .. } => "drain_began",
             Self::DrainEnded { .. } => "drain_ended",
+            Self::QuotaSourceLost => "quota_source_lost",
+            Self::QuotaSourceRecovered { .. } => "quota_source_recovered",
             Self::Panicked => "panicked",
             Self::Reconfigured => "reconfigured",
         }
@@ -171,6 +181,7 @@ impl EventKind {
             Self::CircuitWouldTrip(_)
             | Self::KeysExhausted { .. }
             | Self::SheddingChanged { up_to: Some(_) }
+            | Self::QuotaSourceLost
             | Self::DrainEnded { left: 1.., .. } => Severity::Warning,
             Self::Retried { .. }
             | Self::Hedged { .. }
@@ -183,6 +194,7 @@ impl EventKind {
             | Self::RateChanged { .. }
             | Self::DrainBegan { .. }
             | Self::DrainEnded { .. }
+            | Self::QuotaSourceRecovered { .. }
             | Self::Reconfigured => Severity::Info,
         }
     }
@@ -231,6 +243,10 @@ impl fmt::Display for EventKind {
             Self::DrainBegan { in_flight } => write!(f, "drain began with {in_flight} calls in flight"),
             Self::DrainEnded { finished, left } => {
                 write!(f, "drain ended, {finished} calls finished and {left} are left")
+            }
+            Self::QuotaSourceLost => f.write_str("the source of quotas does not answer"),
+            Self::QuotaSourceRecovered { lost_for } => {
+                write!(f, "the source of quotas answers again, after {lost_for:?}")
             }
             Self::Panicked => f.write_str("the inner service panicked"),
             Self::Reconfigured => f.write_str("reconfigured"),

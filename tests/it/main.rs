@@ -56,6 +56,7 @@ mod http_server;
 mod http_upload;
 mod http_vectors;
 mod keyed_handles;
+mod leased;
 mod limits_drain;
 mod limits_order;
 mod limits_runtimes;

@@ -43,6 +43,7 @@ use tower_reliability::{
         RateLimitConfig, UnitCost,
         adaptive::{AdaptiveRateConfig, AdaptiveRateSnapshot, Watched, WatchedFuture},
         keyed::{KeyedRateLimit, KeyedRateLimitHandle, KeyedRateLimitLayer, KeyedRateLimitSnapshot},
+        leased::{LeasePerKey, LeasedRateLimit, LeasedRateLimitHandle, LeasedRateLimitLayer, MemoryQuota},
     },
     retry::{
         Jitter, KeyedRetry, KeyedRetryHandle, KeyedRetryLayer, Retry, RetryConfig, RetryHandle, RetryLayer,
@@ -208,6 +209,8 @@ fn layers_services_handles_and_futures_are_send_and_sync() {
     send_and_sync::<Client<Cell<u8>, Cell<u8>, Cell<u8>>>();
     send_and_sync::<(HttpClient, HttpClient<Cell<u8>, Cell<u8>>)>();
     send_and_sync::<(ReqwestClient, GrpcChannel)>();
+    send_and_sync::<(LeasedRateLimitLayer, LeasePerKey<u8, u8>, LeasedRateLimitHandle)>();
+    send_and_sync::<MemoryQuota>();
     const { assert!(IsSend::<(BoxBody, ReqwestRequest)>::ANSWER) };
     send_and_sync::<Rejected>();
     send_and_sync::<Error<io::Error>>();
@@ -240,6 +243,7 @@ fn case_12_ours_is_send_exactly_when_theirs_is() {
     const { assert!(!IsSend::<KeyedHedge<Local, u8, ()>>::ANSWER) };
     const { assert!(!IsSend::<KeyedCircuitBreaker<Local, u8, ()>>::ANSWER) };
     const { assert!(!IsSend::<KeyedRateLimit<Local, u8, ()>>::ANSWER) };
+    const { assert!(!IsSend::<LeasedRateLimit<Local>>::ANSWER) };
     const { assert!(!IsSend::<Wrap<Local>>::ANSWER) };
     const { assert!(!IsSend::<GrpcRejection<Local>>::ANSWER) };
     const { assert!(!IsSend::<StreamOutcome<Local>>::ANSWER) };
@@ -256,6 +260,7 @@ fn a_service_is_clone_when_its_inner_service_is() {
     clone::<Retry<Local>>();
     clone::<KeyedRetry<Local, u8, ()>>();
     clone::<KeyedRateLimit<Local, u8, (), UnitCost>>();
+    clone::<LeasedRateLimit<Local, LeasePerKey<Local, u8>>>();
     clone::<PerKey<RetryConfig, Local, ByAuthority>>();
     clone::<Wrap<Local>>();
     clone::<(GrpcRejection<Local>, StreamOutcome<Local>)>();

@@ -34,11 +34,11 @@ enum Phase<F> {
 
 impl<F> ResponseFuture<F> {
     #[inline]
-    pub(super) fn calling(inner: F) -> Self {
+    pub(in crate::rate_limit) fn calling(inner: F) -> Self {
         Self { phase: Phase::Calling(inner) }
     }
 
-    pub(super) fn rejected(rejected: Rejected) -> Self {
+    pub(in crate::rate_limit) fn rejected(rejected: Rejected) -> Self {
         Self { phase: Phase::Rejected(Some(rejected)) }
     }
 }
