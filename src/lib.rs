@@ -134,6 +134,7 @@
 //! | `http` | the module [`http`], with the errors of hyper and hyper-util |
 //! | `reqwest` | the same for the requests, responses and errors of reqwest, and `ReqwestClient`; includes `http` |
 //! | `grpc` | the module [`grpc`], over tonic; includes `http` |
+//! | `redis` | the module [`redis`]: rate limits across machines |
 //! | `tower` | `RetryBudget::of`, which takes one of tower's budgets |
 //! | `serde` | [`StackConfig`](stack::StackConfig) and every other config from and to files, and snapshots to files, with durations as `"30s"` |
 //! | `full` | all of these |
@@ -175,6 +176,7 @@
 //! [`http::BodyDeadlineLayer`]: ./http/struct.BodyDeadlineLayer.html
 //! [`http::ReportAttemptsLayer`]: ./http/struct.ReportAttemptsLayer.html
 //! [`testing`]: ./testing/index.html
+//! [`redis`]: ./redis/index.html
 //! [`grpc`]: ./grpc/index.html
 //! [`grpc::stack`]: ./grpc/fn.stack.html
 //! [`grpc::GrpcRejectionLayer`]: ./grpc/struct.GrpcRejectionLayer.html
@@ -200,6 +202,9 @@ pub mod hedge;
 pub mod http;
 pub mod panic_guard;
 pub mod rate_limit;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub mod redis;
 pub mod retry;
 pub mod retry_budget;
 pub mod stack;

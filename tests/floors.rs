@@ -27,6 +27,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("stack", 3),
     ("http", 4),
     ("grpc", 5),
+    ("redis", 4),
     ("testing", 6),
 ];
 

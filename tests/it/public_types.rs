@@ -45,6 +45,7 @@ use tower_reliability::{
         keyed::{KeyedRateLimit, KeyedRateLimitHandle, KeyedRateLimitLayer, KeyedRateLimitSnapshot},
         leased::{LeasePerKey, LeasedRateLimit, LeasedRateLimitHandle, LeasedRateLimitLayer, MemoryQuota},
     },
+    redis::RedisQuota,
     retry::{
         Jitter, KeyedRetry, KeyedRetryHandle, KeyedRetryLayer, Retry, RetryConfig, RetryHandle, RetryLayer,
         RetryPolicy, RetrySnapshot,
@@ -210,7 +211,7 @@ fn layers_services_handles_and_futures_are_send_and_sync() {
     send_and_sync::<(HttpClient, HttpClient<Cell<u8>, Cell<u8>>)>();
     send_and_sync::<(ReqwestClient, GrpcChannel)>();
     send_and_sync::<(LeasedRateLimitLayer, LeasePerKey<u8, u8>, LeasedRateLimitHandle)>();
-    send_and_sync::<MemoryQuota>();
+    send_and_sync::<(MemoryQuota, RedisQuota)>();
     const { assert!(IsSend::<(BoxBody, ReqwestRequest)>::ANSWER) };
     send_and_sync::<Rejected>();
     send_and_sync::<Error<io::Error>>();

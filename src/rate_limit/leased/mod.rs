@@ -9,7 +9,7 @@
 //! use tower_reliability::{BoxError, rate_limit::{RateLimitConfig, leased::MemoryQuota}};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
-//! let source = MemoryQuota::new();
+//! let source = MemoryQuota::new(); // or with the feature `redis`: `RedisQuota::open("redis://…")?`
 //! let limit = RateLimitConfig::per_second(1_000).leased().instances(4).build("prices", source)?;
 //! let service = ServiceBuilder::new()
 //!     .layer(limit)

@@ -6,14 +6,14 @@ use crate::call::BoxError;
 
 /// A store of token buckets that several instances share, such as Redis.
 ///
-/// [`MemoryQuota`](super::MemoryQuota) is one for a single process and for tests.
+/// [`MemoryQuota`](super::MemoryQuota) is one for a single process and for tests. The feature `redis` has one over Redis.
 /// An `Arc` of a source is a source.
 ///
 /// The limit asks from a task of its own, never from a call. It drops the future after its
 /// [timeout](super::LeasedRateLimitConfig::timeout). An error and a panic count as a source that is lost.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no source of quotas",
-    note = "`MemoryQuota` is one"
+    note = "`MemoryQuota` is one, and with the feature `redis` `RedisQuota`"
 )]
 pub trait QuotaSource: Send + Sync + 'static {
     /// Charges the units that are owed, and grants as many of the wanted units as the bucket has, maybe none.
