@@ -6,6 +6,7 @@ use std::{fs, path::Path};
 const SET_UPS: &[(&str, &str)] = &[
     ("client_hyper", "fn new("),
     ("client_quota", "fn new("),
+    ("distributed_limit", "fn new("),
     ("client_reqwest", "fn new("),
     ("grpc_tonic", "fn client("),
     ("grpc_tonic", "async fn serve("),
