@@ -19,7 +19,9 @@ use tower_reliability::{
     rate_limit::{
         RateLimitConfig, RateLimitLayer, RateLimitSnapshot,
         keyed::{KeyedRateLimitLayer, KeyedRateLimitSnapshot},
+        leased::{LeasePerKey, LeasedRateLimitLayer, LeasedRateLimitSnapshot},
     },
+    redis::RedisQuota,
 };
 
 use crate::{clients::ClientsConfig, config::BadConfig};
@@ -31,11 +33,14 @@ pub(crate) struct Admission {
     per_client: Option<PerClient>,
     /// Tells each client what is left of its rate.
     quotas: Option<ReportQuotasLayer<PerClient>>,
+    /// The limit of each client that other gateways keep too.
+    shared_per_client: Option<SharedPerClient>,
     rate: Option<RateLimitLayer<ByTicket, ByTicket>>,
     concurrency: Option<ConcurrencyLimitLayer<UntilBodyEnd, ByTicket, ByTicket>>,
 }
 
 type PerClient = KeyedRateLimitLayer<u64, fn(&Admitted<'_>) -> u64>;
+type SharedPerClient = LeasedRateLimitLayer<LeasePerKey<u64, fn(&Admitted<'_>) -> u64>>;
 
 /// The facts about a request by which a limit judges it.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +67,7 @@ impl Admission {
             drain: None,
             per_client: None,
             quotas: None,
+            shared_per_client: None,
             rate: rate
                 .map(|layer| layer.priority(ByTicket).deadlines(ByTicket).named(format!("{name}rate_limit"))),
             concurrency: concurrency.map(|layer| {
@@ -74,9 +80,17 @@ impl Admission {
     /// Adds the limit on the rate of each client.
     pub(crate) fn per_client(mut self, config: &ClientsConfig) -> Result<Self, BadConfig> {
         const KEY: &str = "clients.rate_limit";
-        if let Some(limit) = config.rate_limit {
-            let layer = limit.build().map_err(|error| BadConfig::limit(KEY, &error))?.named(KEY);
-            let client: fn(&Admitted<'_>) -> u64 = |request| request.ticket.client;
+        let Some(limit) = config.rate_limit else { return Ok(self) };
+        let client: fn(&Admitted<'_>) -> u64 = |request| request.ticket.client;
+        let bad = |error| BadConfig::limit(KEY, &error);
+        if let Some(shared) = &config.shared {
+            let redis = RedisQuota::open(&*shared.redis.0).map_err(|_| {
+                BadConfig::new("clients.shared.redis", "must be an address such as redis://host:6379")
+            })?;
+            let layer = shared.limit(limit).build(KEY, redis).map_err(bad)?;
+            self.shared_per_client = Some(layer.keyed(client).max_keys(config.max_keys));
+        } else {
+            let layer = limit.build().map_err(bad)?.named(KEY);
             let layer = layer.keyed(client).max_keys(config.max_keys);
             self.quotas = config.rate_limit_fields.then(|| ReportQuotasLayer::new(layer.clone()));
             self.per_client = Some(layer);
@@ -94,8 +108,9 @@ impl Admission {
     where
         F: Future<Output = Response> + Send,
     {
-        let Self { drain, per_client, quotas, rate, concurrency } = self;
-        if drain.is_none() && per_client.is_none() && rate.is_none() && concurrency.is_none() {
+        let Self { drain, per_client, quotas, shared_per_client, rate, concurrency } = self;
+        let has_client_limit = per_client.is_some() || shared_per_client.is_some();
+        if drain.is_none() && !has_client_limit && rate.is_none() && concurrency.is_none() {
             return answer.await;
         }
         // The layers move a call from one place to the next, and a pointer is cheaper to move than the call.
@@ -109,6 +124,7 @@ impl Admission {
             .option_layer(drain.as_ref())
             // A client that is beyond its rate takes nothing of the rate of all, and waits in no queue.
             .option_layer(per_client.as_ref())
+            .option_layer(shared_per_client.as_ref())
             .option_layer(rate.as_ref())
             .option_layer(concurrency.as_ref())
             .service(Serve);
@@ -117,9 +133,11 @@ impl Admission {
 
     /// The state of the limits, for an operator.
     pub(crate) fn status(&self) -> Value {
-        let Self { per_client, rate, concurrency, .. } = self;
+        let Self { per_client, shared_per_client, rate, concurrency, .. } = self;
+        let shared = shared_per_client.as_ref().map(|limit| of_shared(&limit.handle().snapshot()));
         json!({
-            "rate_limit_per_client": per_client.as_ref().map(|limit| of_clients(limit.handle().snapshot())),
+            "rate_limit_per_client":
+                shared.or_else(|| per_client.as_ref().map(|limit| of_clients(limit.handle().snapshot()))),
             "rate_limit": rate.as_ref().map(|limit| of_rate(&limit.handle().snapshot())),
             "concurrency_limit": concurrency.as_ref().map(|limit| of_concurrency(&limit.handle().snapshot())),
         })
@@ -178,6 +196,14 @@ fn of_clients(snapshot: KeyedRateLimitSnapshot) -> Value {
         "rejected": snapshot.rejected,
         "would_limit": snapshot.would_limit,
         "without_room": snapshot.without_room,
+    })
+}
+
+fn of_shared(snapshot: &LeasedRateLimitSnapshot) -> Value {
+    json!({
+        "store_lost_for_ms": snapshot.lost_for.map(|time| time.as_millis()),
+        "rejected": snapshot.rejected,
+        "would_limit": snapshot.would_limit,
     })
 }
 

@@ -1,7 +1,7 @@
 //! The clients that share a limit: those of one address, or of one value of a header.
 
 use std::{
-    hash::{BuildHasher, Hash, RandomState},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, RandomState},
     net::{IpAddr, Ipv6Addr},
 };
 
@@ -21,22 +21,33 @@ pub(crate) enum ClientKey {
     Header(#[serde(deserialize_with = "header_name")] HeaderName),
 }
 
-/// Makes the hashes of the clients. No client can choose the hash of another.
+/// Makes the hashes of the clients. No client can choose the hash of another: without the secret, it would have to try as
+/// many addresses or headers as there are hashes.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientKeys {
     key: ClientKey,
     trust: Trust,
-    state: RandomState,
+    /// `None`: all gateways make the same hash of a client.
+    secret: Option<RandomState>,
 }
 
 impl ClientKeys {
     pub(crate) fn new(key: ClientKey, trust: Trust) -> Self {
-        Self { key, trust, state: RandomState::new() }
+        Self { key, trust, secret: Some(RandomState::new()) }
+    }
+
+    /// The same hashes in every gateway of this build, for limits that gateways keep together.
+    pub(crate) fn shared(self) -> Self {
+        Self { secret: None, ..self }
     }
 
     /// The hash of the client of a request.
     pub(crate) fn hash(&self, peer: &Peer, headers: &HeaderMap) -> u64 {
-        self.state.hash_one(self.client(peer, headers))
+        let client = self.client(peer, headers);
+        match &self.secret {
+            Some(secret) => secret.hash_one(client),
+            None => BuildHasherDefault::<DefaultHasher>::default().hash_one(client),
+        }
     }
 
     fn client<'a>(&self, peer: &Peer, headers: &'a HeaderMap) -> Client<'a> {

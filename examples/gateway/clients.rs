@@ -1,9 +1,15 @@
 //! The part of the config that is about the clients.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::Deserialize;
-use tower_reliability::{rate_limit::RateLimitConfig, wait_queue::WaitQueueConfig};
+use tower_reliability::{
+    rate_limit::{
+        RateLimitConfig,
+        leased::{AfterGrace, LeasedRateLimitConfig},
+    },
+    wait_queue::WaitQueueConfig,
+};
 
 use crate::{client_key::ClientKey, config::BadConfig, forwarded::Trust, priority::PriorityHeader};
 
@@ -17,6 +23,8 @@ pub(crate) struct ClientsConfig {
     pub(crate) rate_limit: Option<RateLimitConfig>,
     /// Tells each client what is left of its rate.
     pub(crate) rate_limit_fields: bool,
+    /// Lets several gateways keep the limit of each client together.
+    pub(crate) shared: Option<Shared>,
     /// The number of clients whose rates are known at a time.
     pub(crate) max_keys: usize,
     pub(crate) priority_header: PriorityHeader,
@@ -31,6 +39,48 @@ pub(crate) struct ClientsConfig {
     pub(crate) access_log: bool,
 }
 
+/// The store of the limits that several gateways keep together, and the part of each gateway.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Shared {
+    /// The address, such as `redis://127.0.0.1:6379`. It may have a password.
+    pub(crate) redis: Secret,
+    pub(crate) instances: Option<u32>,
+    #[serde(default, with = "humantime_serde")]
+    pub(crate) timeout: Option<Duration>,
+    #[serde(default, with = "humantime_serde")]
+    pub(crate) grace: Option<Duration>,
+    #[serde(default)]
+    pub(crate) after_grace: AfterGrace,
+}
+
+/// A text that no log shows.
+#[derive(Clone, Deserialize)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl Shared {
+    /// The limit of each client, over this store.
+    pub(crate) fn limit(&self, limit: RateLimitConfig) -> LeasedRateLimitConfig {
+        let mut leased = limit.leased().after_grace(self.after_grace);
+        if let Some(instances) = self.instances {
+            leased = leased.instances(instances);
+        }
+        if let Some(timeout) = self.timeout {
+            leased = leased.timeout(timeout);
+        }
+        if let Some(grace) = self.grace {
+            leased = leased.grace(grace);
+        }
+        leased
+    }
+}
+
 impl ClientsConfig {
     pub(crate) fn check(&self) -> Result<(), BadConfig> {
         for (key, timeout) in
@@ -43,8 +93,15 @@ impl ClientsConfig {
         if self.rate_limit_fields && self.rate_limit.is_none() {
             return Err(BadConfig::new("clients.rate_limit_fields", "needs clients.rate_limit"));
         }
+        if self.rate_limit_fields && self.shared.is_some() {
+            let rule = "has no effect with clients.shared: what is left is known in Redis alone";
+            return Err(BadConfig::new("clients.rate_limit_fields", rule));
+        }
         if self.max_keys == 0 {
             return Err(BadConfig::new("clients.max_keys", "must be above 0"));
+        }
+        if self.shared.is_some() && self.rate_limit.is_none() {
+            return Err(BadConfig::new("clients.shared", "needs a `rate_limit` of the clients"));
         }
         if self.rate_limit.is_some_and(|limit| limit != limit.queue(WaitQueueConfig::none())) {
             let rule = "has no effect: the limit of a client refuses requests at once";
@@ -61,6 +118,7 @@ impl Default for ClientsConfig {
             key: ClientKey::default(),
             rate_limit: None,
             rate_limit_fields: false,
+            shared: None,
             max_keys: 100_000,
             priority_header: PriorityHeader::default(),
             header_read_timeout: Duration::from_secs(30),

@@ -287,6 +287,11 @@ mod tests {
             ),
             ("clients.max_keys = 0", "clients.max_keys: must be above 0"),
             ("clients.rate_limit_fields = true", "clients.rate_limit_fields: needs clients.rate_limit"),
+            (
+                "clients = { rate_limit_fields = true, rate_limit = { per_second = 1 }, \
+                 shared = { redis = 'redis://127.0.0.1' } }",
+                "clients.rate_limit_fields: has no effect with clients.shared",
+            ),
         ] {
             let complaint = complaint(&format!("{lines}\n{ROUTE}\nupstreams.a = {{ url = 'http://a' }}"));
             assert!(complaint.starts_with(expected), "{complaint}");

@@ -141,6 +141,7 @@ impl Gateway {
         let drain = drain.map_err(|error| BadConfig::new("drain", error.rule()))?;
         let (admission, drain) = (admission.per_client(&clients)?.drain(drain.clone()), drain.handle());
         let client_keys = ClientKeys::new(clients.key.clone(), clients.trust.clone());
+        let client_keys = if clients.shared.is_some() { client_keys.shared() } else { client_keys };
         Ok(Self { routes, upstreams, clients, client_keys, admission, drain })
     }
 

@@ -12,6 +12,9 @@ mod outages;
 mod process;
 mod proxying;
 mod rates;
+#[path = "../it/redis_server.rs"]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+mod redis_server;
 mod retries;
 mod slow_readers;
 mod upstream;

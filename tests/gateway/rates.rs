@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::{Result, process::Running, status_of, upstream::Upstream};
+use crate::{Result, process::Running, redis_server::RedisServer, status_of, upstream::Upstream};
 
 /// A gateway with these lines at the top, and these in its upstream.
 fn gateway(upstream: &Upstream, top: &str, lines: &str) -> Result<Running> {
@@ -178,5 +178,37 @@ async fn a_storm_of_clients_is_bounded_and_spares_a_known_one() -> Result {
         "{status}"
     );
     assert_eq!(ask(&client, &gateway, ("x-forwarded-for", "192.0.2.1")).await?, 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_gateways_keep_the_rate_of_a_client_together() -> Result {
+    let (upstream, mut redis) = (Upstream::start().await?, RedisServer::start().await);
+    // A unit per hour: 4 in Redis, and 4 for the two gateways.
+    let top = format!(
+        "clients.rate_limit = {{ per = {{ calls = 1, period = '1h' }}, burst = 8 }}\n\
+         clients.shared = {{ redis = '{}', instances = 2, grace = '0s', after_grace = 'open' }}",
+        redis.address()
+    );
+    let gateways = [gateway(&upstream, &top, "")?, gateway(&upstream, &top, "")?];
+    let client = reqwest::Client::new();
+    let mut passed = 0;
+    for _ in 0..20 {
+        for gateway in &gateways {
+            passed += u32::from(ask(&client, gateway, ("a", "b")).await? == 200);
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!((4..=8).contains(&passed), "{passed}");
+    redis.kill();
+    // Its requests learn that the store is lost.
+    for gateway in &gateways {
+        let began = Instant::now();
+        while ask(&client, gateway, ("a", "b")).await? != 200 {
+            assert!(began.elapsed() < Duration::from_secs(20));
+            sleep(Duration::from_millis(20)).await;
+        }
+        assert!(of_clients(gateway).await?["store_lost_for_ms"].is_u64());
+    }
     Ok(())
 }
