@@ -27,6 +27,7 @@ enum Entry {
         demand: Demand,
         slow: bool,
         told: f64,
+        paused: bool,
     },
     Pause,
 }
@@ -73,7 +74,8 @@ impl Model {
             return false;
         }
         let told = self.told.map_or(f64::INFINITY, |(told, _)| told);
-        self.entries.push(Entry::Answer { at, demand, slow, told });
+        let paused = self.paused_until().is_some_and(|until| at < until);
+        self.entries.push(Entry::Answer { at, demand, slow, told, paused });
         let slow = self.entries.iter().filter_map(|entry| match entry {
             Entry::Answer { slow, .. } => Some(*slow),
             Entry::Pause => None,
@@ -101,7 +103,7 @@ impl Model {
         let mut rate = self.curve(used);
         let mut look = None;
         for entry in &self.entries {
-            let Entry::Answer { at, demand, told, .. } = entry else {
+            let Entry::Answer { at, demand, told, paused: false, .. } = entry else {
                 look = None;
                 continue;
             };

@@ -204,6 +204,10 @@ impl AdaptiveRate {
 
     /// Moves along the curve by the time in which calls wanted more.
     fn grow(&mut self, demand: Demand, now: Instant) -> Option<Change> {
+        if self.paused_until.is_some_and(|until| now < until) {
+            // An answer to a call from before the pause. The pause is no time of use.
+            return None;
+        }
         let (since, held_up) = *self.look.get_or_insert((now, demand.held_up));
         let time = now.saturating_duration_since(since);
         if time < LOOK {
