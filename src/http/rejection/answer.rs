@@ -32,52 +32,60 @@ pub struct DetailedProblem;
 impl<B: From<String>> Answers<B> for Problem {
     fn answer(rejected: &Rejected) -> Response<B> {
         let (status, detail) = status(rejected.reason());
-        answer(rejected, status, detail, None)
+        answer(rejected, status, detail, "")
     }
 }
 
 impl<B: From<String>> Answers<B> for DetailedProblem {
     fn answer(rejected: &Rejected) -> Response<B> {
         let reason = rejected.reason();
-        answer(rejected, status(reason).0, &reason.to_string(), Some(rejected.layer().as_str()))
+        let layer = format!(r#","layer":"{}""#, escaped(rejected.layer().as_str()));
+        answer(rejected, status(reason).0, &escaped(&reason.to_string()), &layer)
     }
 }
 
-/// The members of a problem document. Written straight to text: a refused call should cost little.
-#[derive(serde::Serialize)]
-struct Document<'a> {
-    r#type: &'static str,
-    title: Option<&'static str>,
-    status: u16,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    layer: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after: Option<u64>,
-}
-
+/// The answer with this detail, which needs no escapes, and with the members that follow it.
 fn answer<B: From<String>>(
     rejected: &Rejected,
     status: StatusCode,
     detail: &str,
-    layer: Option<&str>,
+    further: &str,
 ) -> Response<B> {
-    let retry_after = rejected.retry_after().map(whole_seconds_up);
-    let title = status.canonical_reason();
-    let document =
-        Document { r#type: "about:blank", title, status: status.as_u16(), detail, layer, retry_after };
-    let text = serde_json::to_string(&document).expect("texts and numbers are JSON");
-    let mut response = Response::new(B::from(text));
+    let title = status.canonical_reason().unwrap_or_default();
+    let seconds = rejected.retry_after().map(|wait| whole_seconds_up(wait).to_string());
+    let (name, value) = seconds.as_deref().map_or(("", ""), |seconds| (r#","retry_after":"#, seconds));
+    // In one piece, and without serde: a refused call should cost little.
+    let problem = [
+        r#"{"type":"about:blank","title":""#,
+        title,
+        r#"","status":"#,
+        status.as_str(),
+        r#","detail":""#,
+        detail,
+        "\"",
+        further,
+        name,
+        value,
+        "}",
+    ];
+    let mut response = Response::new(B::from(problem.concat()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    if let Some(seconds) = retry_after {
-        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    if let Some(seconds) = seconds {
+        let seconds = HeaderValue::try_from(seconds).expect("digits are a header value");
+        response.headers_mut().insert(RETRY_AFTER, seconds);
     }
     if rejected.reason() == Reason::Draining {
         // The next request of this client finds another server. A server of HTTP/2 removes the header.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// The characters of a JSON string, without its quotes.
+fn escaped(text: &str) -> String {
+    let quoted = serde_json::to_string(text).expect("a text is JSON");
+    quoted[1..quoted.len() - 1].to_owned()
 }
 
 /// The status of a rejection, and the sentence that any client may read.
@@ -170,6 +178,38 @@ mod tests {
         let answer: Response<String> = Problem::answer(&never);
         assert_eq!((answer.status().as_u16(), answer.headers().get(RETRY_AFTER)), (413, None));
         assert!(!answer.body().contains('7'), "{}", answer.body());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_answer_is_json_with_the_members_of_a_problem() {
+        let limit = Duration::from_secs(1);
+        for reason in [
+            Reason::QueueFull,
+            Reason::RateLimited,
+            Reason::CostTooHigh { cost: 77, most: 7 },
+            Reason::Timeout { limit },
+            Reason::Panicked,
+            Reason::UploadStalled { limit },
+        ] {
+            for delay in [None, Some(Duration::from_secs(3_700)), Some(Duration::MAX)] {
+                let rejected = Rejected::new(Name::new("a\"b\\c\nd\u{1}\u{2028}"), reason);
+                let rejected = delay.map_or(rejected.clone(), |delay| rejected.after(delay));
+                let (status, detail) = status(reason);
+                let mut expected = json!({
+                    "type": "about:blank",
+                    "title": status.canonical_reason().expect("it has a name"),
+                    "status": status.as_u16(),
+                    "detail": detail,
+                });
+                if let Some(delay) = rejected.retry_after() {
+                    expected["retry_after"] = whole_seconds_up(delay).into();
+                }
+                assert_eq!(problem(&Problem::answer(&rejected)), expected);
+                expected["detail"] = reason.to_string().into();
+                expected["layer"] = rejected.layer().as_str().into();
+                assert_eq!(problem(&DetailedProblem::answer(&rejected)), expected);
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
