@@ -56,6 +56,9 @@ impl Peer {
     /// Each proxy appends the address that it sees. So the list is read from its end, up to the first address that is not
     /// trusted: a client can write whatever it likes in front of that.
     pub(crate) fn client(&self, headers: &HeaderMap, trust: &Trust) -> IpAddr {
+        if !self.trusted {
+            return self.address;
+        }
         let mut client = self.address;
         let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
         let mut list = lines.flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','));

@@ -97,8 +97,8 @@ impl Connection {
         if let Some(line) = line {
             line.upstream = Some(route.upstream.clone());
         }
-        self.activity.finish_within(upstream.limit());
         let ticket = self.ticket(route.priority, upstream.limit(), &request);
+        self.activity.finish_by(ticket.deadline);
         // The limits get a pointer, so that a refusal does not copy the call.
         let answer = pin!(upstream.call(request, ticket, &self.peer, host));
         self.gateway.admission.admit(ticket, answer).await

@@ -17,6 +17,7 @@ use tokio::{
     net::TcpStream,
     time::{Instant, Sleep, timeout},
 };
+use tower_reliability::Deadline;
 
 /// The work of a connection, as its service and its socket see it.
 #[derive(Debug)]
@@ -66,9 +67,9 @@ impl Activity {
         self.upload.load(Ordering::Relaxed)
     }
 
-    /// Sets the time in which the client must have taken the present answer.
-    pub(crate) fn finish_within(&self, limit: Duration) {
-        let until = self.began.elapsed().saturating_add(limit).as_millis();
+    /// Sets the moment at which the client must have taken the present answer.
+    pub(crate) fn finish_by(&self, deadline: Deadline) {
+        let until = deadline.instant().saturating_duration_since(self.began.into_std()).as_millis();
         self.until.store(until.try_into().unwrap_or(NEVER), Ordering::Relaxed);
     }
 
