@@ -73,13 +73,14 @@
 //! # Ok::<(), tower_reliability::ConfigError>(())
 //! ```
 //!
-//! Around single layers, or a [`stack`], [`RejectionLayer`] turns rejections into answers.
+//! [`report_quotas`](crate::stack::server::ServerStack::report_quotas) of the built layer tells each client what is left
+//! of its rate limit. Around single layers, or a [`stack`], [`RejectionLayer`] turns rejections into answers.
 //!
 //! # Disclosure
 //!
 //! A remote client sees the status, `Retry-After`, and a fixed sentence per status. It sees no name, address or count,
-//! unless [`RejectionLayer::detailed`] is set, and no numbers of a limit, unless [`ReportQuotasLayer`] tells them. Errors that are no rejection pass the layer unchanged; the server decides
-//! about their text.
+//! unless [`RejectionLayer::detailed`] is set, and no numbers of a limit, unless [`ReportQuotasLayer`] tells them. Errors
+//! that are no rejection pass the layer unchanged; the server decides about their text.
 //!
 //! # Runtime
 //!

@@ -18,6 +18,8 @@ pub type ServerProtocol<D = RequestExtensions> = Protocol<UntilBodyEnd, CloneReq
 ///
 /// A readiness endpoint stands outside of the stack, because the drain rejects the requests inside. A limit per header
 /// needs a header that a proxy or an outer layer has checked: a client that may send any value gets a new limit with each.
+/// [`report_quotas`](crate::stack::server::ServerStack::report_quotas) of the built stack tells each client what is left
+/// of its limit.
 ///
 /// ```
 /// use std::time::Duration;
