@@ -6,13 +6,13 @@
 #   GATEWAY=path benches/gateway.sh   measures this program instead of building one
 #
 # A second table has the CPU time of a request that a limit refuses, as a ratio of a served one in the same round. nginx
-# with a fixed answer shows how much of that the network takes.
+# with a fixed answer shows about how much of that any server takes to read a request and to send an answer.
 #
 # CPU time of the process, and not throughput: it depends less on what else the machine does. The proxies are measured
 # in turn, round after round, and ratios are taken within a round. Each proxy has core 0 for itself. wrk and the
 # upstream, which is nginx with a small fixed answer, have core 1. Wherever the machine is busy, CLIENT_CORE=0 puts all of
-# them on one core, which spares the proxies the wake-ups of another core and most of the noise. The table replaces the text between the lines
-# "<!-- begin: gateway -->" and "<!-- end: gateway -->" in RESULTS.md, if they are there.
+# them on one core, which spares the proxies the wake-ups of another core and most of the noise. The tables replace the
+# text between the lines "<!-- begin: gateway -->" and "<!-- end: gateway -->" in RESULTS.md, if they are there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
