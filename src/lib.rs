@@ -24,6 +24,7 @@
 //! | a call hangs, or the caller has a deadline | [`timeout`] |
 //! | another answer is better than an error | [`fallback`] |
 //! | too many calls are in flight at once, and some are more important | [`concurrency_limit`] |
+//! | the capacity of a backend is unknown, or changes | [`concurrency_limit`, adaptive](concurrency_limit#an-adaptive-limit) |
 //! | callers send more requests per second than a service or a quota allows | [`rate_limit`] |
 //! | the quota of a provider is unknown, or changes | [`rate_limit::adaptive`] |
 //! | one client of many sends more than its share | [`rate_limit::keyed`] |

@@ -15,7 +15,7 @@ use tower::{Layer, Service, service_fn};
 use tower_reliability::{
     BoxError, Deadline, DeadlineSource, Error, ErrorClass, Event,
     circuit_breaker::{CircuitBreakerConfig, Window},
-    concurrency_limit::ConcurrencyLimitConfig,
+    concurrency_limit::{AdaptiveLimitConfig, ConcurrencyLimitConfig},
     drain::DrainConfig,
     fallback::FallbackConfig,
     hedge::HedgeConfig,
@@ -144,6 +144,16 @@ fn case_62_a_call_with_a_free_permit_and_a_call_that_waits_for_one_allocate_noth
     assert!(call(&mut keyed, true).is_ok(), "makes the limit of its key");
     assert_eq!(allocations(10_000, || assert!(call(&mut keyed, true).is_ok())), 0, "accepted by its key");
     assert_eq!((layer.handle().snapshot().in_flight, layer.handle().snapshot().waiting), (0, 0));
+}
+
+#[test]
+fn case_62_a_call_that_an_adaptive_limit_learns_from_allocates_nothing() {
+    let adaptive = AdaptiveLimitConfig::new().window(Duration::from_millis(10));
+    let config = ConcurrencyLimitConfig::new(20).adaptive(adaptive);
+    let mut service = config.build().expect("valid").layer(Backend);
+    let accepted = allocations(100_000, || assert!(call(&mut service, true).is_ok()));
+    assert!(service.handle().snapshot().baseline.is_some(), "windows have ended");
+    assert_eq!(accepted, 0, "accepted");
 }
 
 #[test]

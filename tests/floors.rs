@@ -35,6 +35,8 @@ const FLOORS: &[(&str, u8)] = &[
 const PURE: &[&str] = &[
     "algo/",
     "circuit_breaker/state/",
+    "concurrency_limit/adaptive/",
+    "concurrency_limit/pace.rs",
     "wait_queue/state/",
     "rate_limit/bucket.rs",
     "rate_limit/keyed/key_limits.rs",

@@ -19,6 +19,8 @@ pub(crate) fn whole_millis_up(delay: Duration) -> u64 {
     u64::try_from(delay.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1)
 }
 
+/// Two timers for the same moment ring within a millisecond, and a busy thread looks at them a little later.
+pub(crate) const AT_THE_DEADLINE: Duration = Duration::from_millis(20);
 /// Longer than any program runs.
 const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 

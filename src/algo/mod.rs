@@ -12,11 +12,11 @@ mod time_buckets;
 pub(crate) use backoff::golden;
 pub(crate) use backoff::{between, exponential, fibonacci, linear, scale, spread};
 pub(crate) use bit_ring::BitRing;
-pub(crate) use instant::after;
 #[cfg(feature = "grpc")]
 pub(crate) use instant::whole_millis_up;
 #[cfg(feature = "http")]
 pub(crate) use instant::whole_seconds_up;
+pub(crate) use instant::{AT_THE_DEADLINE, after};
 pub(crate) use latency_histogram::LatencyHistogram;
 pub(crate) use outcome_window::{OutcomeWindow, Tally, WindowSpan};
 pub(crate) use tail_latency::TailLatency;

@@ -14,7 +14,8 @@ use shuttle::{future, thread};
 
 use super::{
     config::ConcurrencyLimitConfig,
-    handle::{Acquired, ConcurrencyLimitHandle, Permit},
+    handle::{Acquired, ConcurrencyLimitHandle},
+    permit::Permit,
 };
 use crate::{
     call::{Priority, Rejected},

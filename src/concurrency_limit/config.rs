@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::adaptive::AdaptiveLimitConfig;
 use crate::{call::ConfigError, wait_queue::WaitQueueConfig};
 
 /// How many calls are in flight at once, and how many wait.
@@ -26,6 +27,8 @@ pub struct ConcurrencyLimitConfig {
     pub(super) queue: WaitQueueConfig,
     #[cfg_attr(feature = "serde", serde(default))]
     pub(super) shadow: bool,
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub(super) adaptive: Option<AdaptiveLimitConfig>,
 }
 
 impl ConcurrencyLimitConfig {
@@ -34,7 +37,7 @@ impl ConcurrencyLimitConfig {
     /// A low limit protects the backend, and a high limit uses all of it. 1 to 1 000 000 calls. There is no default.
     #[must_use]
     pub const fn new(limit: u32) -> Self {
-        Self { limit, queue: WaitQueueConfig::new(), shadow: false }
+        Self { limit, queue: WaitQueueConfig::new(), shadow: false, adaptive: None }
     }
 
     /// Lets calls beyond the limit wait in such a queue. [`WaitQueueConfig::none`] rejects them at once.
@@ -55,7 +58,17 @@ impl ConcurrencyLimitConfig {
         self
     }
 
-    /// The number of calls that may be in flight.
+    /// Learns from the times of the calls how many the backend serves at once. The limit is then the first one.
+    ///
+    /// An adaptive limit needs no load test, and follows a backend that becomes faster or slower. A fixed limit never
+    /// holds a call up for a probe. Default: the limit is fixed.
+    #[must_use]
+    pub const fn adaptive(mut self, adaptive: AdaptiveLimitConfig) -> Self {
+        self.adaptive = Some(adaptive);
+        self
+    }
+
+    /// The number of calls that may be in flight, at first if the limit is [adaptive](Self::adaptive).
     #[must_use]
     pub const fn limit(&self) -> u32 {
         self.limit
@@ -76,6 +89,7 @@ impl ConcurrencyLimitConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let limit = (1..=MAX_LIMIT).contains(&self.limit);
         ConfigError::check(limit, "limit", "must be 1 to 1000000")?;
+        self.adaptive.map_or(Ok(()), |adaptive| adaptive.check(self.limit, MAX_LIMIT))?;
         self.queue.check()
     }
 }
@@ -94,6 +108,7 @@ mod tests {
             (new(0), "limit"),
             (new(u32::MAX), "limit"),
             (new(1).queue(WaitQueueConfig::new().capacity(u32::MAX)), "queue.capacity"),
+            (new(1).adaptive(AdaptiveLimitConfig::new().floor(2)), "adaptive.floor"),
         ] {
             assert_eq!(config.check().map_err(|error| error.field()), Err(field), "{config:?}");
         }
@@ -108,5 +123,20 @@ mod tests {
         let config = ConcurrencyLimitConfig::new(7).shadow(true).queue(WaitQueueConfig::new().capacity(3));
         assert_eq!(toml::from_str(text), Ok(config));
         assert!(toml::from_str::<ConcurrencyLimitConfig>("").is_err());
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn an_empty_table_makes_the_limit_adaptive() {
+        let adaptive = ConcurrencyLimitConfig::new(7).adaptive(AdaptiveLimitConfig::new());
+        assert_eq!(toml::from_str("limit = 7\nadaptive = {}"), Ok(adaptive));
+        let numbers = AdaptiveLimitConfig::new().floor(2).ceiling(90).window(Duration::from_millis(100));
+        let config = ConcurrencyLimitConfig::new(7).adaptive(numbers.probe_every(Duration::from_secs(60)));
+        let text = "floor = 2\nceiling = 90\nwindow = '100ms'\nprobe_every = '1m'";
+        assert_eq!(toml::from_str(&format!("limit = 7\n[adaptive]\n{text}")), Ok(config));
+        for config in [adaptive, config] {
+            assert_eq!(toml::from_str(&toml::to_string(&config).expect("valid")), Ok(config));
+        }
+        assert!(toml::from_str::<ConcurrencyLimitConfig>("limit = 7\nadaptive = { flor = 1 }").is_err());
     }
 }

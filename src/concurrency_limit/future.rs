@@ -11,7 +11,10 @@ use pin_project::pin_project;
 use tokio::time::Sleep;
 use tower_service::Service;
 
-use super::handle::{Permit, Waiter};
+use super::{
+    handle::Waiter,
+    permit::{CallTimes, Permit},
+};
 use crate::{
     call::{Classifier, FromRejected, Outcome, PendingOutcome, Rejected},
     rt::clock::{self, NoRuntime},
@@ -25,7 +28,8 @@ use crate::{
 /// # Cancellation
 ///
 /// Dropping the future at any time returns the place in the queue or the permit, which goes to the next call. The
-/// permit of a [`Deferred`](Outcome::Deferred) response returns when the response ends or is dropped.
+/// permit of a [`Deferred`](Outcome::Deferred) response returns when the response ends or is dropped. An adaptive limit
+/// learns from a call that is dropped while it waits for its answer: it would have taken that time at least.
 ///
 /// # Panics
 ///
@@ -63,10 +67,12 @@ enum Phase<S: Service<Req>, Req, C> {
 }
 
 /// A call that has not reached the inner service.
-struct Waiting<S, Req, C> {
-    service: S,
-    request: Req,
-    classifier: C,
+pub(super) struct Waiting<S, Req, C> {
+    pub(super) service: S,
+    pub(super) request: Req,
+    /// Empty unless the limit is adaptive.
+    pub(super) times: CallTimes,
+    pub(super) classifier: C,
 }
 
 impl<S: Service<Req>, Req, C> ResponseFuture<S, Req, C> {
@@ -75,12 +81,11 @@ impl<S: Service<Req>, Req, C> ResponseFuture<S, Req, C> {
         Self { phase: Phase::Calling { inner, permit, classifier } }
     }
 
-    pub(super) fn readying(service: S, request: Req, permit: Permit, classifier: C) -> Self {
-        Self { phase: Phase::Readying { waiting: Waiting { service, request, classifier }, permit } }
+    pub(super) fn readying(waiting: Waiting<S, Req, C>, permit: Permit) -> Self {
+        Self { phase: Phase::Readying { waiting, permit } }
     }
 
-    pub(super) fn queued(service: S, request: Req, waiter: Waiter, classifier: C) -> Self {
-        let waiting = Waiting { service, request, classifier };
+    pub(super) fn queued(waiting: Waiting<S, Req, C>, waiter: Waiter) -> Self {
         Self { phase: Phase::Queued { waiter, timer: None, waiting } }
     }
 
@@ -107,12 +112,23 @@ where
         let PhaseProj::Calling { inner, permit, classifier } = phase.as_mut().project() else {
             unreachable!("a future is not polled after it has completed")
         };
-        let result = ready!(inner.poll(cx));
+        let Poll::Ready(result) = inner.poll(cx) else {
+            if let Some(permit) = permit {
+                permit.wait();
+            }
+            return Poll::Pending;
+        };
         // Classified while the phase holds the permit: a panic of the classifier returns it.
-        let is_deferred =
-            permit.is_some() && matches!(&result, Ok(it) if classifier.classify(Ok(it)) == Outcome::Deferred);
-        if is_deferred {
-            return Poll::Ready(defer(phase, result));
+        if let Some(permit) = permit
+            && (result.is_ok() || permit.is_measured())
+        {
+            let outcome = classifier.classify(result.as_ref());
+            if permit.is_measured() {
+                permit.finish(outcome, result.is_err());
+            }
+            if outcome == Outcome::Deferred && result.is_ok() {
+                return Poll::Ready(defer(phase, result));
+            }
         }
         // Calling => Done. The content is dropped in its place: to move it out would copy the whole future.
         phase.set(Phase::Done);
@@ -144,11 +160,15 @@ where
         // Readying => Readying | Calling | Done
         if let PhaseProj::Readying { waiting, .. } = phase.as_mut().project() {
             let ready = ready!(waiting.service.poll_ready(cx));
-            let PhaseOwned::Readying { mut waiting, permit } = phase.as_mut().project_replace(Phase::Done)
+            let PhaseOwned::Readying { mut waiting, mut permit } =
+                phase.as_mut().project_replace(Phase::Done)
             else {
                 unreachable!("the call has just become ready")
             };
             ready?;
+            if permit.is_chosen() {
+                permit.begin(waiting.times);
+            }
             let inner = waiting.service.call(waiting.request);
             phase.set(Phase::Calling { inner, permit: Some(permit), classifier: waiting.classifier });
             return Poll::Ready(Ok(()));

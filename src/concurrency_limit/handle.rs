@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::{
+    adaptive::Ended,
     config::ConcurrencyLimitConfig,
+    permit::Permit,
     permits::{Grant, Permits},
     snapshot::ConcurrencyLimitSnapshot,
     state::{Rejection, State},
@@ -42,11 +44,6 @@ pub(super) struct ConcurrencyLimitShared {
     state: Mutex<State<Option<Waker>>>,
 }
 
-/// The right to one call in flight. Dropping it returns the permit.
-#[derive(Debug)]
-#[must_use]
-pub(super) struct Permit(Arc<ConcurrencyLimitShared>);
-
 /// The place of a call that waits. Dropping it leaves the queue.
 #[derive(Debug)]
 #[must_use]
@@ -65,9 +62,9 @@ pub(super) enum Acquired {
 
 impl ConcurrencyLimitHandle {
     pub(super) fn new(config: ConcurrencyLimitConfig, emitter: Emitter) -> Self {
-        let permits = Permits::new(config.limit, config.shadow);
-        let state = Mutex::new(State::new(config));
-        Self { shared: Arc::new(ConcurrencyLimitShared { permits, emitter, state }) }
+        let state = State::new(config, rand::random());
+        let permits = Permits::new(state.terms());
+        Self { shared: Arc::new(ConcurrencyLimitShared { permits, emitter, state: Mutex::new(state) }) }
     }
 
     /// The layer's name.
@@ -81,7 +78,8 @@ impl ConcurrencyLimitHandle {
     pub fn snapshot(&self) -> ConcurrencyLimitSnapshot {
         let state = lock(&self.shared.state);
         ConcurrencyLimitSnapshot {
-            limit: state.config().limit,
+            limit: state.limit(),
+            baseline: state.baseline(),
             in_flight: self.shared.permits.in_flight(),
             waiting: state.waiting(),
             waiting_by_class: Priority::ALL.map(|priority| (priority, state.waiting_of(priority))),
@@ -99,7 +97,8 @@ impl ConcurrencyLimitHandle {
     /// Replaces all numbers at once.
     ///
     /// A higher limit serves waiting calls at once. Under a lower limit, the calls in flight go on, and no further call
-    /// passes until they are few enough. Waiting calls keep their places and their time.
+    /// passes until they are few enough. Waiting calls keep their places and their time. A limit that is adaptive before
+    /// and after keeps what it has learnt, within its new bounds.
     ///
     /// # Errors
     ///
@@ -116,12 +115,10 @@ impl ConcurrencyLimitHandle {
         let shared = &self.shared;
         {
             let mut state = lock(&shared.state);
-            state.update(config);
-            shared.permits.set_limit(config.limit, config.shadow);
+            state.update(config, rand::random());
+            shared.permits.set(state.terms());
         }
-        while shared.permits.acquire_for_waiting() {
-            shared.hand_over();
-        }
+        shared.serve_waiting();
     }
 
     /// Adds a listener, which hears every [event](super#telemetry) from now on.
@@ -139,7 +136,7 @@ impl ConcurrencyLimitShared {
     /// Takes a permit if one is free and no call waits.
     #[inline]
     pub(super) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
-        self.permits.try_acquire().then(|| Permit(Arc::clone(self)))
+        self.permits.try_acquire().map(|admitted| Permit::new(self, admitted))
     }
 
     /// Takes a permit or waits for one.
@@ -148,12 +145,18 @@ impl ConcurrencyLimitShared {
     pub(super) fn acquire(self: &Arc<Self>, arrival: Arrival) -> Result<Acquired, Rejected> {
         let now = descent::now();
         let mut state = lock(&self.state);
+        if state.expire(now) {
+            self.permits.set(state.terms());
+            drop(state);
+            self.serve_waiting();
+            state = lock(&self.state);
+        }
         match self.permits.acquire_or_wait() {
             Grant::Wait => {}
-            Grant::Permit => return Ok(Acquired::Permit(Permit(Arc::clone(self)))),
-            Grant::ShadowPermit => {
+            Grant::Permit(admitted) => return Ok(Acquired::Permit(Permit::new(self, admitted))),
+            Grant::ShadowPermit(admitted) => {
                 state.pass();
-                return Ok(Acquired::Permit(Permit(Arc::clone(self))));
+                return Ok(Acquired::Permit(Permit::new(self, admitted)));
             }
         }
         let enqueued = state.enqueue(arrival, None, now);
@@ -166,6 +169,34 @@ impl ConcurrencyLimitShared {
                 Ok(Acquired::Waiting(Waiter { shared: Arc::clone(self), ticket: Some(ticket) }))
             }
             Err(rejection) => Err(self.reject(rejection, now)),
+        }
+    }
+
+    /// A measured call has ended: the limit may change.
+    #[cold]
+    pub(super) fn record(&self, call: Ended, now: Instant) {
+        let event = {
+            let mut state = lock(&self.state);
+            let event = state.learn(call, now);
+            self.permits.set(state.terms());
+            event
+        };
+        self.serve_waiting();
+        self.report(event);
+    }
+
+    /// Returns a permit.
+    #[inline]
+    pub(super) fn release(&self) {
+        if !self.permits.try_release() {
+            self.hand_over();
+        }
+    }
+
+    /// Hands the permits of a limit that has grown to calls that wait.
+    fn serve_waiting(&self) {
+        while self.permits.acquire_for_waiting() {
+            self.hand_over();
         }
     }
 
@@ -213,15 +244,6 @@ impl ConcurrencyLimitShared {
     }
 }
 
-impl Drop for Permit {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.0.permits.try_release() {
-            self.0.hand_over();
-        }
-    }
-}
-
 impl Waiter {
     /// When the call gives up.
     pub(super) fn expires(&self) -> Instant {
@@ -252,7 +274,7 @@ impl Waiter {
         drop(state);
         self.shared.report(change);
         match result {
-            Ok(()) => Ok(Permit(Arc::clone(&self.shared))),
+            Ok(()) => Ok(Permit::new(&self.shared, self.shared.permits.take_over())),
             Err(rejection) => Err(self.shared.reject(rejection, clock::now())),
         }
     }
@@ -268,7 +290,7 @@ impl Drop for Waiter {
         self.shared.report(change);
         match result {
             None => {}
-            Some(Ok(())) => drop(Permit(Arc::clone(&self.shared))),
+            Some(Ok(())) => self.shared.release(),
             // For the event: the call is counted as rejected.
             Some(Err(rejection)) => drop(self.shared.reject(rejection, clock::now())),
         }

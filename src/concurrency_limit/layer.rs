@@ -57,8 +57,9 @@ impl ConcurrencyLimitLayer {
 impl<C, P, D> ConcurrencyLimitLayer<C, P, D> {
     /// Holds the permit of a call whose response `classifier` [defers](crate::Outcome::Deferred) until the response ends.
     ///
-    /// A permit otherwise returns with the response, whose body may still be on its way. Only responses are classified;
-    /// an error returns the permit at once. Default: [`UntilResponse`].
+    /// A permit otherwise returns with the response, whose body may still be on its way. An error returns the permit at
+    /// once. An [adaptive](ConcurrencyLimitConfig::adaptive) limit learns from the outcomes of responses and errors; see
+    /// the [table](super#an-adaptive-limit). Default: [`UntilResponse`].
     pub fn classify<C2>(self, classifier: C2) -> ConcurrencyLimitLayer<C2, P, D> {
         self.change(|_, priorities, deadlines| (classifier, priorities, deadlines))
     }

@@ -40,11 +40,50 @@
 //!
 //! [`keyed`](ConcurrencyLimitLayer::keyed) gives each client or tenant a limit of its own.
 //!
+//! # An adaptive limit
+//!
+//! [`adaptive`](ConcurrencyLimitConfig::adaptive) lets the limit learn how many calls the backend serves at once:
+//!
+//! ```
+//! use tower_reliability::concurrency_limit::{AdaptiveLimitConfig, ConcurrencyLimitConfig};
+//!
+//! let bounds = AdaptiveLimitConfig::new().floor(10).ceiling(400);
+//! let handle = ConcurrencyLimitConfig::new(40).adaptive(bounds).build()?.handle();
+//! println!("{} calls, {:?} each", handle.snapshot().limit, handle.snapshot().baseline);
+//! # Ok::<(), tower_reliability::ConfigError>(())
+//! ```
+//!
+//! Calls beyond the capacity of a backend queue inside it, and take longer. The limit compares the median time of a
+//! window with the baseline, which is the median without such a queue. A short queue raises the limit, and a long queue
+//! lowers it. A limit that calls do not need stays as it is. From time to time, and when the times stay long, a *probe*
+//! halves the limit for some tens of calls to measure the baseline again. So a long overload does not raise the baseline
+//! and the limit, and a backend that became slower for good gets its limit back.
+//!
+//! | outcome of a call | the limit |
+//! |---|---|
+//! | success, or a response that began | takes its time, until the head of the response |
+//! | `RateLimit`, `Timeout` | falls to 0.9, if a tenth of the calls of a window end so; once per burst |
+//! | `Validation`, or a deadline of the caller | takes its time as the least that the call would have taken |
+//! | dropped while it waits for its answer | the same |
+//! | `Authentication`, `Connection`, `Server`, `Unknown` | nothing: a failure may be faster than any work |
+//! | `Ignored`, such as a rejection on this side | nothing |
+//!
+//! [`classify`](ConcurrencyLimitLayer::classify) names the classifier. The default one knows no failures, and an error then
+//! teaches nothing. The time in which the caller still sends the request does not count. With many calls, one in up to 32
+//! is measured. Routes whose times differ by far need limits of their own: a change of the mix looks like a change of the
+//! backend. The same holds for requests that are refused before the work, such as those without a key: refuse them
+//! outside of the limit. In shadow mode there are no probes.
+//!
 //! # Defaults
 //!
 //! | setting | default | range |
 //! |---|---|---|
 //! | [limit](ConcurrencyLimitConfig::new) | none: each layer names its limit | 1 to 1 000 000 |
+//! | [`adaptive`](ConcurrencyLimitConfig::adaptive) | off: the limit is fixed | |
+//! | [`adaptive.floor`](AdaptiveLimitConfig::floor) | 4 calls, or the first limit if that is lower | 1 to the first limit |
+//! | [`adaptive.ceiling`](AdaptiveLimitConfig::ceiling) | 1 000 calls, or the first limit if that is higher | the first limit to 1 000 000 |
+//! | [`adaptive.window`](AdaptiveLimitConfig::window) | 250 ms | 10 ms to 1 min |
+//! | [`adaptive.probe_every`](AdaptiveLimitConfig::probe_every) | 30 s | 1 s to 1 day |
 //! | [`queue`](ConcurrencyLimitConfig::queue) | [1 000 calls for 1 s](crate::wait_queue#defaults) | |
 //! | [`shadow`](ConcurrencyLimitConfig::shadow) | off | |
 //! | [`classify`](ConcurrencyLimitLayer::classify) | [`UntilResponse`](crate::UntilResponse) | |
@@ -58,6 +97,7 @@
 //! | [`Rejected`](crate::EventKind::Rejected) | the limit rejected a call | debug | `reason`, `priority`, `waited` |
 //! | [`SheddingChanged`](crate::EventKind::SheddingChanged) | the queue began to shed calls, or sheds calls of other priorities | warning | `up_to` |
 //! | | the queue stopped shedding calls | info | |
+//! | [`LimitChanged`](crate::EventKind::LimitChanged) | an adaptive limit differs by a quarter from that of the last such event | info | `from`, `to` |
 //! | [`KeysExhausted`](crate::EventKind::KeysExhausted) | a [keyed] limit found no room for a new key, for the first time | warning | `max_keys` |
 //! | [`Reconfigured`](crate::EventKind::Reconfigured) | [`update`](ConcurrencyLimitHandle::update) replaced the numbers | info | |
 //!
@@ -72,6 +112,7 @@
 //! gives up after `max_wait`. Outside of a runtime it is rejected with [`NoRuntime`](crate::Reason::NoRuntime), and the
 //! snapshot counts it as cancelled. The layer starts no task.
 
+mod adaptive;
 #[cfg(all(test, shuttle))]
 mod concurrency;
 mod config;
@@ -79,11 +120,14 @@ pub mod future;
 mod handle;
 pub mod keyed;
 mod layer;
+mod pace;
+mod permit;
 mod permits;
 mod service;
 mod snapshot;
 mod state;
 
+pub use adaptive::AdaptiveLimitConfig;
 pub use config::ConcurrencyLimitConfig;
 pub use handle::ConcurrencyLimitHandle;
 pub use keyed::{KeyedConcurrencyLimit, KeyedConcurrencyLimitHandle, KeyedConcurrencyLimitLayer};

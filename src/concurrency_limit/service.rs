@@ -9,9 +9,10 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    future::ResponseFuture,
+    future::{ResponseFuture, Waiting},
     handle::{Acquired, ConcurrencyLimitHandle, ConcurrencyLimitShared},
     layer::ConcurrencyLimitLayer,
+    permit::CallTimes,
 };
 use crate::{
     call::{
@@ -110,7 +111,7 @@ impl<C, P, D> ConcurrencyLimitLayer<C, P, D> {
         P: PrioritySource<Req>,
         D: DeadlineSource<Req>,
     {
-        let permit = if let Some(permit) = limit.try_acquire() {
+        let mut permit = if let Some(permit) = limit.try_acquire() {
             permit
         } else {
             let arrival = self.arrival(&request);
@@ -125,17 +126,30 @@ impl<C, P, D> ConcurrencyLimitLayer<C, P, D> {
                         // A ready service may hold a place that another call could use meanwhile.
                         *inner = inner.clone();
                     }
-                    let classifier = self.classifier.clone();
-                    return ResponseFuture::queued(inner.clone(), request, waiter, classifier);
+                    let is_measuring = limit.permits.is_measuring();
+                    return ResponseFuture::queued(self.waiting(inner, request, is_measuring), waiter);
                 }
                 Err(rejected) => return ResponseFuture::rejected(rejected),
             }
         };
-        let classifier = self.classifier.clone();
         if mem::take(is_ready) {
+            if permit.is_chosen() {
+                permit.begin(CallTimes::of(&self.deadlines, &request));
+            }
+            let classifier = self.classifier.clone();
             return ResponseFuture::calling(inner.call(request), Some(permit), classifier);
         }
-        ResponseFuture::readying(inner.clone(), request, permit, classifier)
+        ResponseFuture::readying(self.waiting(inner, request, permit.is_chosen()), permit)
+    }
+
+    fn waiting<S, Req>(&self, inner: &S, request: Req, is_measured: bool) -> Waiting<S, Req, C>
+    where
+        S: Clone,
+        C: Clone,
+        D: DeadlineSource<Req>,
+    {
+        let times = if is_measured { CallTimes::of(&self.deadlines, &request) } else { CallTimes::default() };
+        Waiting { service: inner.clone(), request, times, classifier: self.classifier.clone() }
     }
 
     fn arrival<Req>(&self, request: &Req) -> Arrival

@@ -1,5 +1,7 @@
 //! The state and the counts of a limit, for operators.
 
+use std::time::Duration;
+
 use crate::call::Priority;
 
 /// The state and the counts of one concurrency limit.
@@ -7,8 +9,10 @@ use crate::call::Priority;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ConcurrencyLimitSnapshot {
-    /// The number of calls that may be in flight.
+    /// The number of calls that may be in flight. An adaptive limit changes it.
     pub limit: u32,
+    /// The time of a call that does not queue in the backend. `None` if the limit is fixed, or has seen too few calls.
+    pub baseline: Option<Duration>,
     /// The number of calls in flight, including calls that were served and have not noticed yet.
     pub in_flight: u32,
     /// The number of calls that wait.

@@ -1,11 +1,17 @@
-//! The machine: the calls that wait, the pace at which they are served, and their counts.
+//! The machine: the limit, the calls that wait, the pace at which they are served, and their counts.
 
 use std::{
     mem,
     time::{Duration, Instant},
 };
 
-use super::{config::ConcurrencyLimitConfig, snapshot::ConcurrencyLimitCounts};
+use super::{
+    adaptive::{Ended, Learner},
+    config::ConcurrencyLimitConfig,
+    pace::Pace,
+    permits::Terms,
+    snapshot::ConcurrencyLimitCounts,
+};
 use crate::{
     call::{Priority, Reason},
     telemetry::EventKind,
@@ -19,6 +25,8 @@ pub(super) struct State<T> {
     queue: WaitQueue<T>,
     pace: Pace,
     counts: ConcurrencyLimitCounts,
+    /// Boxed, because most limits are fixed.
+    learner: Option<Box<Learner>>,
     /// As in the last event.
     shedding: Option<Priority>,
 }
@@ -34,28 +42,56 @@ pub(super) struct Rejection {
     pub(super) retry_after: Duration,
 }
 
-/// The time from one call that is served to the next, while calls wait.
-#[derive(Debug, Default)]
-struct Pace {
-    /// Zero until it is known.
-    mean: Duration,
-    since: Option<Instant>,
-}
-
 impl<T: Default> State<T> {
-    pub(super) fn new(config: ConcurrencyLimitConfig) -> Self {
-        let queue = WaitQueue::new(config.queue);
+    pub(super) fn new(config: ConcurrencyLimitConfig, seed: u64) -> Self {
         let (pace, counts) = (Pace::default(), ConcurrencyLimitCounts::default());
-        Self { config, queue, pace, counts, shedding: None }
+        let queue = WaitQueue::new(config.queue);
+        let mut state = Self { config, queue, pace, counts, learner: None, shedding: None };
+        state.update(config, seed);
+        state
     }
 
     pub(super) fn config(&self) -> ConcurrencyLimitConfig {
         self.config
     }
 
-    pub(super) fn update(&mut self, config: ConcurrencyLimitConfig) {
+    /// Replaces the numbers. A limit that goes on learning keeps what it knows.
+    pub(super) fn update(&mut self, config: ConcurrencyLimitConfig, seed: u64) {
+        let ConcurrencyLimitConfig { limit, shadow, adaptive, queue } = config;
+        match (&mut self.learner, adaptive) {
+            (Some(learner), Some(adaptive)) => learner.update(&adaptive, limit, shadow),
+            (learner, Some(adaptive)) => {
+                *learner = Some(Box::new(Learner::new(&adaptive, limit, shadow, seed)));
+            }
+            (learner, None) => *learner = None,
+        }
         self.config = config;
-        self.queue.update(config.queue);
+        self.queue.update(queue);
+    }
+
+    /// The terms of the permits.
+    pub(super) fn terms(&self) -> Terms {
+        let sampling = self.learner.as_ref().map(|learner| learner.sampling());
+        Terms { limit: self.limit(), shadow: self.config.shadow, sampling }
+    }
+
+    pub(super) fn limit(&self) -> u32 {
+        self.learner.as_ref().map_or(self.config.limit, |learner| learner.limit())
+    }
+
+    /// The time of a call without a queue, if the limit has learnt it.
+    pub(super) fn baseline(&self) -> Option<Duration> {
+        self.learner.as_ref()?.baseline()
+    }
+
+    /// A measured call has ended. Returns the event, if the limit has changed by much.
+    pub(super) fn learn(&mut self, call: Ended, now: Instant) -> Option<EventKind> {
+        self.learner.as_mut()?.record(call, now)
+    }
+
+    /// Ends a probe that lasts too long. Whether the limit has changed.
+    pub(super) fn expire(&mut self, now: Instant) -> bool {
+        self.learner.as_mut().is_some_and(|learner| learner.expire(now))
     }
 
     pub(super) fn counts(&self) -> ConcurrencyLimitCounts {
@@ -166,7 +202,7 @@ impl<T: Default> State<T> {
         priority: Priority,
         since: Option<Instant>,
     ) -> Rejection {
-        let ConcurrencyLimitConfig { limit, queue, .. } = self.config;
+        let (limit, queue) = (self.limit(), self.config.queue);
         let max_wait = queue.longest_wait();
         let reason = match refusal {
             Refusal::Full if queue.is_none() => Reason::ConcurrencyLimited { limit },
@@ -201,22 +237,6 @@ impl<T: Default> State<T> {
     }
 }
 
-impl Pace {
-    /// A time above the longest wait says no more than the longest wait. Without the bound, a backend that hung once
-    /// would make later calls look hopeless.
-    fn served(&mut self, now: Instant, longest_wait: Duration) {
-        let Some(since) = self.since.replace(now) else { return };
-        let took = now.saturating_duration_since(since).min(longest_wait);
-        self.mean = match self.mean {
-            Duration::ZERO => took,
-            mean => (mean * (SMOOTHING - 1) + took) / SMOOTHING,
-        };
-    }
-}
-
-/// An outlier moves the mean by an eighth, as in the round-trip time of TCP.
-const SMOOTHING: u32 = 8;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,7 +249,7 @@ mod tests {
     }
 
     fn state(queue: WaitQueueConfig) -> State<u32> {
-        State::new(ConcurrencyLimitConfig::new(3).queue(queue))
+        State::new(ConcurrencyLimitConfig::new(3).queue(queue), 1)
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::{HttpClassifier, HttpResend, PerAuthority, RequestExtensions};
 use crate::{
     call::Protocol,
     circuit_breaker::CircuitBreakerConfig,
+    concurrency_limit::{AdaptiveLimitConfig, ConcurrencyLimitConfig},
     retry::RetryConfig,
     stack::{ConfigSlots, ReliabilityStack, Slots, StackBuilder, StackConfig, Unused, WrappedErrors},
     timeout::TimeoutConfig,
@@ -58,7 +59,8 @@ pub fn stack() -> StackBuilder<Protocol<HttpClassifier, HttpResend, RequestExten
 
 /// A [`stack`] with every stage that a client of several hosts needs, and with numbers that suit most of them.
 ///
-/// Circuits and retry budgets are kept per host and port, so that one dead host does not stop the calls to the others.
+/// Circuits, retry budgets and concurrency limits are kept per host and port, so that one dead host does not stop the
+/// calls to the others.
 /// Any setter changes a number or adds a stage, and the default limits yield to a limit that you set. **Repeat
 /// `per_authority()`** with your numbers of a retry, a hedge or a breaker: a breaker without it has one circuit for all
 /// hosts, and `build()` refuses a retry or a hedge without it.
@@ -84,6 +86,7 @@ pub fn stack() -> StackBuilder<Protocol<HttpClassifier, HttpResend, RequestExten
 /// | stage | here | .NET | reason for the difference |
 /// |---|---|---|---|
 /// | rate limiter | none | 1 000 calls at a time | a bound that the user did not choose fails in a burst |
+/// | calls in flight | an [adaptive](AdaptiveLimitConfig) limit per host, from 10 000 down to 1 000 | none | calls to a host that became slow do not pile up; with fewer than 5 000 calls in flight it never acts |
 /// | total timeout | 30 s | 30 s | |
 /// | retry | 3 attempts | 3 retries | outer layers retry too; three hops with four attempts each make 64 calls |
 /// | which requests | idempotent, or unprocessed | all | a POST that timed out must not be processed twice |
@@ -123,7 +126,7 @@ pub type Standard<P> = StackBuilder<
         Unused,
         TimeoutConfig,
         Unused,
-        Unused,
+        PerAuthority<ConcurrencyLimitConfig>,
         PerAuthority<RetryConfig>,
         Unused,
         Unused,
@@ -138,7 +141,12 @@ pub(crate) fn standard_of<C: Clone, R: Clone, D: Clone>(
 ) -> Standard<Protocol<C, R, D>> {
     builder
         .timeout(TimeoutConfig::new(Duration::from_secs(30)).yielding())
+        .concurrency_limit(PILE_UP.per_authority())
         .retry(RetryConfig::new().max_attempts(3).per_authority())
         .circuit_breaker(CircuitBreakerConfig::new().per_authority())
         .attempt_timeout(TimeoutConfig::new(Duration::from_secs(10)).yielding())
 }
+
+/// It does not change while fewer than half of its calls are in flight, so most clients never meet it.
+const PILE_UP: ConcurrencyLimitConfig =
+    ConcurrencyLimitConfig::new(10_000).adaptive(AdaptiveLimitConfig::new().floor(1_000).ceiling(1_000_000));

@@ -45,8 +45,8 @@ use crate::{
 /// # #[cfg(feature = "serde")] {
 /// # use tower_reliability::{circuit_breaker::CircuitBreakerConfig, hedge::HedgeConfig, retry::RetryConfig};
 /// # use tower_reliability::{retry_budget::RetryBudgetConfig, stack::StackConfig, wait_queue::WaitQueueConfig};
-/// # use tower_reliability::{concurrency_limit::ConcurrencyLimitConfig, rate_limit::RateLimitConfig};
-/// # use tower_reliability::rate_limit::adaptive::AdaptiveRateConfig;
+/// # use tower_reliability::concurrency_limit::{AdaptiveLimitConfig, ConcurrencyLimitConfig};
+/// # use tower_reliability::rate_limit::{RateLimitConfig, adaptive::AdaptiveRateConfig};
 /// let config: StackConfig = toml::from_str(r#"
 ///     timeout = "30s"                # off; the whole call
 ///     attempt_timeout = "5s"         # off; one attempt
@@ -72,6 +72,7 @@ use crate::{
 ///     [concurrency_limit]
 ///     limit = 100                    # no default
 ///     shadow = false
+///     adaptive = { floor = 4, ceiling = 1000, window = "250ms", probe_every = "30s" } # off
 ///
 ///     [concurrency_limit.queue]
 ///     capacity = 1000
@@ -132,7 +133,9 @@ use crate::{
 /// # let (seconds, shown) = (Duration::from_secs, config);
 /// # let retry = RetryConfig::new().max_elapsed(seconds(25)).class_delay(ErrorClass::RateLimit, seconds(1));
 /// # let queue = WaitQueueConfig::new().per_key(50);
-/// # assert_eq!(shown.concurrency_limit, Some(ConcurrencyLimitConfig::new(100).queue(queue)));
+/// # let adaptive = AdaptiveLimitConfig::new().floor(4).ceiling(1_000);
+/// # let limit = ConcurrencyLimitConfig::new(100).queue(queue).adaptive(adaptive);
+/// # assert_eq!(shown.concurrency_limit, Some(limit));
 /// # let rate = RateLimitConfig::per_second(100).burst(100).window(100_000, seconds(60 * 60));
 /// # assert_eq!(shown.rate_limit, Some(rate.max_wait(seconds(1))));
 /// # let learns = AdaptiveRateConfig::new().floor(1).ceiling(50).target_latency(seconds(1));

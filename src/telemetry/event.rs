@@ -86,6 +86,14 @@ pub enum EventKind {
         /// The time per token now. It is longer if the rate was lowered.
         to: Duration,
     },
+    /// A concurrency limit that learns has changed by a quarter or more since the last such event.
+    #[non_exhaustive]
+    LimitChanged {
+        /// The limit of the last such event, or the first limit.
+        from: u32,
+        /// The limit from now on.
+        to: u32,
+    },
     /// A fallback answered a call.
     #[non_exhaustive]
     FellBack {
@@ -161,6 +169,7 @@ impl EventKind {
             Self::Rejected { .. } => "rejected",
             Self::SheddingChanged { .. } => "shedding_changed",
             Self::RateChanged { .. } => "rate_changed",
+            Self::LimitChanged { .. } => "limit_changed",
             Self::FellBack { .. } => "fell_back",
             Self::DrainBegan { .. } => "drain_began",
             Self::DrainEnded { .. } => "drain_ended",
@@ -192,6 +201,7 @@ impl EventKind {
             Self::Panicked => Severity::Error,
             Self::SheddingChanged { up_to: None }
             | Self::RateChanged { .. }
+            | Self::LimitChanged { .. }
             | Self::DrainBegan { .. }
             | Self::DrainEnded { .. }
             | Self::QuotaSourceRecovered { .. }
@@ -239,6 +249,7 @@ impl fmt::Display for EventKind {
                 let [from, to] = [from, to].map(|time| 1.0 / time.as_secs_f64());
                 write!(f, "rate {change} from {from:.2} to {to:.2} per second")
             }
+            Self::LimitChanged { from, to } => write!(f, "concurrency limit {from} -> {to}"),
             Self::FellBack { class } => write!(f, "call answered ({})", name_of(class, "rejected")),
             Self::DrainBegan { in_flight } => write!(f, "drain began with {in_flight} calls in flight"),
             Self::DrainEnded { finished, left } => {

@@ -17,6 +17,8 @@ mod breaker_uploads;
 mod breaker_vectors;
 mod clients;
 mod concurrency_limit;
+mod concurrency_limit_adaptive;
+mod concurrency_limit_adaptive_load;
 mod concurrency_limit_keyed;
 mod concurrency_limit_overload;
 mod configs;

@@ -1,10 +1,10 @@
 //! How an admitted call ended, and the vote that the circuit takes from it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::answers::Answers;
 use crate::{
-    algo::after,
+    algo::{AT_THE_DEADLINE, after},
     call::{ErrorClass, Outcome},
     circuit_breaker::{
         config::{Abandoned, CircuitBreakerConfig},
@@ -158,6 +158,3 @@ pub(super) const fn is_answer(outcome: &Outcome) -> bool {
         _ => false,
     }
 }
-
-/// Two timers for the same moment ring within a millisecond, and a busy thread looks at them a little later.
-const AT_THE_DEADLINE: Duration = Duration::from_millis(20);

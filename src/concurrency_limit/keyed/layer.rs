@@ -37,7 +37,8 @@ impl<K, F, C, P, D> KeyedConcurrencyLimitLayer<K, F, C, P, D> {
     ///
     /// At the bound, a new key takes the place of a key without calls and handles. If there is none, calls with new keys
     /// share one limit, and an event says so. So a storm of new keys cannot pass unlimited. A larger bound costs memory,
-    /// about 1 KB for each key.
+    /// about 1 KB for each key, and about 1.5 KB more if the limit is adaptive. A key that is evicted forgets what its limit
+    /// has learnt.
     ///
     /// At least 1; 0 is taken as 1. Default: 1 000 keys. Services that were made before keep the old limits.
     #[must_use]
