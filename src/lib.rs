@@ -18,6 +18,7 @@
 //! |---|---|
 //! | a backend is down, and each call waits for it | [`circuit_breaker`] |
 //! | one host, route or tenant of many is down | [`circuit_breaker::keyed`] |
+//! | an endpoint is down, and no call should find that out | [`health_check`] |
 //! | single requests fail, and would succeed a moment later | [`retry`] |
 //! | retries overload a backend that recovers | [`retry_budget`], part of every retry and hedge |
 //! | a few calls are much slower than the others | [`hedge`] |
@@ -120,13 +121,13 @@
 //!
 //! # Runtime
 //!
-//! No layer starts a task, except for a [leased](rate_limit::leased) rate limit, which asks its source on one. A call that
-//! waits for a limit, a timeout, a retry or a hedge needs a tokio runtime with time enabled. Outside of a runtime no layer
-//! panics: limits and timeouts reject a call that would have to wait with [`Reason::NoRuntime`], a retry returns the
-//! failure, and a hedge sends no second request. tokio's timer panics in a runtime that was built without `enable_time`,
-//! and no public function of tokio tells such a runtime apart. The breaker, the fallback and the budget run in every
-//! runtime and outside of a runtime. `tokio::time::pause` moves the time of every layer. The page of each layer has the
-//! details.
+//! No layer starts a task, except for a [leased](rate_limit::leased) rate limit, which asks its source on one. A
+//! [health check](health_check) has a task per endpoint. A call that waits for a limit, a timeout, a retry or a hedge
+//! needs a tokio runtime with time enabled. Outside of a runtime no layer panics: limits and timeouts reject a call that
+//! would have to wait with [`Reason::NoRuntime`], a retry returns the failure, and a hedge sends no second request. tokio's
+//! timer panics in a runtime that was built without `enable_time`, and no public function of tokio tells such a runtime
+//! apart. The breaker, the fallback and the budget run in every runtime and outside of a runtime. `tokio::time::pause`
+//! moves the time of every layer. The page of each layer has the details.
 //!
 //! # Features
 //!
@@ -197,6 +198,7 @@ pub mod fallback;
 #[cfg(feature = "grpc")]
 #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
 pub mod grpc;
+pub mod health_check;
 pub mod hedge;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
@@ -225,7 +227,10 @@ pub use call::{
 pub use keyed::KeySource;
 #[doc(inline)]
 pub use stack::ReliabilityStack;
-pub use telemetry::{CircuitState, CircuitTransition, Event, EventKind, Listener, Name, Severity, Trip};
+pub use telemetry::{
+    CheckFailure, CircuitState, CircuitTransition, Event, EventKind, HealthStatus, HealthTransition,
+    Listener, Name, Severity, Trip,
+};
 
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../GUIDE.md")]

@@ -11,6 +11,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("algo", 0),
     ("rt", 0),
     ("call", 1),
+    ("health_check", 1),
     ("keyed", 1),
     ("telemetry", 1),
     ("retry_budget", 1),

@@ -41,6 +41,11 @@ pub(super) fn reads(error: &dyn Error, text: &str) -> bool {
     write!(rest, "{error}").is_ok() && rest.0.is_empty()
 }
 
+/// An error and its sources in one line, for a snapshot. A peer may have chosen the text: it is escaped and has an end.
+pub(crate) fn short_report(error: &(dyn Error + 'static)) -> String {
+    Report(error).to_string().chars().take(MAX_REPORT).collect::<String>().escape_debug().to_string()
+}
+
 /// An error and its sources, as one line of text.
 pub(super) struct Report<'a>(pub(super) &'a (dyn Error + 'static));
 
@@ -59,6 +64,9 @@ impl fmt::Display for Report<'_> {
         Ok(())
     }
 }
+
+/// The characters of a short report.
+const MAX_REPORT: usize = 256;
 
 /// Longer than the chains of real programs.
 const MAX_DEPTH: usize = 64;

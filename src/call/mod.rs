@@ -24,7 +24,7 @@ mod rejected;
 mod resend;
 mod upload;
 
-pub(crate) use chain::chain;
+pub(crate) use chain::{chain, short_report};
 pub use check::check_service;
 pub(crate) use classes::ErrorClasses;
 pub use classes::PerClass;

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{CircuitState, CircuitTransition, Name, Trip};
+use super::{CircuitState, CircuitTransition, HealthStatus, HealthTransition, Name, Trip};
 use crate::call::{ErrorClass, Priority, Reason};
 
 /// An event inside a layer: a retry, a hedge, a timeout, a fallback, a rejection by a limit, a circuit that opens.
@@ -122,6 +122,8 @@ pub enum EventKind {
         /// The time without an answer.
         lost_for: Duration,
     },
+    /// The health checks of an endpoint changed its status. Each transition emits exactly one such event.
+    HealthChanged(HealthTransition),
     /// A panic guard caught a panic of the inner service.
     Panicked,
     /// A handle replaced the numbers of a running layer.
@@ -175,6 +177,7 @@ impl EventKind {
             Self::DrainEnded { .. } => "drain_ended",
             Self::QuotaSourceLost => "quota_source_lost",
             Self::QuotaSourceRecovered { .. } => "quota_source_recovered",
+            Self::HealthChanged(_) => "health_changed",
             Self::Panicked => "panicked",
             Self::Reconfigured => "reconfigured",
         }
@@ -191,7 +194,8 @@ impl EventKind {
             | Self::KeysExhausted { .. }
             | Self::SheddingChanged { up_to: Some(_) }
             | Self::QuotaSourceLost
-            | Self::DrainEnded { left: 1.., .. } => Severity::Warning,
+            | Self::DrainEnded { left: 1.., .. }
+            | Self::HealthChanged(HealthTransition { to: HealthStatus::Unhealthy, .. }) => Severity::Warning,
             Self::Retried { .. }
             | Self::Hedged { .. }
             | Self::TimedOut { .. }
@@ -205,6 +209,7 @@ impl EventKind {
             | Self::DrainBegan { .. }
             | Self::DrainEnded { .. }
             | Self::QuotaSourceRecovered { .. }
+            | Self::HealthChanged(_)
             | Self::Reconfigured => Severity::Info,
         }
     }
@@ -259,6 +264,10 @@ impl fmt::Display for EventKind {
             Self::QuotaSourceRecovered { lost_for } => {
                 write!(f, "the source of quotas answers again, after {lost_for:?}")
             }
+            Self::HealthChanged(HealthTransition { from, to, failure: Some(failure) }) => {
+                write!(f, "health {from} -> {to} ({failure})")
+            }
+            Self::HealthChanged(HealthTransition { from, to, .. }) => write!(f, "health {from} -> {to}"),
             Self::Panicked => f.write_str("the inner service panicked"),
             Self::Reconfigured => f.write_str("reconfigured"),
         }

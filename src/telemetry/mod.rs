@@ -3,9 +3,11 @@
 mod circuit;
 mod emitter;
 mod event;
+mod health;
 mod name;
 
 pub use circuit::{CircuitState, CircuitTransition, Trip};
 pub(crate) use emitter::{Emitter, TARGET};
 pub use event::{Event, EventKind, Listener, Severity};
+pub use health::{CheckFailure, HealthStatus, HealthTransition};
 pub use name::Name;

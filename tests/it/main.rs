@@ -40,6 +40,7 @@ mod grpc_peers;
 mod grpc_retry;
 mod grpc_server;
 mod grpc_vectors;
+mod health_check;
 mod hedge;
 mod hedge_edges;
 mod hedge_http;
