@@ -10,6 +10,7 @@
 //! | read and shrink `grpc-timeout` | [`GrpcTimeout`] |
 //! | learn how streams ended | [`StreamOutcomeLayer`] |
 //! | answer rejected calls | [`GrpcRejectionLayer`] |
+//! | [check](crate::health_check) the health of a server | [`GrpcProbe`] |
 //! | tell callers about retries by this process | [`ReportAttemptsLayer`](crate::http::ReportAttemptsLayer) |
 //!
 //! The layers work on the HTTP inside tonic, and a generated client goes on top as it is:
@@ -62,6 +63,7 @@ mod channel;
 mod classify;
 mod code;
 mod errors;
+mod probe;
 mod pushback;
 mod rejection;
 mod resend;
@@ -73,6 +75,7 @@ mod timeout;
 
 pub use channel::{GrpcChannel, TonicBodies};
 pub use classify::GrpcClassifier;
+pub use probe::GrpcProbe;
 pub use rejection::{
     DetailedGrpcAnswers, DetailedGrpcRejectionLayer, GrpcAnswers, GrpcRejection, GrpcRejectionLayer,
 };

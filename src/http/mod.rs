@@ -18,6 +18,7 @@
 //! | [`ByHeader`], [`ByExtension`] | rate limits per client |
 //! | [`RejectionLayer`] | answers to rejected calls |
 //! | [`ReportAttemptsLayer`] | a header for callers that retry too |
+//! | [`HttpProbe`] | [health checks](crate::health_check) of servers |
 //!
 //! A `use tower_reliability::http` hides the crate `http` in its scope: write `::http::Request`, or import the types from
 //! hyper or axum.
@@ -99,6 +100,7 @@ pub(crate) mod errors;
 mod extensions;
 pub(crate) mod pending_outcomes;
 mod priority;
+mod probe;
 pub mod quotas;
 pub mod reconnect;
 pub mod rejection;
@@ -123,6 +125,7 @@ pub use client::{BoxBody, HttpClient};
 pub use client_key::{ByExtension, ByHeader, ClientKey};
 pub use extensions::{Attempt, Idempotent, RequestExtensions, RequestTimeout};
 pub use priority::PriorityHeader;
+pub use probe::HttpProbe;
 pub use quotas::{QuotaEdge, QuotaPolicy, QuotaState, RateLimitFields, ReportQuotas, ReportQuotasLayer};
 pub use reconnect::{Reconnect, ReconnectLayer, TrackedConnector};
 pub use rejection::{Answers, DetailedProblem, DetailedRejectionLayer, Problem, Rejection, RejectionLayer};

@@ -13,7 +13,7 @@ use std::{
 use tokio::{net::TcpListener, sync::watch, time::Instant};
 use tower_reliability::{
     CheckFailure, Event, EventKind, HealthStatus, HealthTransition, Severity,
-    health_check::{HealthCheck, HealthCheckConfig, TcpProbe},
+    health_check::{HealthCheck, HealthCheckConfig, HealthChecker, TcpProbe},
 };
 
 use HealthStatus::{Healthy, Unhealthy, Unknown};
@@ -68,6 +68,13 @@ async fn until(status: &mut watch::Receiver<HealthStatus>, wanted: HealthStatus)
     let began = Instant::now();
     status.wait_for(|it| *it == wanted).await.expect("the checks run");
     began.elapsed()
+}
+
+#[test]
+fn checks_may_be_kept_and_read_anywhere() {
+    fn send_and_sync<T: Send + Sync + 'static>() {}
+    send_and_sync::<HealthCheck>();
+    send_and_sync::<HealthChecker>();
 }
 
 #[tokio::test(start_paused = true)]

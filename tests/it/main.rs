@@ -41,6 +41,7 @@ mod grpc_retry;
 mod grpc_server;
 mod grpc_vectors;
 mod health_check;
+mod health_check_probes;
 mod hedge;
 mod hedge_edges;
 mod hedge_http;
