@@ -30,6 +30,7 @@
 //! | the quota of a provider is unknown, or changes | [`rate_limit::adaptive`] |
 //! | one client of many sends more than its share | [`rate_limit::keyed`] |
 //! | several instances have to keep one limit together | [`rate_limit::leased`] |
+//! | the addresses of a backend change in DNS | [`dns`] |
 //! | a server stops, and must finish its calls first | [`drain`] |
 //! | a handler panics, and the server must go on | [`panic_guard`] |
 //! | several of these, in a client | [`stack`] |
@@ -137,6 +138,7 @@
 //! | `reqwest` | the same for the requests, responses and errors of reqwest, and `ReqwestClient`; includes `http` |
 //! | `grpc` | the module [`grpc`], over tonic; includes `http` |
 //! | `redis` | the module [`redis`]: rate limits across machines |
+//! | `dns` | the module [`dns`], over hickory; includes `tower` |
 //! | `tower` | `RetryBudget::of`, which takes one of tower's budgets |
 //! | `serde` | [`StackConfig`](stack::StackConfig) and every other config from and to files, and snapshots to files, with durations as `"30s"` |
 //! | `full` | all of these |
@@ -168,6 +170,7 @@
 //! | [protocol](Protocol) | classifier, resend and deadline source in one bundle |
 //!
 //! [tower]: https://docs.rs/tower
+//! [`dns`]: ./dns/index.html
 //! [`http`]: ./http/index.html
 //! [`http::stack`]: ./http/fn.stack.html
 //! [`http::ReplayLayer`]: ./http/struct.ReplayLayer.html
@@ -193,6 +196,9 @@ mod telemetry;
 
 pub mod circuit_breaker;
 pub mod concurrency_limit;
+#[cfg(feature = "dns")]
+#[cfg_attr(docsrs, doc(cfg(feature = "dns")))]
+pub mod dns;
 pub mod drain;
 pub mod fallback;
 #[cfg(feature = "grpc")]

@@ -124,6 +124,24 @@ pub enum EventKind {
     },
     /// The health checks of an endpoint changed its status. Each transition emits exactly one such event.
     HealthChanged(HealthTransition),
+    /// A lookup changed the set of endpoints of a discovery.
+    #[non_exhaustive]
+    EndpointsChanged {
+        /// The endpoints that are new.
+        added: usize,
+        /// The endpoints that are gone.
+        removed: usize,
+        /// The endpoints from now on.
+        endpoints: usize,
+    },
+    /// A lookup of a discovery failed. The endpoints stay.
+    #[non_exhaustive]
+    LookupFailed {
+        /// The failed lookups in a row.
+        consecutive: u32,
+        /// The endpoints that stay.
+        endpoints: usize,
+    },
     /// A panic guard caught a panic of the inner service.
     Panicked,
     /// A handle replaced the numbers of a running layer.
@@ -178,6 +196,8 @@ impl EventKind {
             Self::QuotaSourceLost => "quota_source_lost",
             Self::QuotaSourceRecovered { .. } => "quota_source_recovered",
             Self::HealthChanged(_) => "health_changed",
+            Self::EndpointsChanged { .. } => "endpoints_changed",
+            Self::LookupFailed { .. } => "lookup_failed",
             Self::Panicked => "panicked",
             Self::Reconfigured => "reconfigured",
         }
@@ -192,6 +212,7 @@ impl EventKind {
             },
             Self::CircuitWouldTrip(_)
             | Self::KeysExhausted { .. }
+            | Self::LookupFailed { .. }
             | Self::SheddingChanged { up_to: Some(_) }
             | Self::QuotaSourceLost
             | Self::DrainEnded { left: 1.., .. }
@@ -209,6 +230,7 @@ impl EventKind {
             | Self::DrainBegan { .. }
             | Self::DrainEnded { .. }
             | Self::QuotaSourceRecovered { .. }
+            | Self::EndpointsChanged { .. }
             | Self::HealthChanged(_)
             | Self::Reconfigured => Severity::Info,
         }
@@ -268,6 +290,12 @@ impl fmt::Display for EventKind {
                 write!(f, "health {from} -> {to} ({failure})")
             }
             Self::HealthChanged(HealthTransition { from, to, .. }) => write!(f, "health {from} -> {to}"),
+            Self::EndpointsChanged { added, removed, endpoints } => {
+                write!(f, "endpoints changed, {added} added and {removed} removed, {endpoints} in use")
+            }
+            Self::LookupFailed { consecutive, endpoints } => {
+                write!(f, "lookup failed, {consecutive} in a row, {endpoints} endpoints stay")
+            }
             Self::Panicked => f.write_str("the inner service panicked"),
             Self::Reconfigured => f.write_str("reconfigured"),
         }

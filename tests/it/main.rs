@@ -22,6 +22,7 @@ mod concurrency_limit_adaptive_load;
 mod concurrency_limit_keyed;
 mod concurrency_limit_overload;
 mod configs;
+mod dns;
 mod drain;
 mod drain_server;
 mod events;
