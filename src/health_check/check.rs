@@ -1,12 +1,6 @@
 //! The checks of one endpoint: their owner, their shared state, and their task.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -119,7 +113,7 @@ async fn run(check: Arc<CheckShared>, probe: Arc<impl Probe>, first: Sleep) {
     // The set has one task at most. Dropping the set aborts it.
     let mut probes = JoinSet::new();
     loop {
-        // A task of its own: a probe that panics, or that blocks its thread, does not stop the checks.
+        // A task of its own: a probe that panics does not stop the checks.
         let probe = Arc::clone(&probe);
         probes.spawn(async move { probe.probe().await });
         let result = end_of(&mut probes, check.checker.config().timeout).await;
@@ -135,10 +129,11 @@ async fn run(check: Arc<CheckShared>, probe: Arc<impl Probe>, first: Sleep) {
 async fn end_of(probes: &mut JoinSet<Result<(), BoxError>>, timeout: Duration) -> Result<(), Failure> {
     let mut timer = pin!(clock::alarm(after(clock::now(), timeout)));
     let end = poll_fn(|cx| {
-        if let Poll::Ready(end) = probes.poll_join_next(cx) {
-            return Poll::Ready(end);
+        // The time first: a probe may have blocked the thread that fires the timers, and its result comes too late.
+        if clock::poll_alarm(timer.as_mut(), cx).is_ready() {
+            return Poll::Ready(None);
         }
-        timer.as_mut().poll(cx).map(|()| None)
+        probes.poll_join_next(cx)
     });
     match end.await {
         Some(Ok(result)) => {

@@ -39,7 +39,7 @@
 //!
 //! Checks of one endpoint never overlap. The pause begins when a check has ended. So a dead endpoint is unhealthy after
 //! at most `fall × (interval × (1 + jitter) + timeout)`: 39 s with the defaults. A probe that blocks its thread past the
-//! timeout is a failed check too, if the runtime has further threads. The next check waits until the probe has ended.
+//! timeout is a failed check too, at the latest when it ends. The next check waits until the probe has ended.
 //!
 //! The first checks of many endpoints spread over time, a millisecond per endpoint, up to an interval.
 //!
