@@ -28,6 +28,7 @@
 //! | the capacity of a backend is unknown, or changes | [`concurrency_limit`, adaptive](concurrency_limit#an-adaptive-limit) |
 //! | callers send more requests per second than a service or a quota allows | [`rate_limit`] |
 //! | the quota of a provider is unknown, or changes | [`rate_limit::adaptive`] |
+//! | a service has several endpoints, and some are slow or down | [`balance`] |
 //! | one client of many sends more than its share | [`rate_limit::keyed`] |
 //! | several instances have to keep one limit together | [`rate_limit::leased`] |
 //! | the addresses of a backend change in DNS | [`dns`] |
@@ -139,7 +140,7 @@
 //! | `grpc` | the module [`grpc`], over tonic; includes `http` |
 //! | `redis` | the module [`redis`]: rate limits across machines |
 //! | `dns` | the module [`dns`], over hickory; includes `tower` |
-//! | `tower` | `RetryBudget::of`, which takes one of tower's budgets |
+//! | `tower` | `RetryBudget::of`, which takes one of tower's budgets, and `BalanceHandle::follow`, which takes a `Discover` |
 //! | `serde` | [`StackConfig`](stack::StackConfig) and every other config from and to files, and snapshots to files, with durations as `"30s"` |
 //! | `full` | all of these |
 //! | `testing` | the module [`testing`]: a scripted backend and injected faults, for the tests of a user |
@@ -165,6 +166,7 @@
 //! | [lease](rate_limit::leased), source, instance | units of a shared limit that one process holds; the store of the others; such a process |
 //! | [resend](Resend) | to send the request of a call again, in a retry or a hedge |
 //! | unprocessed | of a request: no backend has begun it, so every request may be resent |
+//! | endpoint, ejection, panic | one service of a [balancer](balance); its time without calls; the use of all because few are healthy |
 //! | [call history](CallHistory) | the retries and the endpoints of one call so far |
 //! | [deadline source](DeadlineSource) | the reader of deadlines from requests |
 //! | [protocol](Protocol) | classifier, resend and deadline source in one bundle |
@@ -194,6 +196,7 @@ mod keyed;
 mod rt;
 mod telemetry;
 
+pub mod balance;
 pub mod circuit_breaker;
 pub mod concurrency_limit;
 #[cfg(feature = "dns")]
@@ -225,17 +228,17 @@ pub mod wait_queue;
 
 pub use call::{
     AsRejected, BoxError, BoxErrorClassifier, CallHistory, Classifier, CloneRequest, ConfigError, Deadline,
-    DeadlineSource, Error, ErrorClass, FromRejected, IntoRejected, NoDeadline, NoPriority, Outcome,
+    DeadlineSource, Error, ErrorClass, FromRejected, IntoRejected, NoDeadline, NoPriority, NoRoute, Outcome,
     PendingOutcome, PerClass, PriorAttempts, Priority, PrioritySource, Protocol, QuotaState, Reason,
-    Rejected, Resend, Retryable, StandardClassifier, UntilResponse, Upload, check_service, classify_fn,
-    outcome_of,
+    Rejected, Resend, Retryable, RouteSource, StandardClassifier, UntilResponse, Upload, check_service,
+    classify_fn, outcome_of,
 };
 pub use keyed::KeySource;
 #[doc(inline)]
 pub use stack::ReliabilityStack;
 pub use telemetry::{
-    CheckFailure, CircuitState, CircuitTransition, Event, EventKind, HealthStatus, HealthTransition,
-    Listener, Name, Severity, Trip,
+    CheckFailure, CircuitState, CircuitTransition, EjectionCause, Event, EventKind, HealthStatus,
+    HealthTransition, Listener, Name, Severity, Trip,
 };
 
 #[cfg(any(doc, doctest))]

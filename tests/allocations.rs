@@ -14,6 +14,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tower::{Layer, Service, service_fn};
 use tower_reliability::{
     BoxError, Deadline, DeadlineSource, Error, ErrorClass, Event,
+    balance::{BalanceConfig, BuiltIn},
     circuit_breaker::{CircuitBreakerConfig, Window},
     concurrency_limit::{AdaptiveLimitConfig, ConcurrencyLimitConfig},
     drain::DrainConfig,
@@ -482,4 +483,62 @@ fn case_62_a_call_allocates_nothing_for_the_state_of_its_host() {
     });
     println!("bytes per host: {}", used.bytes_current / 1_000);
     assert!(used.bytes_current < 1_000 * 8 * 1_024, "{used:?}");
+}
+
+#[test]
+fn case_62_a_balanced_call_allocates_nothing() {
+    for strategy in [
+        BuiltIn::PeakEwma,
+        BuiltIn::LeastConnections,
+        BuiltIn::LeastConnectionsOfAll,
+        BuiltIn::RoundRobin,
+        BuiltIn::WeightedRoundRobin,
+        BuiltIn::Random,
+    ] {
+        let builder = BalanceConfig::new().strategy(strategy).build().expect("in range");
+        let balance = builder.endpoints(0..10_u32, |_| Backend);
+        let allocated = allocations(1_000, || {
+            assert!(call(&mut balance.clone(), true).is_ok());
+        });
+        assert_eq!(allocated, 0, "{strategy:?}");
+    }
+}
+
+#[test]
+fn case_76_endpoints_that_are_gone_give_their_memory_back() {
+    let balance = BalanceConfig::new().build().expect("in range").endpoints(0..1_u32, |_| Backend);
+    let handle = balance.handle();
+    let all = allocation_counter::measure(|| drop(handle.replace(0..10_000, |_| Backend)));
+    println!("bytes per endpoint: {}", all.bytes_current / 10_000);
+    assert!(all.bytes_current < 10_000 * 256, "{all:?}");
+    let mut random = StdRng::seed_from_u64(46);
+    let churn = allocation_counter::measure(|| {
+        for _ in 0..1_000 {
+            let key = random.random_range(0..10_000);
+            if random.random() {
+                drop(handle.insert(key, Backend));
+            } else {
+                drop(handle.remove(&key));
+            }
+            assert!(call(&mut balance.clone(), true).is_ok());
+        }
+    });
+    assert!(churn.bytes_current <= 0, "{churn:?}");
+    let gone = allocation_counter::measure(|| drop(handle.replace(0..1, |_| Backend)));
+    println!("bytes returned per endpoint: {}", -gone.bytes_current / 10_000);
+    // What stays is the capacity of the list.
+    assert!(all.bytes_current + churn.bytes_current + gone.bytes_current < 10_000 * 128);
+}
+
+#[test]
+fn case_76_a_balancer_gives_its_memory_back_while_an_endpoint_is_suspected() {
+    let suspect = || {
+        let config = BalanceConfig::new().strategy(BuiltIn::RoundRobin);
+        let balance = config.build().expect("in range").endpoints(0..2_u32, |_| Backend);
+        // The last call may leave suspects, which no further call judges.
+        (0..10).for_each(|_| assert!(call(&mut balance.clone(), false).is_err()));
+    };
+    suspect();
+    let used = allocation_counter::measure(|| (0..100).for_each(|_| suspect()));
+    assert_eq!(used.bytes_current, 0);
 }

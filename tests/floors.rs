@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("telemetry", 1),
     ("retry_budget", 1),
     ("wait_queue", 1),
+    ("balance", 2),
     ("circuit_breaker", 2),
     ("concurrency_limit", 2),
     ("dns", 2),
@@ -36,6 +37,9 @@ const FLOORS: &[(&str, u8)] = &[
 /// Files that decide, and so must not wait, lock, read a clock or draw a random number.
 const PURE: &[&str] = &[
     "algo/",
+    "balance/pick/",
+    "balance/state/",
+    "balance/vote.rs",
     "circuit_breaker/state/",
     "concurrency_limit/adaptive/",
     "concurrency_limit/pace.rs",

@@ -14,7 +14,7 @@ pub struct Ratio {
 }
 
 /// The bars of calls that are pending once.
-pub const PENDING: [Ratio; 12] = [
+pub const PENDING: [Ratio; 18] = [
     at_most(0.7, "ours, stack of four", "assembly of four"),
     at_most(1.0, "ours, timeout", "tower, timeout"),
     at_most(0.6, "ours, retry", "tower, retry"),
@@ -28,9 +28,15 @@ pub const PENDING: [Ratio; 12] = [
     at_most(0.15, "ours, rate limit", "tower, rate limit behind a buffer"),
     at_most(1.1, "ours, keyed rate limit, 1 000 keys", "governor, keyed, 1 000 keys"),
     at_most(1.1, "ours, keyed rate limit, 100 000 keys", "governor, keyed, 100 000 keys"),
+    at_most(0.4, "ours, least connections, 10 endpoints", "tower, pending requests, 10 endpoints"),
+    at_most(0.25, "ours, peak EWMA, 10 endpoints", "tower, peak EWMA, 10 endpoints"),
+    at_most(1.15, "ours, least connections, 1 000 endpoints", "ours, least connections, 10 endpoints"),
+    at_most(1.5, "ours, least connections, 10 000 endpoints", "ours, least connections, 10 endpoints"),
+    at_most(1.15, "ours, peak EWMA, 1 000 endpoints", "ours, peak EWMA, 10 endpoints"),
+    at_most(1.5, "ours, peak EWMA, 10 000 endpoints", "ours, peak EWMA, 10 endpoints"),
 ];
 /// The bars of calls that are ready at once.
-pub const READY: [Ratio; 13] = [
+pub const READY: [Ratio; 19] = [
     at_most(0.6, "ours, stack of four", "assembly of four"),
     at_most(0.7, "ours, timeout", "tower, timeout"),
     at_most(0.4, "ours, retry", "tower, retry"),
@@ -44,6 +50,12 @@ pub const READY: [Ratio; 13] = [
     at_most(0.7, "ours, concurrency limit", "tower, concurrency limit"),
     at_most(0.25, "ours, axum, timeout and breaker", "tower-resilience, axum, time limiter and breaker"),
     at_most(1.0, "ours, axum, keyed rate limit", "tower_governor, axum"),
+    at_most(0.4, "ours, least connections, 10 endpoints", "tower, pending requests, 10 endpoints"),
+    at_most(0.25, "ours, peak EWMA, 10 endpoints", "tower, peak EWMA, 10 endpoints"),
+    at_most(1.15, "ours, least connections, 1 000 endpoints", "ours, least connections, 10 endpoints"),
+    at_most(1.5, "ours, least connections, 10 000 endpoints", "ours, least connections, 10 endpoints"),
+    at_most(1.15, "ours, peak EWMA, 1 000 endpoints", "ours, peak EWMA, 10 endpoints"),
+    at_most(1.5, "ours, peak EWMA, 10 000 endpoints", "ours, peak EWMA, 10 endpoints"),
 ];
 /// Rows of ours that may allocate so often per call, beyond their bare service. All others may not allocate.
 pub const ALLOCATING: [(&str, f64); 11] = [

@@ -11,6 +11,7 @@
 pub mod allocations;
 pub mod axum_router;
 pub mod backend;
+pub mod balancers;
 pub mod bars;
 pub mod breakers;
 pub mod drive;

@@ -8,7 +8,7 @@ use tower::service_fn;
 use crate::{
     axum_router,
     backend::{Backend, Bare, Down, OurError},
-    breakers, fallbacks, hedges, http_layers, keyed, limits, rate_limits, retries,
+    balancers, breakers, fallbacks, hedges, http_layers, keyed, limits, rate_limits, retries,
     row::Table,
     stacks, timeouts,
 };
@@ -55,4 +55,5 @@ fn add<const PENDING: bool>(table: &mut Table<PENDING>) {
     hedges::add(table);
     fallbacks::add(table);
     rate_limits::add(table);
+    balancers::add(table);
 }

@@ -84,6 +84,11 @@ impl CallHistory {
         lock(&self.outermost().shared.visited).endpoints.contains(&hash(endpoint))
     }
 
+    /// Whether an attempt of this call went to any endpoint.
+    pub(crate) fn has_visits(&self) -> bool {
+        !lock(&self.outermost().shared.visited).endpoints.is_empty()
+    }
+
     /// Whether the chooser has an endpoint left that this call has not tried.
     pub(crate) fn has_untried(&self) -> bool {
         let visited = lock(&self.outermost().shared.visited);

@@ -22,6 +22,7 @@ mod protocol;
 mod quota;
 mod rejected;
 mod resend;
+mod route_source;
 mod upload;
 
 pub(crate) use chain::{chain, short_report};
@@ -48,4 +49,5 @@ pub use protocol::Protocol;
 pub use quota::QuotaState;
 pub use rejected::{Reason, Rejected};
 pub use resend::{CloneRequest, PriorAttempts, Resend};
+pub use route_source::{NoRoute, RouteSource};
 pub use upload::Upload;

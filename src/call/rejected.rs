@@ -83,6 +83,7 @@ impl Rejected {
     /// | [`CircuitOpen`](Reason::CircuitOpen), [`ProbesTaken`](Reason::ProbesTaken), [`Ramping`](Reason::Ramping) | [`EndpointUnavailable`](Outcome::EndpointUnavailable): another endpoint may take the call |
     /// | [`ConcurrencyLimited`](Reason::ConcurrencyLimited), [`QueueFull`](Reason::QueueFull), [`QueueTimeout`](Reason::QueueTimeout), [`Shed`](Reason::Shed) | the same |
     /// | [`RateLimited`](Reason::RateLimited), [`Draining`](Reason::Draining) | the same |
+    /// | [`NoEndpoint`](Reason::NoEndpoint), [`NoHealthyEndpoint`](Reason::NoHealthyEndpoint) | the same |
     /// | [`Panicked`](Reason::Panicked) | a failure of class [`Server`](ErrorClass::Server) |
     /// | [`CostTooHigh`](Reason::CostTooHigh) | [`Ignored`](Outcome::Ignored): no endpoint behind this limit ever takes the call |
     /// | [`UploadStalled`](Reason::UploadStalled) | [`Ignored`](Outcome::Ignored): the caller stalled |
@@ -100,6 +101,8 @@ impl Rejected {
             | Reason::QueueTimeout { .. }
             | Reason::Shed
             | Reason::Draining
+            | Reason::NoEndpoint
+            | Reason::NoHealthyEndpoint
             | Reason::RateLimited => Outcome::EndpointUnavailable,
             Reason::Panicked => Outcome::failure(ErrorClass::Server),
             Reason::UploadStalled { .. } | Reason::CostTooHigh { .. } | Reason::NoRuntime => Outcome::Ignored,
@@ -158,6 +161,10 @@ pub enum Reason {
     Shed,
     /// The service drains before it stops.
     Draining,
+    /// The balancer has no endpoint.
+    NoEndpoint,
+    /// No endpoint of the balancer is healthy, and it does not use unhealthy ones.
+    NoHealthyEndpoint,
     /// The inner service panicked.
     Panicked,
     /// The call would have to wait, and no tokio runtime runs it. So no timer would end the wait.
@@ -189,6 +196,8 @@ impl Reason {
             Self::QueueTimeout { .. } => "queue_timeout",
             Self::Shed => "shed",
             Self::Draining => "draining",
+            Self::NoEndpoint => "no_endpoint",
+            Self::NoHealthyEndpoint => "no_healthy_endpoint",
             Self::Panicked => "panicked",
             Self::NoRuntime => "no_runtime",
             Self::RateLimited => "rate_limited",
@@ -211,6 +220,8 @@ impl fmt::Display for Reason {
             Self::QueueTimeout { max_wait } => write!(f, "no permit within {max_wait:?}"),
             Self::Shed => f.write_str("shed, calls wait too long"),
             Self::Draining => f.write_str("draining before the stop"),
+            Self::NoEndpoint => f.write_str("there is no endpoint"),
+            Self::NoHealthyEndpoint => f.write_str("no endpoint is healthy"),
             Self::Panicked => f.write_str("the inner service panicked"),
             Self::NoRuntime => f.write_str("the call would have to wait outside of a tokio runtime"),
             Self::RateLimited => f.write_str("rate limit reached"),
@@ -246,6 +257,8 @@ mod tests {
         assert_eq!(outcome(Reason::CircuitOpen(Trip::ByHand)), Outcome::EndpointUnavailable);
         assert_eq!(outcome(Reason::QueueFull), Outcome::EndpointUnavailable);
         assert_eq!(outcome(Reason::Draining), Outcome::EndpointUnavailable);
+        assert_eq!(outcome(Reason::NoEndpoint), Outcome::EndpointUnavailable);
+        assert_eq!(outcome(Reason::NoHealthyEndpoint), Outcome::EndpointUnavailable);
         assert_eq!(outcome(Reason::Panicked), Outcome::failure(ErrorClass::Server));
         assert_eq!(outcome(Reason::RateLimited), Outcome::EndpointUnavailable);
         assert_eq!(outcome(Reason::CostTooHigh { cost: 2, most: 1 }), Outcome::Ignored);

@@ -81,6 +81,6 @@ pub use rejection::{
 };
 pub use resend::GrpcResend;
 pub use server::{server, server_from};
-pub use stack::{protocol, stack, stack_from, standard};
+pub use stack::{balance, protocol, stack, stack_from, standard};
 pub use stream_outcome::{GrpcOutcomeBody, StreamOutcome, StreamOutcomeLayer};
 pub use timeout::GrpcTimeout;

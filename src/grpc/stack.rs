@@ -2,8 +2,9 @@
 
 use super::{GrpcClassifier, GrpcResend, GrpcTimeout};
 use crate::{
-    call::Protocol,
-    http::{Standard, stack::standard_of},
+    balance::{BalanceBuilder, BalanceConfig},
+    call::{ConfigError, Protocol},
+    http::{RequestExtensions, Standard, stack::standard_of},
     stack::{ConfigSlots, ReliabilityStack, StackBuilder, StackConfig, WrappedErrors},
 };
 
@@ -51,6 +52,18 @@ pub const fn protocol() -> Protocol<GrpcClassifier, GrpcResend, GrpcTimeout> {
 /// ```
 pub fn stack() -> StackBuilder<Protocol<GrpcClassifier, GrpcResend, GrpcTimeout>> {
     ReliabilityStack::builder().protocol(protocol())
+}
+
+/// A builder of [balancers](crate::balance) that knows gRPC: the outcomes of answers, and the endpoints that a retry or a
+/// hedge has tried. The service of an endpoint is a channel of tonic.
+///
+/// # Errors
+///
+/// Names the first field that breaks its rule.
+pub fn balance(
+    config: BalanceConfig,
+) -> Result<BalanceBuilder<GrpcClassifier, RequestExtensions>, ConfigError> {
+    Ok(config.build()?.classify(GrpcClassifier::new()).route(RequestExtensions))
 }
 
 /// A [`stack`](stack()) with the numbers of a file. Each stage is optional.

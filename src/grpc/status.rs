@@ -53,6 +53,8 @@ pub(super) fn status_of(rejected: &Rejected, detailed: bool) -> Status {
         | Reason::QueueFull
         | Reason::QueueTimeout { .. }
         | Reason::Shed
+        | Reason::NoEndpoint
+        | Reason::NoHealthyEndpoint
         | Reason::Draining => (Code::Unavailable, "temporarily unavailable"),
         Reason::RateLimited => (Code::ResourceExhausted, "too many requests"),
         Reason::CostTooHigh { .. } => (Code::InvalidArgument, "request asks for too much at once"),
@@ -80,7 +82,7 @@ mod tests {
         telemetry::{Name, Trip},
     };
 
-    fn rejections() -> [Rejected; 14] {
+    fn rejections() -> [Rejected; 16] {
         let limit = Duration::from_millis(1234);
         [
             Reason::CircuitOpen(Trip::ConsecutiveFailures(5678)),
@@ -91,6 +93,8 @@ mod tests {
             Reason::QueueTimeout { max_wait: limit },
             Reason::Shed,
             Reason::Draining,
+            Reason::NoEndpoint,
+            Reason::NoHealthyEndpoint,
             Reason::Panicked,
             Reason::NoRuntime,
             Reason::RateLimited,

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use ::http::{Extensions, Request};
 
-use crate::call::{Deadline, DeadlineSource, Upload};
+use crate::call::{CallHistory, Deadline, DeadlineSource, RouteSource, Upload};
 
-/// Reads a request's [`Deadline`], [`RequestTimeout`] and [`Upload`] from its extensions, and puts the deadline there for
-/// inner layers.
+/// Reads a request's [`Deadline`], [`RequestTimeout`], [`Upload`] and [`CallHistory`] from its extensions, and puts the
+/// deadline there for inner layers.
 ///
 /// ```
 /// use std::time::Duration;
@@ -54,6 +54,12 @@ impl<B> DeadlineSource<Request<B>> for RequestExtensions {
     }
 }
 
+impl<B> RouteSource<Request<B>> for RequestExtensions {
+    fn history<'r>(&self, request: &'r Request<B>) -> Option<&'r CallHistory> {
+        request.extensions().get()
+    }
+}
+
 /// Puts a value into extensions. An earlier value is overwritten in place, because `insert` allocates.
 pub(crate) fn put<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions, value: T) {
     match extensions.get_mut() {
@@ -62,6 +68,10 @@ pub(crate) fn put<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions,
     }
 }
 
-/// reqwest keeps the extensions of its requests private, so they carry no deadline. `http::stack()` works for them too.
+/// reqwest keeps the extensions of its requests private, so they carry no deadline and no history. `http::stack()` works
+/// for them too.
 #[cfg(feature = "reqwest")]
 impl DeadlineSource<reqwest::Request> for RequestExtensions {}
+
+#[cfg(feature = "reqwest")]
+impl RouteSource<reqwest::Request> for RequestExtensions {}

@@ -90,6 +90,7 @@
 
 pub mod attempts;
 pub mod authority;
+mod balance;
 pub mod body_deadline;
 pub mod body_outcome;
 pub mod body_read_timeout;
@@ -117,6 +118,7 @@ mod timeout_header;
 
 pub use attempts::{ReportAttempts, ReportAttemptsLayer};
 pub use authority::{Authority, ByAuthority, InvalidAuthority, PerAuthority};
+pub use balance::balance;
 pub use body_deadline::{BodyDeadline, BodyDeadlineLayer, DeadlineBody};
 pub use body_outcome::{BodyOutcome, BodyOutcomeLayer, OutcomeBody, UntilBodyEnd};
 pub use body_read_timeout::{BodyReadTimeout, BodyReadTimeoutLayer, ReadTimeoutBody};

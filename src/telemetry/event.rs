@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{CircuitState, CircuitTransition, HealthStatus, HealthTransition, Name, Trip};
+use super::{CircuitState, CircuitTransition, EjectionCause, HealthStatus, HealthTransition, Name, Trip};
 use crate::call::{ErrorClass, Priority, Reason};
 
 /// An event inside a layer: a retry, a hedge, a timeout, a fallback, a rejection by a limit, a circuit that opens.
@@ -142,6 +142,28 @@ pub enum EventKind {
         /// The endpoints that stay.
         endpoints: usize,
     },
+    /// A balancer ejected an endpoint, which gets no calls for a time.
+    #[non_exhaustive]
+    EndpointEjected {
+        /// The rule that the endpoint broke.
+        cause: EjectionCause,
+        /// The time without calls.
+        time: Duration,
+    },
+    /// The ejection of an endpoint is over. It gets calls again, and more of them with time.
+    EndpointReturned,
+    /// Active checks found that an endpoint is down, or that it is up again.
+    #[non_exhaustive]
+    EndpointChecked {
+        /// Whether it is down.
+        is_down: bool,
+    },
+    /// Too few endpoints of a balancer are healthy, so that all of them get calls; or enough are healthy again.
+    #[non_exhaustive]
+    BalancePanicChanged {
+        /// Whether all endpoints get calls.
+        is_panic: bool,
+    },
     /// A panic guard caught a panic of the inner service.
     Panicked,
     /// A handle replaced the numbers of a running layer.
@@ -198,6 +220,10 @@ impl EventKind {
             Self::HealthChanged(_) => "health_changed",
             Self::EndpointsChanged { .. } => "endpoints_changed",
             Self::LookupFailed { .. } => "lookup_failed",
+            Self::EndpointEjected { .. } => "endpoint_ejected",
+            Self::EndpointReturned => "endpoint_returned",
+            Self::EndpointChecked { .. } => "endpoint_checked",
+            Self::BalancePanicChanged { .. } => "balance_panic_changed",
             Self::Panicked => "panicked",
             Self::Reconfigured => "reconfigured",
         }
@@ -215,6 +241,8 @@ impl EventKind {
             | Self::LookupFailed { .. }
             | Self::SheddingChanged { up_to: Some(_) }
             | Self::QuotaSourceLost
+            | Self::EndpointEjected { .. }
+            | Self::EndpointChecked { is_down: true }
             | Self::DrainEnded { left: 1.., .. }
             | Self::HealthChanged(HealthTransition { to: HealthStatus::Unhealthy, .. }) => Severity::Warning,
             Self::Retried { .. }
@@ -223,10 +251,13 @@ impl EventKind {
             | Self::Rejected { .. }
             | Self::FellBack { .. } => Severity::Debug,
             Self::RateChanged { from, to } if to.as_nanos() > from.as_nanos() => Severity::Warning,
-            Self::Panicked => Severity::Error,
+            Self::Panicked | Self::BalancePanicChanged { is_panic: true } => Severity::Error,
             Self::SheddingChanged { up_to: None }
             | Self::RateChanged { .. }
             | Self::LimitChanged { .. }
+            | Self::BalancePanicChanged { is_panic: false }
+            | Self::EndpointReturned
+            | Self::EndpointChecked { is_down: false }
             | Self::DrainBegan { .. }
             | Self::DrainEnded { .. }
             | Self::QuotaSourceRecovered { .. }
@@ -296,6 +327,14 @@ impl fmt::Display for EventKind {
             Self::LookupFailed { consecutive, endpoints } => {
                 write!(f, "lookup failed, {consecutive} in a row, {endpoints} endpoints stay")
             }
+            Self::EndpointEjected { cause, time } => write!(f, "endpoint ejected for {time:?} ({cause})"),
+            Self::EndpointReturned => f.write_str("endpoint returned"),
+            Self::EndpointChecked { is_down: true } => f.write_str("endpoint is down"),
+            Self::EndpointChecked { is_down: false } => f.write_str("endpoint is up again"),
+            Self::BalancePanicChanged { is_panic: true } => {
+                f.write_str("too few endpoints are healthy, all get calls")
+            }
+            Self::BalancePanicChanged { is_panic: false } => f.write_str("enough endpoints are healthy"),
             Self::Panicked => f.write_str("the inner service panicked"),
             Self::Reconfigured => f.write_str("reconfigured"),
         }

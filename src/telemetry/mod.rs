@@ -2,12 +2,14 @@
 
 mod circuit;
 mod emitter;
+mod endpoint;
 mod event;
 mod health;
 mod name;
 
 pub use circuit::{CircuitState, CircuitTransition, Trip};
 pub(crate) use emitter::{Emitter, TARGET};
+pub use endpoint::EjectionCause;
 pub use event::{Event, EventKind, Listener, Severity};
 pub use health::{CheckFailure, HealthStatus, HealthTransition};
 pub use name::Name;

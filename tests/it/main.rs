@@ -4,6 +4,10 @@
     reason = "tests start servers, and read the clock that they have paused"
 )]
 
+mod balance;
+mod balance_checks;
+mod balance_churn;
+mod balance_simulation;
 mod breaker_axum;
 mod breaker_cancellation;
 mod breaker_contract;

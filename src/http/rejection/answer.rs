@@ -98,6 +98,8 @@ const fn status(reason: Reason) -> (StatusCode, &'static str) {
         | Reason::QueueFull
         | Reason::QueueTimeout { .. }
         | Reason::Shed
+        | Reason::NoEndpoint
+        | Reason::NoHealthyEndpoint
         | Reason::Draining => {
             (StatusCode::SERVICE_UNAVAILABLE, "The service cannot take the request at the moment.")
         }
