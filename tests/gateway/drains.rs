@@ -8,7 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Result, process::Running, upstream::Upstream};
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::{
+    Result,
+    load::{ANSWERS, LIMITS},
+    process::Running,
+    upstream::Upstream,
+};
 
 fn send(gateway: &Running, bytes: &[u8]) -> Result<TcpStream> {
     let mut socket = TcpStream::connect(gateway.address)?;
@@ -106,6 +113,57 @@ async fn a_gateway_that_is_about_to_stop_says_so_and_still_serves_for_the_delay(
     assert!(began.elapsed() >= Duration::from_millis(1_400), "{:?}", began.elapsed());
     assert_eq!(code, Some(0), "{output}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_above_any_limit_answers_every_request_that_was_sent_before() -> Result {
+    let upstream = Upstream::start().await?;
+    for limit in LIMITS {
+        let gateway = Running::start(&format!("{limit}\n{}", upstream.config()))?;
+        let mut clients: JoinSet<_> =
+            (0..32).map(|_| ask_until_it_fails(gateway.url("/payments/slow"))).collect();
+        sleep(Duration::from_secs(1)).await;
+        let stopped = Instant::now();
+        gateway.signal("TERM")?;
+        let (code, output) = tokio::task::spawn_blocking(move || gateway.wait()).await??;
+        assert_eq!(code, Some(0), "{output}");
+
+        let mut in_flight = 0;
+        while let Some(asked) = clients.join_next().await {
+            // A request may still be on its way to the gateway for a moment.
+            let before = |sent: Instant| sent + Duration::from_millis(100) < stopped;
+            for (_, answered, answer) in asked?.into_iter().filter(|(sent, ..)| before(*sent)) {
+                assert!(answer.as_ref().is_ok_and(|status| ANSWERS.contains(status)), "{answer:?}");
+                in_flight += u32::from(answered > stopped && matches!(answer, Ok(200)));
+            }
+        }
+        println!("{limit}: {in_flight} requests were in flight");
+        assert!(in_flight > 0);
+    }
+    Ok(())
+}
+
+/// A request: when it was sent and when it was answered, and the status or the failure.
+type Asked = (Instant, Instant, Result<u16, reqwest::Error>);
+
+/// A client that asks again as soon as it has an answer, until it gets none.
+async fn ask_until_it_fails(url: String) -> Vec<Asked> {
+    let client = reqwest::Client::new();
+    let mut asked: Vec<Asked> = Vec::new();
+    while asked.last().is_none_or(|(.., answer)| answer.is_ok()) {
+        let began = Instant::now();
+        let answer = async {
+            let answer = client.get(&url).send().await?;
+            let status = answer.status().as_u16();
+            answer.bytes().await.map(|_| status)
+        };
+        let (answer, answered) = (answer.await, Instant::now());
+        if !matches!(answer, Ok(200)) {
+            sleep(Duration::from_millis(20)).await;
+        }
+        asked.push((began, answered, answer));
+    }
+    asked
 }
 
 /// The kernel's limit on the connections that wait for a socket. Outside Linux, the limit of most other systems.

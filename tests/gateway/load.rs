@@ -2,7 +2,7 @@
 //!
 //! `GATEWAY_LOAD=60` makes the outage a minute long.
 
-use std::{env, io, time::Duration};
+use std::{collections::BTreeMap, env, io, time::Duration};
 
 use tokio::{process::Command, task::JoinHandle, time::sleep};
 
@@ -11,7 +11,8 @@ use crate::{Result, outages::Mortal, process::Running, upstream::Upstream};
 /// Asks for this path on 32 connections, and returns wrk's report.
 fn wrk(gateway: &Running, path: &str, seconds: u64) -> JoinHandle<Result<String, io::Error>> {
     let mut wrk = Command::new("wrk");
-    wrk.args(["-t1", "-c32", &format!("-d{seconds}s"), &gateway.url(path)]).kill_on_drop(true);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gateway/count.lua");
+    wrk.args(["-t1", "-c32", &format!("-d{seconds}s"), "-s", script, &gateway.url(path)]).kill_on_drop(true);
     tokio::spawn(async move {
         let output = wrk.output().await?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -24,6 +25,12 @@ fn read(report: &str) -> Result<(u64, Vec<&str>)> {
     let requests = requests.split_whitespace().next().ok_or(report)?.parse()?;
     let failures = report.lines().filter(|line| line.contains("Non-2xx") || line.contains("Socket errors"));
     Ok((requests, failures.collect()))
+}
+
+/// The number of answers of each status.
+fn statuses(report: &str) -> Result<BTreeMap<u16, u64>> {
+    let pairs = report.lines().filter_map(|line| line.strip_prefix("status ")?.split_once(": "));
+    pairs.map(|(status, count)| Ok((status.parse()?, count.parse()?))).collect()
 }
 
 async fn wrk_is_here() -> bool {
@@ -67,16 +74,15 @@ async fn no_request_hangs_at_twice_a_limit() -> Result {
         return Ok(());
     }
     let upstream = Upstream::start().await?;
-    for limit in [
-        "concurrency_limit = { limit = 8, queue = { capacity = 8, max_wait = '500ms', shed = 'off' } }",
-        "rate_limit = { per_second = 40, burst = 8, queue = { capacity = 8, max_wait = '500ms', shed = 'off' } }",
-        "clients.rate_limit = { per_second = 40, burst = 8 }",
-    ] {
+    for limit in LIMITS {
         let gateway = Running::start(&format!("{limit}\n{}", upstream.config()))?;
         let report = wrk(&gateway, "/payments/slow", 3).await??;
-        let (requests, failures) = read(&report)?;
-        println!("{limit}: {requests} requests, {failures:?}");
-        assert!(requests > 100 && failures.len() == 1 && failures[0].contains("Non-2xx"), "{report}");
+        let ((requests, failures), statuses) = (read(&report)?, statuses(&report)?);
+        println!("{limit}: {statuses:?}");
+        assert!(failures.len() == 1 && failures[0].contains("Non-2xx"), "{report}");
+        assert!(statuses.keys().all(|status| ANSWERS.contains(status)), "{report}");
+        assert!(statuses[&200] > 0 && statuses[&200] < requests / 2, "{report}");
+        assert_eq!(statuses.values().sum::<u64>(), requests, "{report}");
     }
     Ok(())
 }
@@ -103,3 +109,12 @@ async fn a_stop_at_twice_the_limit_cuts_no_request_off() -> Result {
     assert!(output.contains("every open request was answered"), "{output}");
     Ok(())
 }
+
+/// Limits that 32 connections to a server of 200 ms exceed.
+pub(crate) const LIMITS: [&str; 3] = [
+    "concurrency_limit = { limit = 8, queue = { capacity = 8, max_wait = '500ms', shed = 'off' } }",
+    "rate_limit = { per_second = 40, burst = 8, queue = { capacity = 8, max_wait = '500ms', shed = 'off' } }",
+    "clients.rate_limit = { per_second = 40, burst = 8 }",
+];
+/// Served, beyond a rate, and refused by another limit or by the drain.
+pub(crate) const ANSWERS: [u16; 3] = [200, 429, 503];
