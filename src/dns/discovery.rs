@@ -9,6 +9,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use futures_util::Stream;
@@ -55,10 +56,12 @@ enum Phase {
     New,
     Looking {
         lookup: Lookup,
-        timer: Pin<Box<Sleep>>,
+        ends_at: Instant,
+        timer: Pin<Box<Option<Sleep>>>,
     },
     Waiting {
-        timer: Pin<Box<Sleep>>,
+        ends_at: Instant,
+        timer: Pin<Box<Option<Sleep>>>,
     },
     /// The host is an address.
     Fixed,
@@ -123,7 +126,8 @@ impl<R: Resolve, F> DnsDiscovery<R, F> {
         let (resolver, host) = (Arc::clone(&self.resolver), host.to_owned());
         Phase::Looking {
             lookup: Box::pin(async move { resolver.resolve(&host).await }),
-            timer: Box::pin(clock::alarm(after(clock::now(), self.config.timeout))),
+            ends_at: after(clock::now(), self.config.timeout),
+            timer: Box::pin(None),
         }
     }
 
@@ -141,16 +145,16 @@ impl<R: Resolve, F> DnsDiscovery<R, F> {
                 }
             },
             // Waiting => Looking
-            Phase::Waiting { timer } => {
-                ready!(clock::poll_alarm(timer.as_mut(), cx));
+            Phase::Waiting { ends_at, timer } => {
+                ready!(clock::poll_alarm(timer.as_mut(), *ends_at, cx)).expect(RUNTIME);
                 let Host::Name(host) = &self.target.host else { return Poll::Ready(Phase::Fixed) };
                 return Poll::Ready(self.look(host));
             }
             // Looking => Waiting
-            Phase::Looking { lookup, timer } => match lookup.as_mut().poll(cx) {
+            Phase::Looking { lookup, ends_at, timer } => match lookup.as_mut().poll(cx) {
                 Poll::Ready(result) => result.map_err(|error| short_report(error.as_ref())),
                 Poll::Pending => {
-                    ready!(clock::poll_alarm(timer.as_mut(), cx));
+                    ready!(clock::poll_alarm(timer.as_mut(), *ends_at, cx)).expect(RUNTIME);
                     Err(format!("no answer within {:?}", self.config.timeout))
                 }
             },
@@ -161,7 +165,7 @@ impl<R: Resolve, F> DnsDiscovery<R, F> {
         let removed = removed.into_iter().map(|address| Change::Remove(self.endpoint(address)));
         let changes: VecDeque<_> = added.chain(removed).collect();
         self.changes = changes;
-        Poll::Ready(Phase::Waiting { timer: Box::pin(clock::alarm(after(clock::now(), pause))) })
+        Poll::Ready(Phase::Waiting { ends_at: after(clock::now(), pause), timer: Box::pin(None) })
     }
 }
 
@@ -197,3 +201,5 @@ impl<R, F> fmt::Debug for DnsDiscovery<R, F> {
             .finish_non_exhaustive()
     }
 }
+
+const RUNTIME: &str = "a discovery is polled inside a runtime";

@@ -127,10 +127,10 @@ async fn run(check: Arc<CheckShared>, probe: Arc<impl Probe>, first: Sleep) {
 
 /// The result of the running probe, or the failure that it is late.
 async fn end_of(probes: &mut JoinSet<Result<(), BoxError>>, timeout: Duration) -> Result<(), Failure> {
-    let mut timer = pin!(clock::alarm(after(clock::now(), timeout)));
+    let (ends_at, mut timer) = (after(clock::now(), timeout), pin!(None));
     let end = poll_fn(|cx| {
         // The time first: a probe may have blocked the thread that fires the timers, and its result comes too late.
-        if clock::poll_alarm(timer.as_mut(), cx).is_ready() {
+        if clock::poll_alarm(timer.as_mut(), ends_at, cx).is_ready() {
             return Poll::Ready(None);
         }
         probes.poll_join_next(cx)

@@ -5,11 +5,13 @@ mod emitter;
 mod endpoint;
 mod event;
 mod health;
+mod kind;
 mod name;
 
 pub use circuit::{CircuitState, CircuitTransition, Trip};
 pub(crate) use emitter::{Emitter, TARGET};
 pub use endpoint::EjectionCause;
-pub use event::{Event, EventKind, Listener, Severity};
+pub use event::{Event, Listener, Severity};
 pub use health::{CheckFailure, HealthStatus, HealthTransition};
+pub use kind::EventKind;
 pub use name::Name;
