@@ -14,7 +14,7 @@ pub struct Ratio {
 }
 
 /// The bars of calls that are pending once.
-pub const PENDING: [Ratio; 18] = [
+pub const PENDING: [Ratio; 20] = [
     at_most(0.7, "ours, stack of four", "assembly of four"),
     at_most(1.0, "ours, timeout", "tower, timeout"),
     at_most(0.6, "ours, retry", "tower, retry"),
@@ -23,6 +23,8 @@ pub const PENDING: [Ratio; 18] = [
     at_most(0.7, "ours, breaker, time 10 s", "failsafe async, rate 10 s"),
     at_most(0.3, "ours, hedge", "tower-resilience, hedge"),
     at_most(0.7, "ours, concurrency limit", "tower, concurrency limit"),
+    at_most(0.25, "ours, concurrency limit, adaptive", "tower-resilience, AIMD"),
+    at_most(1.3, "ours, concurrency limit, adaptive", "ours, concurrency limit"),
     at_most(1.3, "ours, rate limit", "governor, check and clock"),
     at_most(1.5, "ours, rate limit in a stack", "governor, check alone"),
     at_most(0.15, "ours, rate limit", "tower, rate limit behind a buffer"),
@@ -36,7 +38,7 @@ pub const PENDING: [Ratio; 18] = [
     at_most(1.5, "ours, peak EWMA, 10 000 endpoints", "ours, peak EWMA, 10 endpoints"),
 ];
 /// The bars of calls that are ready at once.
-pub const READY: [Ratio; 19] = [
+pub const READY: [Ratio; 21] = [
     at_most(0.6, "ours, stack of four", "assembly of four"),
     at_most(0.7, "ours, timeout", "tower, timeout"),
     at_most(0.4, "ours, retry", "tower, retry"),
@@ -48,6 +50,8 @@ pub const READY: [Ratio; 19] = [
     at_most(1.0, "ours, fallback needed", "seatbelt, fallback needed"),
     at_most(0.1, "ours, hedge", "tower-resilience, hedge"),
     at_most(0.7, "ours, concurrency limit", "tower, concurrency limit"),
+    at_most(0.25, "ours, concurrency limit, adaptive", "tower-resilience, AIMD"),
+    at_most(1.3, "ours, concurrency limit, adaptive", "ours, concurrency limit"),
     at_most(0.25, "ours, axum, timeout and breaker", "tower-resilience, axum, time limiter and breaker"),
     at_most(1.0, "ours, axum, keyed rate limit", "tower_governor, axum"),
     at_most(0.4, "ours, least connections, 10 endpoints", "tower, pending requests, 10 endpoints"),
