@@ -136,6 +136,23 @@ async fn case_65_calls_that_are_cut_late_lower_the_limit_and_hasty_ones_do_not()
 }
 
 #[tokio::test(start_paused = true)]
+async fn calls_that_are_dropped_before_their_first_poll_teach_nothing() {
+    let layer = layer(adaptive(40).queue(WaitQueueConfig::none()));
+    let (handle, mut service) = (layer.handle(), layer.layer(backend()));
+    rounds(&service, 40, BASELINE, Outcome::Success, 2 * SECOND).await;
+    let before = limit(&handle);
+    for _ in 0..10 {
+        let mut calls = Vec::new();
+        for _ in 0..before {
+            calls.push(service.ready().await.expect("ready").call((BASELINE, Outcome::Success)));
+        }
+        advance(300 * MS).await;
+        drop(calls);
+    }
+    assert_eq!(limit(&handle), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn case_07_a_measured_call_that_is_dropped_or_panics_returns_its_permit() {
     let layer = adaptive(1).queue(WaitQueueConfig::none()).build().expect("valid");
     let handle = layer.handle();

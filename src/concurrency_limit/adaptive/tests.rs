@@ -319,6 +319,14 @@ fn an_update_keeps_what_was_learnt() {
 }
 
 #[test]
+fn an_update_ends_a_probe_and_restores_the_limit() {
+    let mut clocked = Clocked::new(64);
+    assert_eq!(clocked.window(BASELINE, 64), 34);
+    clocked.learner.update(&AdaptiveLimitConfig::new(), 64, false);
+    assert_eq!(clocked.limit(), 68);
+}
+
+#[test]
 fn case_24_the_longest_and_the_strangest_times_are_survived() {
     let mut clocked = Clocked::new(20);
     for took in [Duration::ZERO, Duration::from_secs(1 << 33), MS, Duration::ZERO] {
