@@ -98,7 +98,8 @@ impl WaitQueueConfig {
 
     /// Lets at most so many calls of one key wait, so that one client cannot fill the queue.
     ///
-    /// A further call of the key evicts the newest call of the lowest class of the same key. The key comes from
+    /// A further call of the key evicts the newest call of the lowest class of the same key. If none of those calls can
+    /// make room, the queue refuses the further call. The key comes from
     /// [`PrioritySource::queue_key`](crate::PrioritySource::queue_key). At least 1. Default: no limit.
     #[must_use]
     pub const fn per_key(mut self, calls: u32) -> Self {

@@ -102,24 +102,19 @@ impl Model {
             let lower = among.into_iter().filter(|it| it.arrival.priority < arrival.priority);
             lower.min_by_key(|it| (it.arrival.priority, u32::MAX - it.id))
         };
-        let own: Vec<_> = self.waiting.iter().filter(|it| it.arrival.key == arrival.key).copied().collect();
-        let bounded = arrival.key.is_some() && own.len() >= PER_KEY as usize;
-        let of_key = newest_lowest(own);
-        if bounded && of_key.is_none() {
-            return Err(Refusal::Full);
-        }
-        let of_key = of_key.filter(|_| bounded);
+        let of_key = |it: &&Waiting| it.arrival.key == arrival.key;
+        let bounded = arrival.key.is_some() && self.waiting.iter().filter(of_key).count() >= PER_KEY as usize;
         let kept = Priority::ALL.into_iter().filter(|other| *other != arrival.priority);
         let kept: usize = kept.map(|other| Self::reserved(other).saturating_sub(self.of(other).len())).sum();
-        let unreserved = |it: &Waiting| self.has_more_than_reserved(it.arrival.priority);
-        let worst = if self.waiting.len() + kept < CAPACITY as usize {
-            of_key
+        let full = self.waiting.len() + kept >= CAPACITY as usize;
+        let may_go = |it: &&Waiting| {
+            (!full || self.has_more_than_reserved(it.arrival.priority)) && (!bounded || of_key(it))
+        };
+        let worst = if full || bounded {
+            let all = self.waiting.iter().filter(may_go).copied().collect();
+            Some(newest_lowest(all).ok_or(Refusal::Full)?)
         } else {
-            let all = self.waiting.iter().filter(|it| unreserved(it)).copied().collect();
-            let Some(worst) = of_key.filter(unreserved).or_else(|| newest_lowest(all)) else {
-                return Err(Refusal::Full);
-            };
-            Some(worst)
+            None
         };
         if let Some(worst) = worst {
             self.end(worst.id);

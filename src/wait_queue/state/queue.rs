@@ -192,23 +192,21 @@ impl<T: Default> WaitQueue<T> {
     /// The call that has to go for this one; none if there is a place. An error if no call is less important.
     fn call_to_evict(&self, arrival: &Arrival) -> Result<Option<u32>, Refusal> {
         let class = arrival.priority as usize;
+        let is_full = self.is_full_for(class);
+        let gives_a_place = |class: &usize| !is_full || self.classes[*class].has_more_than_reserved();
+        let mut lower = (0..class).filter(gives_a_place);
         let key = arrival.key.and_then(|key| self.keys.get(&key));
-        let of_key = match (key, self.config.per_key) {
-            (Some(key), Some(per_key)) if key.len >= per_key => {
-                let mut lower = key.classes[..class].iter().enumerate();
-                let worst = lower.find_map(|(lower, waiting)| Some((lower, waiting.last()?)));
-                Some(worst.ok_or(Refusal::Full)?)
-            }
-            _ => None,
-        };
-        if !self.is_full_for(class) {
-            return Ok(of_key.map(|(_, index)| index));
+        if let (Some(key), Some(per_key)) = (key, self.config.per_key)
+            && key.len >= per_key
+        {
+            // In the place of a call of another key, this call would exceed the bound of its own.
+            let worst = lower.find_map(|class| key.classes[class].last());
+            return worst.map(Some).ok_or(Refusal::Full);
         }
-        let gives_a_place = |class: usize| self.classes[class].has_more_than_reserved();
-        if let Some((_, index)) = of_key.filter(|(lower, _)| gives_a_place(*lower)) {
-            return Ok(Some(index));
+        if !is_full {
+            return Ok(None);
         }
-        let lowest = (0..class).find(|class| gives_a_place(*class)).ok_or(Refusal::Full)?;
+        let lowest = lower.next().ok_or(Refusal::Full)?;
         Ok(self.classes[lowest].waiting.last())
     }
 

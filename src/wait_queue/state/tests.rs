@@ -143,6 +143,22 @@ fn case_32_one_key_cannot_fill_the_queue() {
 }
 
 #[test]
+fn case_32_a_key_at_its_bound_takes_no_place_of_another_key() {
+    use Priority::{High, Low, Normal};
+    // One place is reserved for each class below critical.
+    let mut queue = WaitQueue::new(WaitQueueConfig::new().capacity(8).per_key(1).without_shedding());
+    let of_key = |key, priority| Arrival { key: Some(key), ..of(priority) };
+    assert!(join(&mut queue, of_key(1, Low), 1, at(0)).is_ok());
+    for id in 2..=7 {
+        assert!(join(&mut queue, of_key(u64::from(id), Normal), id, at(0)).is_ok());
+    }
+    assert!(join(&mut queue, of_key(8, High), 8, at(0)).is_ok());
+    // The call that the key has in the queue leaves a place that is reserved for its class.
+    assert_eq!(join(&mut queue, of_key(1, High), 9, at(0)).map(|(_, evicted)| evicted), Err(Refusal::Full));
+    assert_eq!(queue.len(), 8);
+}
+
+#[test]
 fn a_call_that_cannot_be_served_in_time_is_refused_at_once() {
     let mut queue = WaitQueue::new(STRICT.max_wait(Duration::from_millis(100)));
     let due = |millis| Arrival { deadline: Some(at(millis)), ..CALL };
