@@ -295,9 +295,13 @@ impl RateLimitShared {
 
     /// The tokens of a call that has just passed.
     pub(super) fn tokens(self: &Arc<Self>, cost: u32) -> Tokens {
-        let at = self.epoch.nanos(descent::now());
-        let taken = Taken { at, full_at: self.bucket.full_at().unwrap_or(at) };
+        let taken = Taken { at: descent::now(), full_at: self.bucket.full_at() };
         Tokens { shared: Arc::clone(self), cost, taken }
+    }
+
+    /// The tokens of a call that was served at this instant, and whose task is late. The bucket may have been full since.
+    pub(super) fn tokens_since(self: &Arc<Self>, cost: u32, at: Instant) -> Tokens {
+        Tokens { shared: Arc::clone(self), cost, taken: Taken { at, full_at: None } }
     }
 
     pub(super) fn reject(&self, refused: Refused) -> Rejected {

@@ -28,9 +28,9 @@ pub(super) struct Limits {
 /// When a call took its tokens.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
-    pub(super) at: Nanos,
-    /// The bucket was not full before this instant.
-    pub(super) full_at: Nanos,
+    pub(super) at: Instant,
+    /// The bucket was not full before this instant, if it is known.
+    pub(super) full_at: Option<Nanos>,
 }
 
 impl Limits {
@@ -125,14 +125,17 @@ impl Limits {
     /// for the inner service would collect tokens for a burst.
     pub(super) fn refund(&mut self, bucket: &Bucket, cost: u32, taken: Taken, now: Instant) {
         let Some(cost) = NonZeroU32::new(cost.min(self.most)) else { return };
-        let now = self.epoch.nanos(now);
-        if let Some(rate) = self.rate
-            && taken.full_at > now
-        {
-            bucket.refund(rate, cost);
+        let [at, now] = [taken.at, now].map(|at| self.epoch.nanos(at));
+        if let Some(rate) = self.rate {
+            // These tokens alone take as long to come back. Other calls make it longer.
+            let alone = || Nanos::new(at.as_u64().saturating_add(rate.price(cost.get().into())));
+            let full_at = taken.full_at.unwrap_or_else(alone);
+            if full_at > now {
+                bucket.refund(rate, cost);
+            }
         }
         if let Some(window) = &mut self.window
-            && window.counts(taken.at, now)
+            && window.counts(at, now)
         {
             window.refund(cost.get());
         }

@@ -260,27 +260,27 @@ impl<T: Default> State<T> {
         waits
     }
 
-    /// When the call gives up.
+    /// When the call gives up, or when it was served.
     pub(super) fn expires(&self, ticket: &Ticket) -> Instant {
         self.queue.expires(ticket)
     }
 
-    /// A call takes its verdict, or gives up because its time is over. Returns the payload too, which is dropped without
-    /// the lock.
+    /// A call takes its verdict, or gives up because its time is over. Returns when it was served. Returns the payload too,
+    /// which is dropped without the lock.
     pub(super) fn end(
         &mut self,
         ticket: Ticket,
         bucket: &Bucket,
         newcomer: &Newcomer,
         now: Instant,
-    ) -> (Result<(), Refused>, T) {
-        let decided = self.queue.verdict(&ticket).is_some();
+    ) -> (Result<Instant, Refused>, T) {
+        let (decided, served_at) = (self.queue.verdict(&ticket).is_some(), self.queue.expires(&ticket));
         let Dequeued { payload, verdict } = self.queue.remove(ticket);
         if !decided {
             self.count(verdict);
         }
         let result = match verdict {
-            Verdict::Served => Ok(()),
+            Verdict::Served => Ok(served_at),
             Verdict::Refused(refusal) => {
                 Err(self.refused(refusal, bucket, &newcomer.arrival, Some(newcomer.at), now))
             }

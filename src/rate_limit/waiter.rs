@@ -140,7 +140,8 @@ impl Waiter {
             shared.wake_head();
         }
         match result {
-            Ok(()) => Ok(shared.tokens(self.newcomer.arrival.cost)),
+            Ok(at) if at < now => Ok(shared.tokens_since(self.newcomer.arrival.cost, at)),
+            Ok(_) => Ok(shared.tokens(self.newcomer.arrival.cost)),
             Err(refused) => Err(shared.reject(refused)),
         }
     }
@@ -150,13 +151,13 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket.take() else { return };
         let mut state = lock(&self.shared.state);
-        let was_head = state.is_head(&ticket);
+        let (was_head, served_at) = (state.is_head(&ticket), state.expires(&ticket));
         let dequeued = state.cancel(ticket);
         let change = self.shared.settle(&mut state);
         drop(state);
         self.shared.report(change);
         if dequeued.verdict == Verdict::Served {
-            drop(self.shared.tokens(self.newcomer.arrival.cost));
+            drop(self.shared.tokens_since(self.newcomer.arrival.cost, served_at));
         } else if was_head {
             self.shared.wake_head();
         }

@@ -1,4 +1,4 @@
-//! Calls that wait for their tokens: the order, the time of each turn, and what a call that gives up leaves behind.
+//! Calls that wait for their t/! Calls that wait for their tokens: the order, the time of each turn, and what a call that gives up leaves behind.
 
 use std::{
     future::{Future, ready},
@@ -267,6 +267,49 @@ async fn case_07_a_token_of_a_call_that_was_served_and_dropped_goes_to_the_next_
         assert!(third.is_woken());
         assert_ready_ok!(third.poll());
         assert_eq!(handle.snapshot().waiting, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_28_a_call_that_hears_too_late_that_it_was_served_returns_no_tokens_of_others() {
+    for config in [RateLimitConfig::per_second(1), RateLimitConfig::sliding_window(1, SECOND)] {
+        let (mut service, handle, seen) = limited!(config.max_wait(10 * SECOND));
+        service.call(request(0, Priority::Normal)).await.expect("the only token");
+        let mut late = spawn(service.call(request(1, Priority::Normal)));
+        let mut next = spawn(service.call(request(2, Priority::Normal)));
+        assert_pending!(late.poll());
+        assert_pending!(next.poll());
+        advance(SECOND).await;
+        // A newcomer serves the first of them, whose task is busy until its token has come back.
+        drop(service.call(request(3, Priority::Normal)));
+        assert_eq!(handle.snapshot().counts.served, 1);
+        advance(SECOND).await;
+        assert_ready_ok!(next.poll());
+        advance(SECOND / 10).await;
+        drop(late);
+        assert_pending!(spawn(service.call(request(4, Priority::Normal))).poll());
+        assert_eq!(seen(), [(0, 0), (2, 2_000)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_64_a_call_that_was_served_before_a_change_returns_nothing_that_it_did_not_take() {
+    let rate = RateLimitConfig::per_second(1).max_wait(10 * SECOND);
+    for before in [rate, rate.shadow(true)] {
+        let (mut service, handle, _) = limited!(rate);
+        service.call(request(0, Priority::Normal)).await.expect("the only token");
+        let mut served = spawn(service.call(request(1, Priority::Normal)));
+        assert_pending!(served.poll());
+        handle.update(before).expect("valid");
+        advance(SECOND).await;
+        drop(service.call(request(2, Priority::Normal)));
+        assert_eq!(handle.snapshot().counts.served, 1);
+        advance(SECOND / 10).await;
+        handle.update(rate.window(1, HOUR)).expect("valid");
+        advance(SECOND).await;
+        service.call(request(3, Priority::Normal)).await.expect("the window is empty");
+        drop(served);
+        assert_eq!(handle.snapshot().left_in_window, Some(0));
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) struct WaitQueue<T> {
 pub(super) struct Entry<T> {
     arrival: Arrival,
     since: Instant,
+    /// When the call gives up, or when it was served.
     until: Instant,
     verdict: Option<Verdict>,
     pub(super) payload: T,
@@ -161,6 +162,7 @@ impl<T: Default> WaitQueue<T> {
             return None;
         }
         self.add_credits(class);
+        self.entries[index].until = now;
         Some(self.dequeued(index, Verdict::Served))
     }
 
@@ -174,7 +176,7 @@ impl<T: Default> WaitQueue<T> {
         self.entries[ticket.0].verdict
     }
 
-    /// When the call gives up.
+    /// When the call gives up, or when it was served.
     pub(crate) fn expires(&self, ticket: &Ticket) -> Instant {
         self.entries[ticket.0].until
     }
