@@ -30,7 +30,7 @@ use crate::{
 ///
 /// Dropping the future before it has called the inner service returns the place in the queue or the tokens, which go to
 /// the next call. Tokens are spent once the call has reached the inner service, or has waited for it so long that the
-/// bucket could be full again.
+/// bucket could be full again, or once [`update`](super::RateLimitHandle::update) has replaced the numbers.
 ///
 /// # Panics
 ///

@@ -125,8 +125,9 @@ impl RateLimitHandle {
     ///
     /// The tokens that were taken stay taken, up to the new burst, and return at the new rate. The calls in the window
     /// stay in it; a longer window does not know the calls that have left the shorter one. Waiting calls keep their
-    /// places and their time. A call that is checked at the moment of the change may still pass by the old rate. A rate
-    /// that an [adaptive](super::adaptive) limit has learnt stays, within the new bounds, and so does a pause.
+    /// places and their time. A call that is checked at the moment of the change may still pass by the old rate. A call that
+    /// got its tokens before the change returns none if it is dropped after it. A rate that an [adaptive](super::adaptive)
+    /// limit has learnt stays, within the new bounds, and so does a pause.
     ///
     /// # Errors
     ///

@@ -32,6 +32,8 @@ pub(super) struct State<T> {
     counts: RateLimitCounts,
     /// As in the last event.
     shedding: Option<Priority>,
+    /// When the numbers changed last.
+    changed_at: Option<Instant>,
 }
 
 /// A call that did not pass at once.
@@ -76,7 +78,8 @@ impl<T: Default> State<T> {
         let (limits, queue) = (Limits::new(&config, config.bucket(), epoch), WaitQueue::new(config.queue));
         let adaptive = config.adaptive.zip(config.bounds());
         let adaptive = adaptive.map(|(numbers, bounds)| AdaptiveRate::new(numbers, bounds));
-        Self { config, limits, adaptive, queue, counts: RateLimitCounts::default(), shedding: None }
+        let counts = RateLimitCounts::default();
+        Self { config, limits, adaptive, queue, counts, shedding: None, changed_at: None }
     }
 
     pub(super) fn config(&self) -> RateLimitConfig {
@@ -84,7 +87,7 @@ impl<T: Default> State<T> {
     }
 
     pub(super) fn update(&mut self, config: RateLimitConfig, bucket: &Bucket, now: Instant) {
-        self.config = config;
+        (self.config, self.changed_at) = (config, Some(now));
         let mut rate = config.bucket();
         if let (Some(adaptive), Some((numbers, bounds))) =
             (&mut self.adaptive, config.adaptive.zip(config.bounds()))
@@ -222,6 +225,8 @@ impl<T: Default> State<T> {
 
     /// The next call that stops waiting, or the time at which it will.
     pub(super) fn step(&mut self, bucket: &Bucket, now: Instant) -> Step<T> {
+        // The clock may have been read before the numbers changed. The call takes its tokens by the new ones.
+        let now = self.changed_at.map_or(now, |at| at.max(now));
         let Self { config, limits, queue, .. } = self;
         let mut due = None;
         let dequeued = queue.dequeue(now, |cost| match limits.take(bucket, cost, now) {
@@ -297,9 +302,10 @@ impl<T: Default> State<T> {
     }
 
     /// Returns the tokens of a call that was served and did not use them. A limit that only counts has served calls that
-    /// took none.
+    /// took none. By former numbers a call may have taken less, or nothing from the window of today.
     pub(super) fn refund(&mut self, bucket: &Bucket, cost: u32, taken: Taken, now: Instant) {
-        if !self.config.shadow {
+        let is_former = self.changed_at.is_some_and(|changed_at| taken.at < changed_at);
+        if !self.config.shadow && !is_former {
             self.limits.refund(bucket, cost, taken, now);
         }
     }

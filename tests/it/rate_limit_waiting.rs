@@ -1,4 +1,4 @@
-//! Calls that wait for their t/! Calls that wait for their tokens: the order, the time of each turn, and what a call that gives up leaves behind.
+//! Calls that wait for their tokens: the order, the time of each turn, and what a call that gives up leaves behind.
 
 use std::{
     future::{Future, ready},
