@@ -252,7 +252,10 @@ impl Waiter {
 
     /// The rejection of a call whose wait no timer would end. The drop of this counts the call as cancelled.
     pub(super) fn without_runtime(&self) -> Rejected {
-        Rejected::new(self.shared.emitter.name().clone(), Reason::NoRuntime)
+        let (priority, since) = lock(&self.shared.state).arrival(self.ticket.as_ref().expect(WAITING));
+        let (reason, waited) = (Reason::NoRuntime, clock::now().saturating_duration_since(since));
+        self.shared.emitter.emit(EventKind::Rejected { reason, priority, waited });
+        Rejected::new(self.shared.emitter.name().clone(), reason)
     }
 
     /// Waits for the verdict.

@@ -36,7 +36,7 @@ pub struct ConcurrencyLimitCounts {
     pub limited: u64,
     /// The call waited and got a permit.
     pub served: u64,
-    /// The call was dropped while it waited.
+    /// The call was dropped while it waited, or would have had to wait outside of a runtime.
     pub cancelled: u64,
     /// The queue was full.
     pub rejected_full: u64,

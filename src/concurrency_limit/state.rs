@@ -161,6 +161,11 @@ impl<T: Default> State<T> {
         waits
     }
 
+    /// The priority of a call that waits, and since when it waits.
+    pub(super) fn arrival(&self, ticket: &Ticket) -> (Priority, Instant) {
+        self.queue.arrival(ticket)
+    }
+
     /// When the call gives up.
     pub(super) fn expires(&self, ticket: &Ticket) -> Instant {
         self.queue.expires(ticket)

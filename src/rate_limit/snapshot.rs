@@ -35,7 +35,7 @@ pub struct RateLimitCounts {
     pub limited: u64,
     /// The call waited and got its tokens.
     pub served: u64,
-    /// The call was dropped while it waited.
+    /// The call was dropped while it waited, or would have had to wait outside of a runtime.
     pub cancelled: u64,
     /// No call may wait, or the queue was full.
     pub rejected_full: u64,

@@ -4,12 +4,12 @@ use std::{sync::Arc, task::Context, time::Instant};
 
 use super::{
     handle::{RateLimitShared, Tokens},
-    state::{Newcomer, Step},
+    state::{Newcomer, Refused, Step},
 };
 use crate::{
     call::{Reason, Rejected},
     rt::{clock, sync::lock},
-    wait_queue::{Ticket, Verdict, wake},
+    wait_queue::{Arrival, Ticket, Verdict, wake},
 };
 
 /// A call that waits for its tokens. Dropping it leaves the queue.
@@ -96,7 +96,8 @@ impl Waiter {
 
     /// The rejection of a call whose wait no timer would end. The drop of this counts the call as cancelled.
     pub(super) fn without_runtime(&self) -> Rejected {
-        Rejected::new(self.shared.emitter.name().clone(), Reason::NoRuntime)
+        let Newcomer { arrival: Arrival { priority, .. }, at } = self.newcomer;
+        self.shared.reject(Refused { reason: Reason::NoRuntime, priority, since: Some(at), retry_at: None })
     }
 
     /// Joins the queue, unless the call ends at once.

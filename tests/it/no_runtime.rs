@@ -6,7 +6,7 @@ use std::{
     future::{Future, pending, ready},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -22,8 +22,8 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneService};
 use tower_reliability::{
-    BoxError, BoxErrorClassifier, Deadline, ErrorClass, Outcome, Reason, Rejected, ReliabilityStack,
-    classify_fn,
+    BoxError, BoxErrorClassifier, Deadline, ErrorClass, Event, EventKind, Outcome, Priority, Reason,
+    Rejected, ReliabilityStack, classify_fn,
     concurrency_limit::ConcurrencyLimitConfig,
     drain::DrainConfig,
     hedge::HedgeConfig,
@@ -61,6 +61,16 @@ fn case_68_a_call_that_would_wait_outside_of_a_runtime_is_rejected() {
     let stack = ReliabilityStack::builder().timeout(SECOND).classify(BoxErrorClassifier).flat_errors();
     let stack = stack.build().expect("valid");
     let (of_timeout, of_rate, of_concurrency) = (timeout.handle(), rate.handle(), concurrency.handle());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let listener = || {
+        let told = Arc::clone(&told);
+        move |event: &Event| {
+            let EventKind::Rejected { reason, priority, .. } = event.kind else { panic!("{event}") };
+            told.lock().expect("no panic").push((event.layer.to_string(), priority, reason));
+        }
+    };
+    of_rate.listen(listener());
+    of_concurrency.listen(listener());
     for (layer, service, takes) in [
         ("timeout", BoxCloneService::new(timeout.layer(hanging())), false),
         ("timeout", BoxCloneService::new(stack.layer(hanging())), false),
@@ -79,6 +89,9 @@ fn case_68_a_call_that_would_wait_outside_of_a_runtime_is_rejected() {
     assert_eq!((of_rate.snapshot().waiting, of_rate.snapshot().counts.cancelled), (0, 1));
     let concurrency = of_concurrency.snapshot();
     assert_eq!((concurrency.in_flight, concurrency.waiting, concurrency.counts.cancelled), (0, 0, 1));
+    let rejected = ["rate_limit", "concurrency_limit"]
+        .map(|layer| (layer.to_owned(), Priority::Normal, Reason::NoRuntime));
+    assert_eq!(*told.lock().expect("no panic"), rejected);
 }
 
 #[test]
