@@ -24,15 +24,19 @@ use crate::call::ConfigError;
 pub struct DrainConfig {
     #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
     pub(super) delay: Duration,
-    #[cfg_attr(feature = "serde", serde(with = "crate::call::duration"))]
-    pub(super) limit: Duration,
+    /// `None`: the default, which a stack may move.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "crate::call::duration::optional", skip_serializing_if = "Option::is_none")
+    )]
+    limit: Option<Duration>,
 }
 
 impl DrainConfig {
     /// With the defaults.
     #[must_use]
     pub const fn new() -> Self {
-        Self { delay: Duration::ZERO, limit: LIMIT }
+        Self { delay: Duration::ZERO, limit: None }
     }
 
     /// Admits calls for this long after the drain has begun.
@@ -52,18 +56,23 @@ impl DrainConfig {
     /// kills the process, such as 30 s in Kubernetes. Above 0. Default: 25 s.
     #[must_use]
     pub const fn limit(mut self, limit: Duration) -> Self {
-        self.limit = limit;
+        self.limit = Some(limit);
         self
     }
 
     /// The longest wait for the calls in flight.
-    pub(crate) const fn longest_wait(&self) -> Duration {
+    pub(crate) fn longest_wait(&self) -> Duration {
+        self.limit.unwrap_or(LIMIT)
+    }
+
+    /// The limit, if the user chose it.
+    pub(crate) const fn chosen_limit(&self) -> Option<Duration> {
         self.limit
     }
 
     /// Names the first field that breaks its rule.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        ConfigError::check(!self.limit.is_zero(), "limit", "must be above 0")
+        ConfigError::check(!self.longest_wait().is_zero(), "limit", "must be above 0")
     }
 }
 
@@ -92,6 +101,10 @@ mod tests {
     fn a_file_may_leave_out_every_number() {
         assert_eq!(toml::from_str("delay = '5s'"), Ok(DrainConfig::new().delay(Duration::from_secs(5))));
         assert_eq!(toml::from_str(""), Ok(DrainConfig::new()));
+        for config in [DrainConfig::new(), DrainConfig::new().limit(LIMIT)] {
+            let written = toml::to_string(&config).expect("valid");
+            assert_eq!(toml::from_str(&written), Ok(config), "{written}");
+        }
         assert!(toml::from_str::<DrainConfig>("limits = '5s'").is_err());
     }
 }

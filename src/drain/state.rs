@@ -40,7 +40,7 @@ impl State {
     /// Begins the drain with so many calls in flight.
     pub(super) fn begin(&mut self, in_flight: u64, now: Instant) {
         let closes_at = after(now, self.config.delay);
-        let ends_at = after(closes_at, self.config.limit);
+        let ends_at = after(closes_at, self.config.longest_wait());
         self.drain = Some(Begun { at: now, closes_at, ends_at, calls: in_flight, report: None });
     }
 

@@ -49,8 +49,9 @@ impl ServerPlan {
             in_queues.saturating_add(self.timeout.map_or(Duration::ZERO, |timeout| timeout.limit()));
         if let Some(drain) = &mut self.drain
             && most.is_none()
+            && longest > drain.longest_wait()
         {
-            *drain = drain.limit(drain.longest_wait().max(longest));
+            *drain = drain.limit(longest);
         }
     }
 
@@ -76,10 +77,8 @@ impl ServerPlan {
         rule(at_most(Some(longest), self.chosen_drain()), "drain", "limit", text)
     }
 
-    /// The limit of the drain, if it is not the default.
     fn chosen_drain(&self) -> Option<Duration> {
-        let limit = self.drain?.longest_wait();
-        (limit != DrainConfig::new().longest_wait()).then_some(limit)
+        self.drain?.chosen_limit()
     }
 
     /// The longest waits of the rate limit and of the concurrency limit, if they are not the defaults.
@@ -132,6 +131,7 @@ mod tests {
         let adapts = Some(RateLimitConfig::per_second(9).adaptive(AdaptiveRateConfig::new()));
         for (plan, expected) in [
             (plan(4, 5), "drain.limit must be at least timeout"),
+            (plan(25, 60), "drain.limit must be at least timeout"),
             (
                 ServerPlan { concurrency_limit: Some(waiting(4)), ..plan(8, 5) },
                 "drain.limit must be at least timeout and the max_wait",
