@@ -27,7 +27,7 @@ use tokio::net::TcpStream;
 use tower::{Service, ServiceBuilder, ServiceExt, util::MapResponse};
 use tower_reliability::{
     BoxError, CallHistory, ConfigError, Error, Listener,
-    circuit_breaker::{CircuitBreakerHandle, CircuitState},
+    circuit_breaker::CircuitBreakerHandle,
     http::{ReadTimeoutBody, ReconnectLayer, ReplayBody, TrackedConnector},
     stack::StackConfig,
 };
@@ -109,7 +109,7 @@ impl Endpoints {
         let mut worthwhile = 0;
         let best = (0..servers).map(|step| turn.wrapping_add(step) % servers).min_by_key(|&n| {
             // An open circuit rejects. When it is time to try its server again, the circuit is half-open.
-            let is_open = all[n].breaker.state() == CircuitState::Open;
+            let is_open = all[n].breaker.state().is_open();
             let is_visited = visited(n);
             worthwhile += usize::from(is_visited || !is_open);
             (is_open, is_visited)
