@@ -69,11 +69,11 @@
 //! };
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
-//! let client = |_: &&str| service_fn(|path: &'static str| async move { Ok::<_, BoxError>(path) });
+//! let client = |_: &&str| service_fn(|path: String| async move { Ok::<_, BoxError>(path) });
 //! let builder = BalanceConfig::new().build()?.classify(tower_reliability::BoxErrorClassifier);
 //! let balance = builder.endpoints(["10.0.0.1:80", "10.0.0.2:80"], client);
 //! let checks = balance.handle().check(HealthCheckConfig::new(), |_, service| {
-//!     let answer = service.clone().oneshot("/health");
+//!     let answer = service.clone().oneshot("/health".to_owned());
 //!     async { answer.await.is_ok() }
 //! })?;
 //! // The checks end when `checks` is dropped.
