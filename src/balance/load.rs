@@ -92,8 +92,9 @@ impl EndpointLoad {
     pub(super) fn enter(&self) -> bool {
         // Acquire and release, here and below: the removal sees all that finished calls have done.
         let is_removed = self.calls.fetch_add(1, Ordering::AcqRel) & REMOVED != 0;
-        if is_removed {
-            self.leave();
+        // For a moment this call counted, so the last call may not have seen that it was the last.
+        if is_removed && self.leave() {
+            self.core.drained.notify_waiters();
         }
         !is_removed
     }
