@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use super::{CircuitState, CircuitTransition, EjectionCause, HealthStatus, HealthTransition, Severity, Trip};
 use crate::call::{ErrorClass, Priority, Reason};
 
-/// The kind of an [`Event`], with its data.
+/// The kind of an [`Event`](super::Event), with its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventKind {
