@@ -44,22 +44,22 @@ pub struct BalanceConfig {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum BuiltIn {
-    /// Of two random endpoints, the one with the lower product of latency and calls in flight. The latency jumps to a
-    /// peak at once and then decays. A failure counts as a long latency, so an endpoint that fails fast gets no calls.
-    /// The default.
+    /// Picks two endpoints at random, and takes the one with the lower product of latency and calls in flight. The
+    /// latency jumps to a peak at once and then decays. A failure counts as a long latency, so an endpoint that fails
+    /// fast gets no calls. The default.
     #[default]
     PeakEwma,
-    /// Of two random endpoints, the one with fewer calls in flight per weight.
+    /// Picks two endpoints at random, and takes the one with fewer calls in flight per weight.
     LeastConnections,
-    /// Of all endpoints, the one with the fewest calls in flight per weight. A pick looks at every endpoint, so this is
-    /// for small sets.
+    /// Picks the endpoint with the fewest calls in flight per weight. A pick looks at every endpoint, so this is for
+    /// small sets.
     LeastConnectionsOfAll,
-    /// One endpoint after the other, whatever their weights.
+    /// Picks one endpoint after the other, whatever their weights.
     RoundRobin,
-    /// One endpoint after the other, and the heavier ones more often. Weights with a short period give nginx's smooth
+    /// Picks one endpoint after the other, and the heavier ones more often. Weights with a short period give nginx's smooth
     /// order, and others gRPC's static stride.
     WeightedRoundRobin,
-    /// Any endpoint, each as likely as its weight says.
+    /// Picks any endpoint, each as likely as its weight says.
     Random,
 }
 

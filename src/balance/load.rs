@@ -171,7 +171,7 @@ impl EndpointLoad {
         let _ = self.latency.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     }
 
-    /// Begins anew, after an ejection: the endpoint that failed may be another one by now.
+    /// Forgets the latency and the failures, after an ejection: a new server may have the address by now.
     pub(super) fn renew(&self, now: Millis) {
         self.consecutive_failures.store(0, Ordering::Relaxed);
         self.latency.store(Ewma::UNSEEN.to_bits(), Ordering::Relaxed);

@@ -255,7 +255,7 @@ impl Picker for AnyOf {
     }
 }
 
-/// Of two random endpoints, the one with the lower load.
+/// Picks two endpoints at random, and returns the one with the lower load.
 #[inline]
 fn better_of_two(
     endpoints: &[Arc<EndpointLoad>],

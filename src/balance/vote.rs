@@ -38,7 +38,7 @@ pub(super) enum Health {
 impl Vote {
     pub(super) const SUCCESS: Self = Self { latency: Latency::Elapsed, health: Health::Success, avoid: None };
 
-    /// Of a call that was dropped.
+    /// The vote of a call that was dropped.
     pub(super) const CUT: Self = Self { latency: Latency::AtLeast, health: Health::Unknown, avoid: None };
 
     pub(super) fn of(outcome: Outcome, config: &BalanceConfig) -> Self {

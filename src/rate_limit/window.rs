@@ -8,8 +8,9 @@ use governor::nanos::Nanos;
 ///
 /// Up to [`EXACT`] calls, the window is a log of every call. Above, the calls of a part of the window are one entry, which
 /// counts until its last instant has left the window. So the window never admits more than its limit, and holds a call up
-/// for at most one part too long. The memory grows with the calls in the window, up to 257 entries of 16 bytes. A counter that weights the former window by its overlap admits more: it takes the
-/// former calls for evenly spread.
+/// for at most one part too long. The memory grows with the calls in the window, up to 257
+/// entries of 16 bytes. A counter that weights the former window by its overlap admits more: it takes the former calls
+/// for evenly spread.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
     limit: u32,

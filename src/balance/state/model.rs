@@ -1,4 +1,4 @@
-//! A naive model of the machine: a log of all that has happened, read from the start for every question.
+//! A naive model of the machine: it keeps a log of all events, and reads it from the start to answer a question.
 #![expect(
     clippy::cast_precision_loss,
     clippy::too_many_lines,

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::{AdaptiveLimitConfig, Ended, Learner, Vote};
 use crate::rt::clock::epoch;
 
-/// What the naive learner knows.
+/// The state of the naive learner.
 #[derive(Debug)]
 struct Model {
     limit: f64,

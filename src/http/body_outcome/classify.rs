@@ -11,9 +11,9 @@ use crate::{
 /// [concurrency limit](crate::concurrency_limit) of a server.
 ///
 /// Every response is [`Deferred`](Outcome::Deferred). An error is [`DeadlineExceeded`](Outcome::DeadlineExceeded): an
-/// adaptive limit takes its time as the least that the handler would have taken. A [`BodyOutcomeLayer`](super::BodyOutcomeLayer) must stand outside
-/// of the layer. Without it, the place returns when the server drops the head of the response. It suits responses of
-/// gRPC too.
+/// adaptive limit takes its time as the least that the handler would have taken. A
+/// [`BodyOutcomeLayer`](super::BodyOutcomeLayer) must stand outside of the layer. Without it, the place returns when the
+/// server drops the head of the response. It suits responses of gRPC too.
 ///
 /// A deferred response allocates: the body owns the place.
 #[derive(Clone, Copy, Debug, Default)]

@@ -91,8 +91,8 @@ impl LeasedRateLimitHandle {
 
     /// Replaces the numbers of this instance.
     ///
-    /// The units at hand are spent first, and the source learns the numbers with the next question. Change them at all instances: two instances with different numbers
-    /// share a bucket whose rate is that of the last question.
+    /// The units at hand are spent first, and the source learns the numbers with the next question. Change them at all
+    /// instances: two instances with different numbers share a bucket whose rate is that of the last question.
     ///
     /// # Errors
     ///
